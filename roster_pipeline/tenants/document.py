@@ -1,0 +1,424 @@
+"""A tenant document: its keys with types and defaults, read from YAML and written back.
+
+Every refusal names file, line and field, says what is wrong and what to write instead, and all of
+a document's problems come at once. Rules between keys are in `rules`; what the registry knows of
+the tenant, and refuses because of it, is in `registry`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, get_args
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from roster_pipeline.tenants.lines import Written, read_yaml
+from roster_pipeline.tenants.refusals import DocumentRefused, Place, Problem, near, or_list
+from roster_pipeline.tenants.rules import INSTEAD, problems
+
+Region = Literal["US", "AU", "NZ", "UK"]
+Kind = Literal["powerschool", "classlink", "oneroster", "oneroster_csv"]
+Role = Literal[
+    "student", "teacher", "aide", "proctor", "counselor", "principal",
+    "site_administrator", "district_administrator", "system_administrator",
+    "parent", "guardian", "relative",
+]  # fmt: skip
+KeepsBack = Literal["no_students", "no_teachers", "masked", "dangling", "grade_vanished", "sessions_outdated"]
+
+# No control characters and no line ends: names go into messages of one line.
+_Text = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[^\p{Cc}\p{Zl}\p{Zp}]*$")
+]
+_Name = Annotated[_Text, StringConstraints(max_length=100)]
+_Days = Annotated[int, Field(ge=0, le=36500)]
+_Count = Annotated[int, Field(ge=0)]
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, str_strip_whitespace=True)
+
+
+class Merge(_Part):
+    """How a provider's people are joined with those of the others."""
+
+    priority: _Count | None = None
+    key: Literal["email", "email_without_domain"] = "email"
+    attach_to_existing_users_only: bool = False
+    check_names: bool | None = None
+
+    @property
+    def checks_names(self) -> bool:
+        """`check_names` as it holds: on for `email_without_domain` unless said otherwise."""
+        return self.key == "email_without_domain" if self.check_names is None else self.check_names
+
+
+class LimitTo(_Part):
+    """What is synced of a provider's users; an empty list is no limit."""
+
+    roles: tuple[Role, ...] = ()
+    schools: tuple[_Text, ...] = ()
+    grades: tuple[_Text, ...] = ()
+
+
+class Provider(_Part):
+    """One OneRoster source; `client_id` and `client_secret` are references, `path` is absolute."""
+
+    name: _Name
+    kind: Kind
+    was: _Name | None = None
+    endpoint_url: _Text | None = None
+    token_url: _Text | None = None
+    client_id: _Text | None = None
+    client_secret: _Text | None = None
+    path: _Text | None = None
+    version: Literal["1.1", "1.2"] | None = None
+    signature_method: Literal["HMAC-SHA256", "HMAC-SHA1"] | None = None
+    scope: str | None = None  # an empty one is sent as none
+    page_size: Annotated[int, Field(ge=1, le=10000)] = 1000
+    concurrency: Annotated[int, Field(ge=1, le=16)] = 4
+    respect_enrolment_date: bool = False
+    respect_academic_sessions: bool = False
+    sync_classroom_data: bool = True
+    sync_parent_data: bool = False
+    relationship_type: Literal["parent", "relative", "guardian"] | None = None
+    merge: Merge = Merge()
+    compatibility_mode: bool = False
+    exclude_schools: tuple[_Text, ...] = ()
+    excluded_rosters: Literal["keep", "remove"] = "keep"
+    limit_to: LimitTo = LimitTo()
+    share_classes: bool = False
+    end_dates: Literal["inclusive", "exclusive"] = "inclusive"
+
+    @property
+    def host(self) -> str | None:
+        """The host of `endpoint_url`, lower-case; None for files."""
+        return urlsplit(self.endpoint_url).hostname if self.endpoint_url else None
+
+
+class Directory(_Part):
+    """People whom the platform already knows; `path` is absolute."""
+
+    name: _Name
+    kind: Literal["csv"]
+    path: _Text
+    was: _Name | None = None
+
+
+class Safeguards(_Part):
+    """When removals wait: at least max(`small`, min(`rows`, half)) rows of a school's kind, and at
+    least `share` of them or `many`; in a class, at least `class_share` of it and `class_rows`.
+    """
+
+    rows: _Count = 25
+    small: _Count = 5
+    share: _Share = 0.2
+    many: _Count = 500
+    class_share: _Share = 0.5
+    class_rows: _Count = 5
+
+
+class Tenant(_Part):
+    """A tenant document. Rules between keys are `parse`'s: a model made otherwise is not checked."""
+
+    tenant: _Text
+    region: Region
+    time_zone: _Text | None = None
+    between_sessions_days: _Days = 120
+    grace_days: _Days = 7
+    retired: tuple[_Name, ...] = ()
+    keeps_back: tuple[KeepsBack, ...] = get_args(KeepsBack)
+    safeguards: Safeguards = Safeguards()
+    providers: Annotated[tuple[Provider, ...], Field(min_length=1)]
+    directories: tuple[Directory, ...] = ()
+
+    @property
+    def strongest_first(self) -> tuple[Provider, ...]:
+        """The providers by priority, the strongest first."""
+        return tuple(sorted(self.providers, key=lambda provider: -(provider.merge.priority or 0)))
+
+
+_LARGEST: Final = 1_000_000  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document as read: the tenant, and where in which file each field stands."""
+
+    tenant: Tenant
+    file: Path
+    written: Written
+
+    def refused(self, found: Iterable[Problem]) -> DocumentRefused:
+        """The refusal of this document for problems that were found later, at least one."""
+        return _refused(self.file, self.written, found)
+
+
+def parse(text: str, *, file: Path) -> Tenant:
+    """The tenant that `text` describes; paths become absolute against the folder of `file`.
+
+    Raises:
+        DocumentRefused: with every problem of the document.
+    """
+    return read(text, file=file).tenant
+
+
+def read(text: str, *, file: Path) -> Document:
+    """Like `parse`, and keeps the lines for refusals that come later."""
+    written = read_yaml(text)
+    if written.values is None:
+        found = written.problems or [
+            Problem("RS-CFG-09", (), "it is empty; write tenant, region and providers")
+        ]
+        raise _refused(file, written, found)
+    _complete(written.values, file)
+    tenant, wrong = _validated(written)
+    ruled = list(problems(written))
+    spoken_of = {problem.place for problem in ruled}
+    found = [*written.problems, *ruled, *(problem for problem in wrong if problem.place not in spoken_of)]
+    if tenant is None or found:
+        raise _refused(file, written, found)
+    return Document(tenant, file, written)
+
+
+def read_file(file: Path) -> Document:
+    """Like `read`, from the file itself.
+
+    Raises:
+        DocumentRefused: also where it is missing, too large for a tenant document, or not UTF-8.
+    """
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            fault = "is larger than any tenant document; give the YAML file"
+        else:
+            return read(content.decode("utf-8-sig"), file=file)
+    except OSError as error:
+        fault = f"could not be read: {error.strerror or 'no reason is told'}; give the path of a YAML file"
+    except UnicodeDecodeError:
+        fault = "is not UTF-8 text; save it as UTF-8"
+    raise _refused(file, Written(), [Problem("RS-CFG-09", (), fault)])
+
+
+def as_document(tenant: Tenant) -> str:
+    """YAML that `parse` reads back into an equal tenant; what is as by default is left out."""
+    values = tenant.model_dump(mode="json", exclude_defaults=True)
+    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=1000)
+    return text
+
+
+def _complete(values: Any, file: Path) -> None:
+    """Makes paths absolute and OneRoster 1.1's `administrator` the word of the vocabulary."""
+    if not isinstance(values, dict):
+        return
+    for key in ("providers", "directories"):
+        for entry in values[key] if isinstance(values.get(key), list) else ():
+            if not isinstance(entry, dict):
+                continue
+            path, limits = entry.get("path"), entry.get("limit_to")
+            if isinstance(path, str) and path and "://" not in path:
+                # Not resolved: a link that the nightly export moves on must stay a link.
+                entry["path"] = os.path.abspath(file.parent / path)  # noqa: PTH100
+            if isinstance(limits, dict) and isinstance(limits.get("roles"), list):
+                limits["roles"] = [
+                    "site_administrator" if role == "administrator" else role for role in limits["roles"]
+                ]
+
+
+def _validated(written: Written) -> tuple[Tenant | None, list[Problem]]:
+    try:
+        tenant = Tenant.model_validate_json(json.dumps(written.values))
+    except ValidationError as error:
+        faults = [
+            (tuple(fault["loc"]), fault) for fault in error.errors(include_url=False, include_context=True)
+        ]
+        wrong = [
+            problem
+            for place, fault in faults
+            if place not in written.unread and (problem := _explained(place, dict(fault), written))
+        ]
+        places = {place for place, _ in faults}
+        return None, wrong + _odd_numbers(written, places)
+    return tenant, _odd_numbers(written, set())
+
+
+def _odd_numbers(written: Written, told: set[Place]) -> list[Problem]:
+    return [
+        Problem(
+            "RS-CFG-02",
+            place,
+            f"{written.words[place]} is another number to YAML; write it in decimal digits",
+        )
+        for place in written.odd_numbers - told
+        if not _SECRET.intersection(place)
+    ]
+
+
+# ---------------------------------------------------------------------------------- explaining types
+
+_SECRET: Final = frozenset({"client_id", "client_secret"})
+_ADDRESS: Final = frozenset({"endpoint_url", "token_url"})
+_MODELS: Final[tuple[tuple[str, type[_Part]], ...]] = (
+    ("", Tenant),
+    ("providers[…]", Provider),
+    ("providers[…].merge", Merge),
+    ("providers[…].limit_to", LimitTo),
+    ("directories[…]", Directory),
+    ("safeguards", Safeguards),
+)
+
+
+def _explained(place: Place, fault: dict[str, Any], written: Written) -> Problem | None:
+    """One of pydantic's errors in our words; None where others tell it already."""
+    key = place[-1] if place else ""
+    field = next((part for part in reversed(place) if isinstance(part, str)), "")
+    kind: str = fault["type"]
+    if kind == "extra_forbidden":
+        return Problem("RS-CFG-01", place, _unknown_key(place))
+    if kind == "missing":
+        return Problem("RS-CFG-05", place, f"is required; {INSTEAD.get(str(key), 'write it')}")
+    value = fault["input"]
+    if _SECRET.intersection(place):  # whatever it is, it is not shown
+        return Problem("RS-CFG-03", place, "is not a reference in one line; write env:NAME or file:/path")
+    if kind == "too_short" and value:  # entries that are wrong themselves were not counted
+        return None
+    return Problem("RS-CFG-02", place, _wrong_value(place, field, kind, value, fault.get("ctx", {}), written))
+
+
+def _wrong_value(
+    place: Place, field: str, kind: str, value: Any, context: dict[str, Any], written: Written
+) -> str:
+    word = written.words.get(place, "")
+    shown = "has" if field in _ADDRESS else _shown(value, word)
+    if value is None:
+        return f"is empty; {_wanted(kind, field, context)}, or leave the key out"
+    if kind == "literal_error":
+        offered = _offered(context)
+        if not isinstance(value, str) and word in offered:
+            return f'{word} is not text to YAML; write it in quotes: "{word}"'
+        likely = near(value, offered) if isinstance(value, str) and len(offered) > 4 else []
+        return f"{shown} is not offered; write {or_list(likely or offered)}"
+    if kind == "string_type" and not isinstance(value, (list, dict)):
+        hint = f' or, as many servers have it, "0{word}"' if field == "grades" and len(word) == 1 else ""
+        what = "true or false" if isinstance(value, bool) else "a number"
+        return f'{word} is {what} to YAML, not text; write it in quotes: "{word}"{hint}'
+    if kind == "tuple_type":
+        example = (
+            f'write a list: {field}: ["{word}"]'
+            if word and isinstance(value, str)
+            else _wanted(kind, field, context)
+        )
+        return f"{shown} is not a list; {example}"
+    if kind == "string_pattern_mismatch":
+        return "holds a line end or a control character; write plain text in one line"
+    return f"{shown} is not valid here; {_wanted(kind, field, context)}"
+
+
+def _wanted(kind: str, field: str, context: dict[str, Any]) -> str:
+    match kind:
+        case "bool_type":
+            return "write true or false, without quotes"
+        case "int_type" | "int_from_float":
+            return "write a whole number, without quotes"
+        case "float_type":
+            return "write a number like 0.2, without quotes"
+        case "greater_than_equal":
+            return f"write a number of at least {context['ge']:g}"
+        case "less_than_equal":
+            return f"write a number of at most {context['le']:g}"
+        case "tuple_type":
+            return "write a list, each entry on a line of its own after a hyphen"
+        case "too_short":
+            return INSTEAD.get(field, "write at least one entry")
+        case "string_too_long":
+            return f"write at most {context['max_length']} characters"
+        case "literal_error":
+            return f"write {or_list(_offered(context))}"
+        case "model_type" | "model_attributes_type":
+            return "write keys and values, each on a line of its own, indented"
+        case _:
+            return INSTEAD.get(field, "write text that is not empty")
+
+
+def _offered(context: dict[str, Any]) -> list[str]:
+    """The words that a literal allows: pydantic tells them as `'a', 'b' or 'c'`."""
+    return str(context["expected"]).split("'")[1::2]
+
+
+def _shown(value: Any, word: str) -> str:
+    if isinstance(value, (list, dict)):
+        return "a list" if isinstance(value, list) else "a mapping"
+    text = word if len(word) <= 60 else f"{word[:59]}…"
+    return f'"{text}"' if isinstance(value, str) else text
+
+
+def _unknown_key(place: Place) -> str:
+    """What to write for a key that is not there; its value is never shown, it may be a secret."""
+    key = str(place[-1])
+    if key == "<<":
+        return "is YAML's merging of mappings, which is not read here; write the keys out"
+    keys = list(_model_at(place[:-1]).model_fields)
+    elsewhere = [
+        f"{prefix}.{key}" if prefix else f"{key} at the document's top level"
+        for prefix, model in _MODELS
+        if key in model.model_fields
+    ]
+    if elsewhere:
+        return f"is not a key here; write it as {or_list(elsewhere)}"
+    if likely := near(key, keys):
+        return f"is not a key here; did you mean {or_list(likely)}?"
+    return f"is not a key here; there are {', '.join(keys)}"
+
+
+def _model_at(place: Place) -> type[_Part]:
+    match place:
+        case ("providers", int(), "merge"):
+            return Merge
+        case ("providers", int(), "limit_to"):
+            return LimitTo
+        case ("providers", int()):
+            return Provider
+        case ("directories", int()):
+            return Directory
+        case ("safeguards",):
+            return Safeguards
+        case _:
+            return Tenant
+
+
+# ---------------------------------------------------------------------------------- refusing
+
+
+def _refused(file: Path, written: Written, found: Iterable[Problem]) -> DocumentRefused:
+    told = {
+        (written.line(problem.place), _field(problem.place, written.values), problem) for problem in found
+    }
+    return DocumentRefused(
+        [
+            (problem.code, f"{file}:{line}: {field}{': ' if field else ''}{problem.text}")
+            for line, field, problem in sorted(told, key=lambda one: (one[0], one[1], one[2].text))
+        ]
+    )
+
+
+def _field(place: Place, values: Any) -> str:
+    """`providers[sis].merge.key`: an entry by its name, or its number from 1 where it has none."""
+    return "".join(_steps(place, values)).removeprefix(".")
+
+
+def _steps(place: Place, value: Any) -> Iterator[str]:
+    for part in place:
+        if isinstance(part, str):
+            value = value.get(part) if isinstance(value, dict) else None
+            yield f".{part}"
+        else:
+            value = value[part] if isinstance(value, list) and part < len(value) else None
+            name = value.get("name") if isinstance(value, dict) else None
+            yield f"[{name}]" if isinstance(name, str) and name else f"[{part + 1}]"
