@@ -1,0 +1,442 @@
+"""Reading one collection to its end, and the proof that it was the end.
+
+Servers clamp `limit` silently, send no counts, wrong counts or counts that change, ignore `offset`,
+and repeat pages past the end. So the offset advances by the rows received, and only four things
+prove an end: as many different rows as the server counts, an empty page, everything in one page
+that is larger than what was asked for, or a last row that, asked for alone, is alone.
+
+Pages are fetched ahead where their offsets can be guessed; a guess that turns out wrong costs a
+request and nothing else, because pages are only ever used at the offset that the rows so far give.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import pyarrow as pa
+
+from roster_pipeline.oneroster.client import Client
+from roster_pipeline.oneroster.wire import SourceError, decode, rows_of
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page, decoded: the rows received, their ids ("" for none), and what the headers told."""
+
+    rows: int
+    ids: list[str]
+    table: pa.Table
+    total: int | None
+    revision: str | None
+
+
+class Listing:
+    """The pages of one endpoint, each fetched and decoded; for several threads.
+
+    Args:
+        client: Where from.
+        collection: Whose columns the rows become.
+        endpoint: Which endpoint lists them; mostly of the collection's name.
+        ordered: Whether to ask for the order of `sourcedId`.
+        implied_role: See `wire.decode`.
+    """
+
+    def __init__(
+        self, client: Client, collection: str, endpoint: str, *, ordered: bool, implied_role: str = ""
+    ) -> None:
+        self.collection, self.endpoint = collection, endpoint
+        self._client, self._implied_role = client, implied_role
+        # Neither `filter` nor `fields` is ever sent. A server may ignore a filter, or count without
+        # it: then its total proves nothing. The rules filter for themselves.
+        self._order = {"sort": "sourcedId", "orderBy": "asc"} if ordered else {}
+        self._wrapper: str | None = None
+
+    def page(
+        self,
+        offset: int,
+        limit: int,
+        *,
+        tries: int | None = None,
+        hasty: bool = False,
+        abandoned: threading.Event | None = None,
+    ) -> Page:
+        """The page at `offset`.
+
+        Raises:
+            SourceError: with the code of what went wrong.
+        """
+        document = self._client.get(
+            self.endpoint,
+            {"limit": str(limit), "offset": str(offset), **self._order},
+            what=f"GET /{self.endpoint} (offset {offset})",
+            tries=tries,
+            hasty=hasty,
+            abandoned=abandoned,
+        )
+        rows, wrapper = rows_of(document.content, self.collection, self.endpoint, self._wrapper)
+        if rows:
+            self._wrapper = wrapper
+        table, ids = decode(self.collection, rows, implied_role=self._implied_role)
+        return Page(len(rows), ids, table, document.total, document.revision)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What no real collection needs, for one reading of it: pages, and seconds over all its tries."""
+
+    pages: int = 100_000
+    seconds: float = 4 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a reading came to.
+
+    `proof` says why nothing is missing, or why that is not known; `doubts` are codes with messages
+    and how many rows they concern. `limit` is the page size that worked.
+    """
+
+    complete: bool
+    rows: int
+    proof: str
+    doubts: tuple[tuple[str, str, int], ...]
+    limit: int
+
+
+class _Ahead:
+    """Fetches pages before they are asked for, at most `width` at once."""
+
+    def __init__(
+        self, fetch: Callable[[int, threading.Event], Page], pool: Executor | None, width: int
+    ) -> None:
+        self._fetch, self._pool, self._width = fetch, pool, width
+        self._futures: dict[int, Future[Page]] = {}
+        self._abandoned = threading.Event()
+
+    def page(self, offset: int, step: int, until: int | None) -> Page:
+        """The page at `offset`; the next ones are expected `step` rows apart (0: unknown), before `until`."""
+        pool = self._pool
+        if pool is None or not step or (until is not None and offset >= until):
+            self.drop()
+            return self._fetch(offset, self._abandoned)
+        if offset not in self._futures:
+            self.drop()
+        guess = offset
+        while len(self._futures) < self._width and (until is None or guess < until):
+            if guess not in self._futures:
+                self._futures[guess] = pool.submit(self._fetch, guess, self._abandoned)
+            guess += step
+        return self._futures.pop(offset).result()
+
+    def drop(self) -> None:
+        """Forgets what was fetched ahead, failures included; what is under way is not tried again."""
+        self._abandoned.set()
+        self._abandoned = threading.Event()
+        for future in self._futures.values():
+            future.cancel()
+        self._futures.clear()
+
+
+@dataclass(slots=True)
+class _Pass:
+    """One reading from offset 0: what came so far, and how it ended."""
+
+    seen: set[str]
+    anonymous: int = 0
+    offset: int = 0
+    """Where the next page begins."""
+    received: int = 0
+    """Rows handed on: all but pages that only repeated others."""
+    pages: int = 0
+    """Those that were handed on."""
+    repeating: int = 0
+    """Pages in a row that only repeated others."""
+    overlaps: int = 0
+    """Rows that an earlier page had already: something moved while it was read, or is double."""
+    total: int | None = None
+    revision: str | None = None
+    changed: str = ""
+    proof: str = ""
+    guess: str = ""
+    """Why the end is only likely."""
+
+    @property
+    def distinct(self) -> int:
+        return len(self.seen) + self.anonymous
+
+
+_TOO_LARGE: Final = frozenset({"RS-NET-04", "RS-NET-05", "RS-NET-07", "RS-NET-08"})
+_PAST_THE_END: Final = frozenset({204, 400, 404, 416, 422})
+_LARGEST: Final = 10_000
+
+
+class Pull:
+    """Reads one listing to its end.
+
+    Args:
+        listing: What is read.
+        append: Gets each page's table, in order, from the thread that called `read`.
+        restart: Told that everything is read again from the start.
+        told: Gets the rows so far and the total told, after each page.
+        limits: The page sizes to try for the first page, the largest first.
+        pool: Where pages are fetched ahead; None for one request at a time.
+        width: How many requests may be under way at once.
+        clock: Aware UTC.
+        bounds: When to give up.
+    """
+
+    def __init__(
+        self,
+        listing: Listing,
+        *,
+        append: Callable[[pa.Table], None],
+        restart: Callable[[], None],
+        told: Callable[[int, int | None], None],
+        limits: tuple[int, ...],
+        pool: Executor | None,
+        width: int,
+        clock: Callable[[], datetime],
+        bounds: Bounds,
+    ) -> None:
+        self._listing, self._append, self._restart, self._told = listing, append, restart, told
+        self._limits, self._limit = limits, limits[0]
+        self._clock, self._bounds = clock, bounds
+        self._ahead = _Ahead(self._fetch, pool, width)
+        self._counts = True
+        """Whether what the server calls a total can be one."""
+        self._began = clock().timestamp()
+
+    def read(self) -> Finding:
+        """Reads everything; twice, if the first time leaves a doubt that a second may settle.
+
+        Raises:
+            SourceError: if a page could not be read, the pages repeat (RS-PAGE-06), or there is no end
+                of them (RS-PAGE-10). What was appended is then worth nothing.
+        """
+        try:
+            found = self._pass(last=False)
+            doubt = self._doubt(found, None)
+            if doubt:
+                self._restart()
+                before, found = found, self._pass(last=True)
+                doubt = self._doubt(found, before)
+        finally:
+            self._ahead.drop()
+        doubts = [doubt] if doubt else []
+        if found.guess:
+            doubts.append(("RS-PAGE-08", found.guess, 1))
+        complete = not doubts
+        if not self._counts:
+            told = f"The total told for {self._listing.endpoint} is smaller than the number of its rows."
+            doubts.append(("RS-PAGE-07", told, 1))
+        proof = found.proof if complete else doubts[0][1]
+        return Finding(complete, found.received, proof, tuple(doubts), self._limit)
+
+    # ------------------------------------------------------------------------------------- one pass
+
+    def _pass(self, *, last: bool) -> _Pass:
+        so_far = _Pass(set())
+        page = self._first(last=last)
+        previous, step, steady = page, 0, True
+        while True:
+            self._check_bounds(so_far)
+            fresh = self._add(so_far, page, previous)
+            self._count(so_far, page, fresh=fresh)
+            if so_far.changed and not last:
+                return so_far
+            if not page.rows:
+                so_far.proof = f"It was read to an empty page: {so_far.received} rows."
+                break
+            if not fresh:
+                # One such page may be rows that are double; a second one is a server that repeats itself.
+                so_far.repeating += 1
+                if so_far.repeating == 2 or so_far.distinct == so_far.total:
+                    return self._repeated(so_far, previous)
+                so_far.overlaps += page.rows
+                step, steady = 0, False
+            else:
+                so_far.repeating = 0
+                so_far.pages += 1
+                self._append(page.table)
+                so_far.received += page.rows
+                self._told(so_far.received, so_far.total)
+                if so_far.pages == 1:
+                    # Without a total, a page that is not full is probably the last one.
+                    step = page.rows if so_far.total is not None or page.rows >= self._limit else 0
+                elif page.rows != previous.rows:
+                    step, steady = 0, False
+                elif steady:
+                    step = page.rows
+                previous = page
+            so_far.offset += page.rows
+            if so_far.total is not None and so_far.offset >= so_far.total == so_far.distinct:
+                # Some servers count the page instead of the collection. If page one seems to be all,
+                # one more request tells; what it fails with does not matter.
+                more = self._beyond(so_far) if so_far.pages == 1 else None
+                if more is None:
+                    so_far.proof = f"All {so_far.total} rows that the server counts were read."
+                    break
+                page = more
+                continue
+            try:
+                page = self._ahead.page(so_far.offset, step, so_far.total)
+            except SourceError as error:
+                if not self._ends_with(error, so_far):
+                    raise
+                so_far.proof = _LAST_ROW
+                break
+        return so_far
+
+    def _fetch(self, offset: int, abandoned: threading.Event) -> Page:
+        return self._listing.page(offset, self._limit, abandoned=abandoned)
+
+    def _first(self, *, last: bool) -> Page:
+        """Page one, at the largest page size that the server can do."""
+        if last:
+            return self._listing.page(0, self._limit)
+        for limit in self._limits[:-1]:
+            try:
+                page = self._listing.page(0, limit, hasty=True)
+            except SourceError as error:
+                if error.code not in _TOO_LARGE or error.status in (408, 429, 503):
+                    raise
+            else:
+                self._limit = limit
+                return page
+        self._limit = self._limits[-1]
+        return self._listing.page(0, self._limit)
+
+    def _check_bounds(self, so_far: _Pass) -> None:
+        hours = self._bounds.seconds / 3600
+        if so_far.pages >= self._bounds.pages:
+            raise SourceError(
+                "RS-PAGE-10", f"/{self._listing.endpoint} has no end after {self._bounds.pages} pages."
+            )
+        if self._clock().timestamp() - self._began > self._bounds.seconds:
+            raise SourceError(
+                "RS-PAGE-10", f"/{self._listing.endpoint} was not read to its end in {hours:g} hours."
+            )
+
+    def _count(self, so_far: _Pass, page: Page, *, fresh: bool) -> None:
+        """Takes in what the page's headers tell; `fresh` if it brought rows that were not there."""
+        if page.revision is not None:
+            if so_far.revision not in (None, page.revision):
+                so_far.changed = "The server's revision of the data changed while it was read."
+            so_far.revision = page.revision
+        if page.total is None or not self._counts:
+            return
+        if fresh and page.total < so_far.offset + page.rows:
+            # Rows exist where by this number there are none: it counts something else.
+            self._counts, so_far.total = False, None
+        elif so_far.total is None:
+            so_far.total = page.total
+        elif so_far.total != page.total:
+            so_far.changed = f"The total told changed from {so_far.total} to {page.total} while it was read."
+
+    def _add(self, so_far: _Pass, page: Page, previous: Page) -> bool:
+        """Takes in the page's ids; False if it only repeats rows, or has none."""
+        seen, ids = so_far.seen, page.ids
+        before = len(seen)
+        seen.update(ids)
+        blank = 0
+        if "" in seen:
+            seen.remove("")
+            blank = ids.count("")
+        fresh = len(seen) - before
+        if fresh + blank < len(ids):
+            if not fresh and blank < len(ids):
+                return False
+            so_far.overlaps += len(set(ids) - {""}) - fresh
+        elif not ids:
+            return False
+        elif not fresh and page is not previous and page.table.equals(previous.table):
+            return False  # no row has an id, and all are as on the page before
+        so_far.anonymous += blank
+        return True
+
+    def _beyond(self, so_far: _Pass) -> Page | None:
+        """The page after one that seems to be all; None if there is none, as it should be."""
+        try:
+            page = self._listing.page(so_far.offset, self._limit, tries=1)
+        except SourceError:
+            return None
+        return page if so_far.seen.issuperset(page.ids) is False else None
+
+    # ------------------------------------------------------------------------------------ odd ends
+
+    def _ends_with(self, error: SourceError, so_far: _Pass) -> bool:
+        """Whether a failure means that there are no more rows: some servers refuse offsets past the end."""
+        if error.status not in _PAST_THE_END:
+            return False
+        if so_far.total is not None:
+            return so_far.offset >= so_far.total
+        return self._is_last_row(so_far, so_far.offset)
+
+    def _is_last_row(self, so_far: _Pass, end: int) -> bool:
+        """Whether the last row before `end`, asked for with those after it, comes alone."""
+        page = self._listing.page(end - 1, max(self._limit, 2))
+        return page.rows == 1 and so_far.seen.issuperset(page.ids)
+
+    def _repeated(self, so_far: _Pass, before: Page) -> _Pass:
+        """Pages hold nothing new after `before`: either all was there, or the rest cannot be read."""
+        if so_far.distinct == so_far.total:
+            so_far.proof = f"All {so_far.total} rows that the server counts were read."
+            return so_far
+        # What was dropped twice was not double: the rows end where that began.
+        end, so_far.overlaps = so_far.received + so_far.skipped, so_far.overlaps - page_rows
+        raise self._repeats(so_far)
+
+    def _at_once(self, first: Page) -> _Pass:
+        """Asks a server that ignores `offset` for everything in one page."""
+        limit = min(self._limit * 10, _LARGEST)
+        page = self._listing.page(0, limit)
+        so_far = _Pass(set(), pages=1)
+        self._count(so_far, page)
+        self._add(so_far, page, page)
+        whole = so_far.distinct == so_far.total or page.rows > limit
+        likely = so_far.total is None and first.rows < page.rows < limit
+        if not whole and not likely:
+            raise self._repeats(so_far)
+        self._restart()
+        self._append(page.table)
+        so_far.received = page.rows
+        self._told(page.rows, so_far.total)
+        if whole:
+            so_far.proof = f"The server sent all {page.rows} rows at once."
+        else:
+            so_far.guess = (
+                f"The server ignores offset and sent {page.rows} rows where {limit} were asked for;"
+                " nothing proves that they are all."
+            )
+        return so_far
+
+    def _repeats(self, so_far: _Pass) -> SourceError:
+        told = f" of {so_far.total} told" if so_far.total is not None else ""
+        return SourceError(
+            "RS-PAGE-06",
+            f"/{self._listing.endpoint} repeats its rows: only {so_far.distinct}{told} could be read.",
+        )
+
+    def _doubt(self, found: _Pass, before: _Pass | None) -> tuple[str, str, int] | None:
+        """Why `found` may not be all; `before` is the reading before it, if this is the second."""
+        if found.changed:
+            return "RS-PAGE-07", found.changed, 1
+        if found.total is not None and found.distinct < found.total:
+            told = f"The server counts {found.total} rows, and {found.distinct} different ones were read."
+            return "RS-PAGE-07", told, found.total - found.distinct
+        if found.total is None and found.overlaps:
+            # In an order that changes between pages, each row that comes twice hides one that never
+            # comes. The same rows twice running show that they are simply double.
+            if before and found.received == before.received and found.seen == before.seen:
+                return None
+            told = f"{found.overlaps} rows came on several pages and no total is told; others may be missing."
+            return "RS-PAGE-08", told, found.overlaps
+        return None
+
+
+_LAST_ROW: Final = "The last row, asked for with those after it, came alone."

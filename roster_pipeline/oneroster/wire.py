@@ -1,0 +1,437 @@
+"""OneRoster's JSON: finding the rows in an answer, and rows as the canonical all-string columns.
+
+Both versions, and the ways in which servers differ from them: off-spec wrappers, references without
+`href` or as bare strings, one value where a list belongs, booleans and numbers for strings, null.
+What a row says is taken as it came (trimmed); what it means is `vocabulary`'s, how pages follow each
+other is `paging`'s. Nothing here calls a function per row unless a column holds off-spec values:
+this is where a sync's CPU goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any, Final
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from roster_pipeline.codes import CodedError
+from roster_pipeline.oneroster.collections import COLUMNS, LISTS
+
+Row = dict[str, Any]
+
+
+class SourceError(CodedError):
+    """A failure that is the provider's: a reader turns it into a state and an issue.
+
+    `status` is the HTTP status behind it, if there is one.
+    """
+
+    def __init__(self, code: str, message: str, status: int | None = None) -> None:
+        super().__init__(code, message)
+        self.status = status
+
+
+# ------------------------------------------------------------------------------ the rows in an answer
+
+BARE: Final = "(bare array)"
+
+_MINOR: Final = frozenset({
+    "fullsuccess", "invalid_filter_field", "invalid_selection_field", "invalid_sort_field", "invaliddata",
+    "invalid_data", "unauthorisedrequest", "unauthorizedrequest", "forbidden", "server_busy", "unknownobject",
+    "internal_server_error", "deletefailure", "unsupported", "invalid_token", "invalid_request",
+    "invalid_client", "invalid_scope", "insufficient_scope", "unauthorized_client", "access_denied",
+    "server_error", "temporarily_unavailable",
+})  # fmt: skip
+
+
+def rows_of(
+    document: Any, collection: str, endpoint: str, wrapper: str | None = None
+) -> tuple[list[Any], str]:
+    """The rows that an answer to `endpoint` holds, and the member that held them.
+
+    Accepted, in this order: the collection's key, the endpoint's last path segment, a bare array, the
+    only array among the members. The last two only where every row looks like the collection, or
+    where an earlier page of the same reading (`wrapper`) came the same way: an answer like
+    `{"warnings": []}` must never read as "no rows".
+
+    Raises:
+        SourceError: RS-PAGE-03 for an error inside an answer that says success, RS-PAGE-04 if there are no
+            rows to be found, RS-PAGE-05 if they are another collection's.
+    """
+    if isinstance(document, dict):
+        told = _refusal(document)
+        if told is not None:
+            raise SourceError("RS-PAGE-03", f"/{endpoint} answered with success, but carries an error{told}.")
+        for key in (collection, endpoint):
+            rows = document.get(key)
+            if type(rows) is list:
+                _refuse_other(rows, collection, endpoint)
+                return rows, key
+        arrays = [key for key, value in document.items() if type(value) is list]
+        if len(arrays) != 1:
+            raise SourceError(
+                "RS-PAGE-04", f"/{endpoint} answered with JSON that has no member {collection}."
+            )
+        key, rows = arrays[0], document[arrays[0]]
+    elif isinstance(document, list):
+        key, rows = BARE, document
+    else:
+        raise SourceError(
+            "RS-PAGE-04", f"/{endpoint} answered with JSON that is neither an object nor an array."
+        )
+    if rows and all(type(row) is dict and _looks_like(collection, row) for row in rows):
+        return rows, key
+    if (key in COLUMNS and key != collection) or _others(rows, collection):
+        raise _of_another(endpoint)
+    if rows or key != wrapper:
+        raise SourceError(
+            "RS-PAGE-04", f"/{endpoint} answered with rows that cannot be told to be {collection}."
+        )
+    return rows, key
+
+
+def _refusal(document: Row) -> str | None:
+    """What an error envelope tells, as the end of a sentence; None if the answer is not one."""
+    told = document.get("statusInfoSet") or document.get("statusInfo")
+    entries = [document, *(told if isinstance(told, list) else [told])]
+    for entry in entries:
+        if not isinstance(entry, dict):
+            continue
+        major, severity = entry.get("imsx_codeMajor"), entry.get("imsx_severity")
+        failed = isinstance(major, str) and major.strip().lower() in {"failure", "processing", "unsupported"}
+        if failed or (isinstance(severity, str) and severity.strip().lower() == "error"):
+            return _told(_minor(entry))
+    # OAuth's shape, also from data endpoints; `errors` is GraphQL's and some gateways'.
+    if document.get("error") or document.get("errors"):
+        return _told(document.get("error"))
+    return None
+
+
+def _minor(entry: Row) -> Any:
+    found = entry.get("imsx_CodeMinor") or entry.get("imsx_codeMinor")
+    if isinstance(found, dict):
+        found = found.get("imsx_codeMinorField")
+    if isinstance(found, list) and found:
+        found = found[0]
+    return found.get("imsx_codeMinorFieldValue") if isinstance(found, dict) else found
+
+
+def _told(word: Any) -> str:
+    # Only words of the specifications: error texts echo input, and rows are children's data.
+    return f" ({word.lower()})" if isinstance(word, str) and word.lower() in _MINOR else ""
+
+
+_SIGN: Final = {
+    "orgs": "name",
+    "academicSessions": "startDate",
+    "courses": "courseCode",
+    "classes": "course",
+    "users": "familyName",
+    "enrollments": "user",
+}
+"""A field that rows of the collection have by specification and rows of the others have not."""
+
+
+def _looks_like(collection: str, row: Row) -> bool:
+    match collection:
+        case "orgs":
+            return "name" in row and not _looks_like("users", row)
+        case "academicSessions":
+            return "title" in row and not row.keys().isdisjoint({"startDate", "endDate"})
+        case "courses":
+            return "title" in row and "courseCode" in row and not _looks_like("classes", row)
+        case "classes":
+            return "title" in row and not row.keys().isdisjoint({"school", "course", "terms", "classCode"})
+        case "users":
+            return not row.keys().isdisjoint({"givenName", "familyName", "username", "enabledUser", "roles"})
+        case _:
+            return "user" in row and "class" in row
+
+
+def _others(rows: list[Any], collection: str) -> bool:
+    return any(
+        type(row) is dict
+        and not _looks_like(collection, row)
+        and any(_looks_like(other, row) for other in COLUMNS if other != collection)
+        for row in rows
+    )
+
+
+def _refuse_other(rows: list[Any], collection: str, endpoint: str) -> None:
+    sign = _SIGN[collection]
+    try:
+        suspects = [row for row in rows if sign not in row]
+    except TypeError:  # numbers and nulls among the rows
+        suspects = rows
+    if suspects and _others(suspects, collection):
+        raise _of_another(endpoint)
+
+
+def _of_another(endpoint: str) -> SourceError:
+    return SourceError("RS-PAGE-05", f"/{endpoint} answered with rows of another collection.")
+
+
+def without_nul(document: Any, depth: int = 12) -> Any:
+    """The same JSON with NUL characters taken out of its strings: no database stores them.
+
+    What is nested deeper than `depth` holds nothing that is kept, and becomes None.
+    """
+    if isinstance(document, str):
+        return document.replace("\0", "")
+    if isinstance(document, list | dict):
+        if not depth:
+            return None
+        if isinstance(document, list):
+            return [without_nul(value, depth - 1) for value in document]
+        return {key.replace("\0", ""): without_nul(value, depth - 1) for key, value in document.items()}
+    return document
+
+
+# ------------------------------------------------------------------------------------- rows as columns
+
+
+def table_from_rows(collection: str, rows: list[Any], *, implied_role: str = "") -> pa.Table:
+    """Rows of JSON as an all-string table with exactly the collection's columns, one row each.
+
+    `implied_role` is the role of users whose row tells none (rows of `/students` and `/teachers`).
+    """
+    return decode(collection, rows, implied_role=implied_role)[0]
+
+
+def decode(collection: str, rows: list[Any], *, implied_role: str = "") -> tuple[pa.Table, list[str]]:
+    """Like `table_from_rows`, with the `sourcedId`s beside it, "" where a row has none.
+
+    The ids are as the JSON has them, which is good for telling rows apart; the table's are trimmed.
+    """
+    if set(map(type, rows)) - {dict}:
+        # What is no object has no id either: it stays a row, and the rules count it as one without.
+        rows = [row if type(row) is dict else {} for row in rows]
+    if implied_role:
+        rows = [row if row.get("role") or row.get("roles") else {**row, "role": implied_role} for row in rows]
+    columns = COLUMNS[collection]
+    ids, first = _column(rows, "sourcedId", _TEXT)
+    arrays = [first]
+    for name in columns[1:]:
+        arrays.append(_column(rows, name, _SHAPES.get((collection, name), _TEXT))[1])
+    return pa.Table.from_arrays(arrays, names=list(columns)), ids
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """How a column's values are read.
+
+    `fast` takes all rows at once and may raise whatever values of other types make it raise; `slow`
+    takes one row, and any JSON: it never raises. Both give "" or null for nothing.
+    """
+
+    fast: Callable[[list[Row], str], list[Any]]
+    slow: Callable[[Row, str], str]
+
+
+_STRING: Final = pa.string()
+_OFF_SPEC: Final = (LookupError, TypeError, AttributeError, ValueError)  # Arrow's and orjson's are among them
+
+
+def _column(rows: list[Row], name: str, shape: _Shape) -> tuple[list[str], pa.Array]:
+    """A column's values and the trimmed, null-free array of them; the values' nulls are "", too."""
+    try:
+        values = shape.fast(rows, name)
+        array = pa.array(values, _STRING)
+    except _OFF_SPEC:
+        values = [shape.slow(row, name) for row in rows]
+        array = pa.array(values, _STRING)
+    if array.null_count:
+        values = [value or "" for value in values]
+        array = pc.fill_null(array, "")
+    return values, pc.utf8_trim_whitespace(array)
+
+
+def _json(values: Iterable[Any]) -> str:
+    found = list(values)
+    return orjson.dumps(found).decode() if found else ""
+
+
+class _Known(dict[Any, str]):
+    """The JSON of each combination of values that a page holds: most rows share a few."""
+
+    def __init__(self, make: Callable[[Any], str]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, key: Any) -> str:
+        made = self[key] = self._make(key)
+        return made
+
+
+# --- one text
+
+
+def _text(value: Any) -> str:
+    """Any JSON value as trimmed text; "" for null, for objects, and for more than one value."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, str):
+        # A lone surrogate is no text that could be stored.
+        return (value if value.isascii() else value.encode("utf-8", "replace").decode()).strip()
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else repr(value)
+    return str(value) if isinstance(value, int) else ""
+
+
+def _text_fast(rows: list[Row], name: str) -> list[Any]:
+    try:
+        return list(map(itemgetter(name), rows))
+    except KeyError:
+        return [row.get(name) for row in rows]
+
+
+# --- one reference
+
+
+def _id(value: Any) -> str:
+    """The id that a reference names: an object with a `sourcedId`, or the bare id."""
+    if isinstance(value, list) and value:
+        value = value[0]
+    return _text(value.get("sourcedId") if isinstance(value, dict) else value)
+
+
+def _org_of_course(row: Row, name: str) -> str:
+    # Some servers send a list of `orgs` in place of `org`.
+    return _id(row.get(name)) or _id(row.get("orgs"))
+
+
+# --- lists of texts, and of references
+
+
+def _listed(value: Any) -> list[Any]:
+    """A list as it is; one value where a list belongs as a list of it."""
+    if isinstance(value, list):
+        return value
+    return [] if value is None else [value]
+
+
+def _stripped(values: tuple[str, ...]) -> str:
+    # `str.strip` of what is no string raises, which sends the column the slow way.
+    return _json(filter(None, map(str.strip, values)))
+
+
+def _texts_fast(rows: list[Row], name: str) -> list[Any]:
+    values = [row.get(name) for row in rows]
+    if set(map(type, values)) - {list, type(None)}:
+        raise TypeError  # a bare string would be taken apart into its letters
+    known = _Known(_stripped)
+    return [known[tuple(value)] if value else "" for value in values]
+
+
+def _ids_fast(rows: list[Row], name: str) -> list[Any]:
+    known = _Known(_stripped)
+    return [
+        known[tuple([ref["sourcedId"] for ref in value])] if value else ""
+        for value in [row.get(name) for row in rows]
+    ]
+
+
+# --- userIds: [type, identifier]
+
+
+def _user_ids_fast(rows: list[Row], name: str) -> list[Any]:
+    return [
+        _json([[entry["type"].strip(), found] for entry in value if (found := entry["identifier"].strip())])
+        if value
+        else ""
+        for value in [row.get(name) for row in rows]
+    ]
+
+
+def _user_ids(row: Row, name: str) -> str:
+    entries = [
+        entry if isinstance(entry, dict) else {"identifier": entry} for entry in _listed(row.get(name))
+    ]
+    pairs = [[_text(entry.get("type")), _text(entry.get("identifier"))] for entry in entries]
+    return _json(pair for pair in pairs if pair[1])
+
+
+# --- roles: [role, org, beginDate, endDate], from 1.2's `roles` or from 1.1's `role` with each of `orgs`
+
+
+def _role_with_orgs(key: tuple[str, ...]) -> str:
+    role, *found = map(str.strip, key)
+    orgs = list(filter(None, found)) or [""]
+    return _json([role, org, "", ""] for org in orgs) if role or orgs != [""] else ""
+
+
+def _dated_roles(key: tuple[tuple[str | None, ...], ...]) -> str:
+    return _json([(value or "").strip() for value in entry] for entry in key)
+
+
+def _roles_fast(rows: list[Row], name: str) -> list[Any]:
+    if rows and name not in rows[0]:
+        known = _Known(_role_with_orgs)
+        return [known[(row["role"], *[org["sourcedId"] for org in row["orgs"]])] for row in rows]
+    known = _Known(_dated_roles)
+    return [
+        known[
+            tuple([
+                (entry["role"], entry["org"]["sourcedId"], entry.get("beginDate"), entry.get("endDate"))
+                for entry in row[name]
+            ])
+        ]
+        if row[name]
+        else _roles(row, name)
+        for row in rows
+    ]  # fmt: skip
+
+
+def _roles(row: Row, name: str) -> str:
+    orgs = [found for org in _listed(row.get("orgs") or row.get("org")) if (found := _id(org))]
+    entries: list[list[str]] = []
+    for entry in _listed(row.get(name)):
+        if isinstance(entry, dict):
+            role, org = _text(entry.get("role")), _id(entry.get("org"))
+            entries.append([role, org, _text(entry.get("beginDate")), _text(entry.get("endDate"))])
+        else:
+            entries += [[_text(entry), org, "", ""] for org in orgs or [""]]
+    entries = [entry for entry in entries if entry[0] or entry[1]]
+    if not entries and (orgs or _text(row.get("role"))):
+        entries = [[_text(row.get("role")), org, "", ""] for org in orgs or [""]]
+    return _json(entries)
+
+
+_TEXT: Final = _Shape(_text_fast, lambda row, name: _text(row.get(name)))
+_REF: Final = _Shape(
+    lambda rows, name: [row[name]["sourcedId"] for row in rows],
+    lambda row, name: _id(row.get(name)),
+)
+_TEXTS: Final = _Shape(_texts_fast, lambda row, name: _json(filter(None, map(_text, _listed(row.get(name))))))
+_REFS: Final = _Shape(_ids_fast, lambda row, name: _json(filter(None, map(_id, _listed(row.get(name))))))
+
+_SHAPES: Final[dict[tuple[str, str], _Shape]] = {
+    ("orgs", "parent"): _REF,
+    ("academicSessions", "parent"): _REF,
+    ("courses", "schoolYear"): _REF,
+    ("courses", "org"): _Shape(_REF.fast, _org_of_course),
+    ("classes", "course"): _REF,
+    ("classes", "school"): _REF,
+    ("classes", "terms"): _REFS,
+    ("users", "agents"): _REFS,
+    ("users", "roles"): _Shape(_roles_fast, _roles),
+    ("users", "userIds"): _Shape(_user_ids_fast, _user_ids),
+    ("enrollments", "user"): _REF,
+    ("enrollments", "class"): _REF,
+    ("enrollments", "school"): _REF,
+    **dict.fromkeys(
+        [
+            (collection, name)
+            for collection in LISTS
+            for name in ("grades", "subjects", "subjectCodes", "periods")
+        ],
+        _TEXTS,
+    ),
+}
+"""What is not listed is one text."""

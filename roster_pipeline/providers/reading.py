@@ -1,0 +1,84 @@
+"""What reading a source means, whatever its kind: what a reader is given, and what it answers.
+
+A reader never raises for a provider's fault: that is a state and an issue of the collections
+concerned. Whether an empty collection may be empty, and whether an old extract still serves, is for
+whoever compares with the last sync.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import pyarrow as pa
+
+from roster_pipeline.codes import Issue
+
+if TYPE_CHECKING:
+    from roster_pipeline.tenants.document import Provider
+
+State = Literal["ok", "unproven", "failed"]
+
+
+class Sink(Protocol):
+    """Where the rows go, page by page; called from one thread."""
+
+    def append(self, collection: str, page: pa.Table) -> None:
+        """Takes an all-string table with exactly the collection's columns."""
+
+    def restart(self, collection: str) -> None:
+        """Forgets what was appended to the collection: it is read again, or could not be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionRead:
+    """How the reading of one collection ended.
+
+    `ok` is proven complete; the rows of `unproven` may be used, and nothing may be removed for what
+    is not among them; `failed` has no rows. `proof` is one sentence: why nothing is missing, or why
+    that is not known.
+    """
+
+    name: str
+    state: State
+    rows: int
+    proof: str
+    issues: tuple[Issue, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Probed(CollectionRead):
+    """What the first page of a collection shows: for `check`, which reads no more.
+
+    `rows` are those of the page, and `proof` says what a sync would use. `total` is what the source
+    counts, or None.
+    """
+
+    total: int | None = None
+    page: pa.Table | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a reader needs of the world."""
+
+    secret: Callable[[str], str]
+    """The secret behind a reference; raises `CodedError` RS-AUTH-05."""
+    clock: Callable[[], datetime]
+    """Aware UTC."""
+    sleep: Callable[[float], None]
+    """Seconds."""
+    rng: random.Random
+    progress: Callable[[str, int, int | None], None]
+    """Gets collection, rows so far and the total told, after each page."""
+
+
+Reader = Callable[["Provider", Sink, Reading], list[CollectionRead]]
+"""One entry a collection, always all six in their order (a directory: `people` alone)."""
+
+
+def ignore_progress(collection: str, rows: int, total: int | None) -> Any:
+    """For readings that nobody watches."""

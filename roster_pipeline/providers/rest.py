@@ -1,0 +1,422 @@
+"""What the REST kinds share: opening a server, the order of reading, endpoints that stand in for others.
+
+How a page is fetched and when a collection is complete is `oneroster`'s. A kind's own file says
+which versions it speaks and how it authenticates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import httpx
+import pyarrow as pa
+
+from roster_pipeline.codes import CodedError, Issue
+from roster_pipeline.oneroster.auth import SCOPES, Authorization, Method, OAuth1, OAuth2, TokenError
+from roster_pipeline.oneroster.client import Client, Limits, Transport, connect, safe_url, token_post
+from roster_pipeline.oneroster.collections import COLLECTIONS
+from roster_pipeline.oneroster.paging import Bounds, Finding, Listing, Pull
+from roster_pipeline.oneroster.wire import SourceError
+from roster_pipeline.providers.reading import CollectionRead, Probed, Reading, Sink
+
+if TYPE_CHECKING:
+    from roster_pipeline.tenants.document import Provider
+
+PATHS: Final = {"1.1": "ims/oneroster/v1p1", "1.2": "ims/oneroster/rostering/v1p2"}
+"""What each version appends to the root; the definitions fix both."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What a kind speaks where its provider's options leave it open.
+
+    `versions` are tried in this order. With `oauth2`, a token URL is required; without one, requests
+    are signed, with `method` first.
+    """
+
+    versions: tuple[str, ...]
+    oauth2: bool
+    method: Method
+
+
+def base_url(root: str, version: str) -> str:
+    """The address of a version's endpoints below what was pasted: the root, the base, or in between.
+
+    What `root` ends with of the version's path is never added again.
+    """
+    root = root.rstrip("/")
+    wanted = PATHS[version].split("/")
+    there = urlsplit(root).path.lower().split("/")
+    known = next((n for n in range(len(wanted), 0, -1) if there[-n:] == wanted[:n]), 0)
+    return "/".join([root, *wanted[known:]])
+
+
+def pasted_version(root: str) -> str | None:
+    """The version whose whole base path was pasted, or None."""
+    path = urlsplit(root.rstrip("/")).path.lower()
+    return next((version for version, base in PATHS.items() if path.endswith(f"/{base}")), None)
+
+
+# --------------------------------------------------------------------------------------------- reading
+
+
+def read(
+    provider: Provider,
+    sink: Sink,
+    reading: Reading,
+    dialect: Dialect,
+    *,
+    limits: Limits = Limits(),  # noqa: B008 (frozen)
+    bounds: Bounds = Bounds(),  # noqa: B008 (frozen)
+) -> list[CollectionRead]:
+    """Reads the six collections, one after the other; a server that refuses us is not asked again."""
+    try:
+        server = _Server(provider, reading, dialect, limits)
+    except CodedError as error:
+        return [_failed(name, error, provider) for name in COLLECTIONS]
+    found: list[CollectionRead] = []
+    with server:
+        for name in COLLECTIONS:
+            try:
+                found.append(_read_collection(name, provider, sink, reading, server, bounds))
+            except SourceError as error:
+                sink.restart(name)
+                found.append(_failed(name, error, provider))
+                if error.code in _FOR_ALL or (error.code == "RS-NET-04" and len(found) == 1):
+                    found += [_failed(rest, error, provider) for rest in COLLECTIONS[len(found) :]]
+                    break
+    return found
+
+
+_FOR_ALL: Final = frozenset({
+    "RS-AUTH-01", "RS-AUTH-02", "RS-AUTH-03", "RS-NET-01", "RS-NET-02", "RS-NET-03", "RS-NET-06",
+})  # fmt: skip
+"""What the next collection would end with, too."""
+
+
+def _failed(name: str, error: CodedError, provider: Provider) -> CollectionRead:
+    issue = Issue(error.code, error.message, provider.name)
+    return CollectionRead(name, "failed", 0, error.message, (issue,))
+
+
+def _read_collection(
+    name: str, provider: Provider, sink: Sink, reading: Reading, server: _Server, bounds: Bounds
+) -> CollectionRead:
+    routes = _routes(name, compatible=provider.compatibility_mode)
+    for route in routes[:-1]:
+        try:
+            return _read_route(name, route, provider, sink, reading, server, bounds)
+        except SourceError as error:
+            if error.code not in route.leaves_for:
+                raise
+            sink.restart(name)
+    return _read_route(name, routes[-1], provider, sink, reading, server, bounds)
+
+
+def _read_route(
+    name: str,
+    route: _Route,
+    provider: Provider,
+    sink: Sink,
+    reading: Reading,
+    server: _Server,
+    bounds: Bounds,
+) -> CollectionRead:
+    findings: list[Finding] = []
+    for endpoint in route.endpoints:
+        before = sum(finding.rows for finding in findings)
+        kept: list[pa.Table] = []
+        # Only the first endpoint may begin anew in the sink; of a second one (teachers, grading
+        # periods: few rows) the pages are kept until it has ended.
+        try:
+            finding = Pull(
+                server.listing(name, endpoint),
+                append=kept.append if findings else lambda page: sink.append(name, page),
+                restart=kept.clear if findings else lambda: sink.restart(name),
+                told=_told(reading.progress, name, before),
+                limits=server.page_sizes,
+                pool=server.pool,
+                width=server.width,
+                clock=reading.clock,
+                bounds=bounds,
+            ).read()
+        except SourceError as error:
+            if endpoint in route.optional and error.code == "RS-PAGE-09":
+                continue
+            raise
+        for page in kept:
+            sink.append(name, page)
+        findings.append(finding)
+        server.learn(finding.limit)
+    complete = all(finding.complete for finding in findings) and not route.doubt
+    doubts = [*(doubt for finding in findings for doubt in finding.doubts)]
+    proof = " ".join(dict.fromkeys(finding.proof for finding in findings)) or route.told
+    if route.doubt:
+        doubts.append(("RS-PAGE-08", route.doubt, 1))
+        proof = route.doubt
+    if route.note:
+        doubts.append((route.note, route.told, 1))
+    issues = tuple(Issue(code, message, provider.name, count=count) for code, message, count in doubts)
+    rows = sum(finding.rows for finding in findings)
+    return CollectionRead(name, "ok" if complete else "unproven", rows, proof, issues)
+
+
+def _told(
+    progress: Callable[[str, int, int | None], None], name: str, before: int
+) -> Callable[[int, int | None], None]:
+    def told(rows: int, total: int | None) -> None:
+        progress(name, before + rows, None if total is None else before + total)
+
+    return told
+
+
+# ---------------------------------------------------------------------------------------------- routes
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """One way of reading a collection: its endpoints, all of which are read.
+
+    A failure of the first of `leaves_for`'s codes leads to the next route. `doubt` is why the
+    collection is not proven complete this way; `told` stands for the proof where nothing is read.
+    """
+
+    endpoints: tuple[str, ...]
+    optional: frozenset[str] = frozenset()
+    leaves_for: frozenset[str] = frozenset({"RS-PAGE-09"})
+    doubt: str = ""
+    told: str = ""
+    note: str = ""
+
+
+_BY_ROLE: Final = _Route(
+    ("students", "teachers"),
+    doubt="/students and /teachers were read in place of /users; they prove nothing about other roles.",
+)
+_NO_COURSES: Final = _Route((), told="The server does not offer courses, and a class's title suffices.")
+_NO_SESSIONS: Final = _Route((), told="The server offers no academic sessions.", note="RS-SES-05")
+
+
+def _routes(name: str, *, compatible: bool) -> list[_Route]:
+    """The ways to read a collection, the best first."""
+    own = _Route((name,))
+    match name:
+        case "users":
+            # Some plug-ins offer, or permit, only the two.
+            return [replace(own, leaves_for=frozenset({"RS-PAGE-09", "RS-AUTH-04"})), _BY_ROLE]
+        case "courses":
+            return [own, _NO_COURSES]
+        case "orgs" if compatible:
+            return [own, _Route(("schools",))]
+        case "academicSessions" if compatible:
+            return [own, _Route(("terms", "gradingPeriods"), frozenset({"gradingPeriods"})), _NO_SESSIONS]
+        case _:
+            return [own]
+
+
+_IMPLIED_ROLES: Final = {"students": "student", "teachers": "teacher"}
+
+
+# ---------------------------------------------------------------------------------------------- server
+
+
+class _Server:
+    """An opened server: connections, the version found, and what is learnt of it on the way.
+
+    Raises:
+        CodedError: if a secret is not there, an address is not safe, or no version answers.
+    """
+
+    def __init__(self, provider: Provider, reading: Reading, dialect: Dialect, limits: Limits) -> None:
+        self._provider, self._reading, self._dialect = provider, reading, dialect
+        root, token_url = self._addresses()
+        self._key = reading.secret(self._given(provider.client_id, "client_id"))
+        self._secret = reading.secret(self._given(provider.client_secret, "client_secret"))
+        compatible = provider.compatibility_mode
+        self.width = 1 if compatible else provider.concurrency
+        largest = min(provider.page_size, 100) if compatible else provider.page_size
+        self.page_sizes = (largest, *(size for size in (500, 100) if size < largest))
+        addresses = [root, token_url] if token_url else [root]
+        self._http: httpx.Client = connect(*addresses, connections=self.width + 2, limits=limits)
+        self.pool: Executor | None = None
+        try:
+            self._transport = Transport(
+                self._http, clock=reading.clock, sleep=reading.sleep, rng=reading.rng, limits=limits
+            )
+            self.version, self.client = self._open(root, token_url)
+        except BaseException:
+            self._http.close()
+            raise
+        if self.width > 1:
+            self.pool = ThreadPoolExecutor(self.width, thread_name_prefix="pages")
+
+    def __enter__(self) -> _Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if isinstance(self.pool, ThreadPoolExecutor):
+            self.pool.shutdown(wait=True, cancel_futures=True)
+        self._http.close()
+
+    def __repr__(self) -> str:
+        return f"<server of {self._provider.name}>"
+
+    @property
+    def used(self) -> str:
+        """What a sync uses, for people."""
+        return (
+            f"OneRoster {self.version} at {self.client.base_url}, {self.client.authorization.way},"
+            f" pages of {self.page_sizes[0]}"
+        )
+
+    def learn(self, limit: int) -> None:
+        """Takes the page size that worked as the largest to ask for."""
+        self.page_sizes = tuple(size for size in self.page_sizes if size <= limit) or (limit,)
+
+    def listing(self, collection: str, endpoint: str, client: Client | None = None) -> Listing:
+        """An endpoint's pages."""
+        return Listing(
+            client or self.client,
+            collection,
+            endpoint,
+            ordered=not self._provider.compatibility_mode,
+            implied_role=_IMPLIED_ROLES.get(endpoint, ""),
+        )
+
+    def _given(self, value: str | None, key: str) -> str:
+        if not value:
+            raise CodedError("RS-CFG-05", f"{key} is required for {self._provider.kind}.")
+        return value
+
+    def _addresses(self) -> tuple[str, str | None]:
+        root = safe_url(self._given(self._provider.endpoint_url, "endpoint_url"), "endpoint_url")
+        token_url = self._provider.token_url
+        if self._dialect.oauth2:
+            token_url = self._given(token_url, "token_url")
+        return root, safe_url(token_url, "token_url", query=True) if token_url else None
+
+    def _authorization(self, version: str, token_url: str | None) -> Authorization:
+        clock = self._reading.clock
+        if token_url:
+            scope, standard = self._provider.scope, SCOPES[version]
+            return OAuth2(
+                self._key,
+                self._secret,
+                post=token_post(self._transport, token_url),
+                scope=standard if scope is None else scope.strip(),
+                fallback_scope=standard,
+                clock=clock,
+            )
+        method = self._provider.signature_method
+        return OAuth1(
+            self._key,
+            self._secret,
+            clock=clock,
+            method=method or self._dialect.method,
+            may_change=method is None,
+        )
+
+    def _open(self, root: str, token_url: str | None) -> tuple[str, Client]:
+        """The version that is spoken here, and a client for it; asks only where nothing decides."""
+        known = pasted_version(root) or self._provider.version
+        versions = (known,) if known else self._dialect.versions
+        refusals: list[SourceError] = []
+        for version in versions:
+            client = Client(base_url(root, version), self._transport, self._authorization(version, token_url))
+            if len(versions) == 1:
+                return version, client
+            try:
+                self._knock(client)
+            except SourceError as error:
+                # Only a clear no leads to the next version. A server that is down or busy now may
+                # be back tomorrow, and users' ids may differ between its versions.
+                says_no = error.about_scope if isinstance(error, TokenError) else error.code in _NOT_THIS
+                if not says_no:
+                    raise
+                refusals.append(error)
+            else:
+                return version, client
+        raise min(
+            refusals, key=lambda error: (error.code == "RS-PAGE-09", not error.code.startswith("RS-AUTH"))
+        )
+
+    def _knock(self, client: Client) -> None:
+        """One cheap request; /orgs is what every server has, but for the smallest."""
+        try:
+            self.listing("orgs", "orgs", client).page(0, 1)
+        except SourceError as error:
+            if not self._provider.compatibility_mode or error.code != "RS-PAGE-09":
+                raise
+            self.listing("orgs", "schools", client).page(0, 1)
+
+
+_NOT_THIS: Final = frozenset({
+    "RS-PAGE-01", "RS-PAGE-03", "RS-PAGE-04", "RS-PAGE-09", "RS-NET-03", "RS-NET-07", "RS-AUTH-01",
+    "RS-AUTH-04",
+})  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------- probing
+
+
+def probe(
+    provider: Provider,
+    reading: Reading,
+    dialect: Dialect,
+    *,
+    limits: Limits = Limits(),  # noqa: B008 (frozen)
+) -> list[Probed]:
+    """Authenticates and reads one page of each collection."""
+    try:
+        server = _Server(provider, reading, dialect, limits)
+    except CodedError as error:
+        return [_not_there(name, error, provider, "") for name in COLLECTIONS]
+    found: list[Probed] = []
+    with server:
+        for name in COLLECTIONS:
+            try:
+                found.append(_probe_collection(name, provider, server))
+            except SourceError as error:
+                found.append(_not_there(name, error, provider, server.used))
+                if error.code in _FOR_ALL or (error.code == "RS-NET-04" and len(found) == 1):
+                    rest = COLLECTIONS[len(found) :]
+                    found += [_not_there(later, error, provider, server.used) for later in rest]
+                    break
+    return found
+
+
+def _not_there(name: str, error: CodedError, provider: Provider, used: str) -> Probed:
+    return Probed(name, "failed", 0, used, (Issue(error.code, error.message, provider.name),))
+
+
+def _probe_collection(name: str, provider: Provider, server: _Server) -> Probed:
+    routes = _routes(name, compatible=provider.compatibility_mode)
+    for number, route in enumerate(routes, 1):
+        try:
+            pages = [
+                server.listing(name, endpoint).page(0, server.page_sizes[0], hasty=True)
+                for endpoint in route.endpoints
+                if endpoint not in route.optional
+            ]
+        except SourceError as error:
+            if number == len(routes) or error.code not in route.leaves_for:
+                raise
+            continue
+        totals = [page.total for page in pages if page.total is not None]
+        told = (
+            [("RS-PAGE-08", route.doubt)] if route.doubt else [(route.note, route.told)] if route.note else []
+        )
+        return Probed(
+            name,
+            "unproven" if route.doubt else "ok",
+            sum(page.rows for page in pages),
+            server.used,
+            tuple(Issue(code, message, provider.name) for code, message in told),
+            total=sum(totals) if len(totals) == len(pages) else None,
+            page=pa.concat_tables([page.table for page in pages]) if pages else None,
+        )
+    raise AssertionError(name)  # every collection has a route
