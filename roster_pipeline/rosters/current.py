@@ -1,0 +1,358 @@
+"""Which enrolments count on the day, and which users they keep (oneroster.md §7, product.md).
+
+Every row gets a reason for being dropped, or ""; the counts add up by construction. Who is who
+comes later, in `identities`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from roster_pipeline.codes import Issue
+from roster_pipeline.oneroster import vocabulary
+from roster_pipeline.rosters import rows
+from roster_pipeline.rosters.schools import Schools
+from roster_pipeline.rosters.sessions import CURRENT, FROZEN, GAP, Sessions
+from roster_pipeline.rosters.source import Published, Source, Tonight
+
+FIELDS = {
+    "given_name": "givenName",
+    "middle_name": "middleName",
+    "family_name": "familyName",
+    "preferred_given_name": "preferredFirstName",
+    "preferred_family_name": "preferredLastName",
+    "email": "email",
+    "username": "username",
+    "identifier": "identifier",
+    "phone": "phone",
+    "sms": "sms",
+    "grades": "grades",
+}
+"""A person's fields → the user's columns that they come from."""
+
+USER_COLUMNS = [
+    "provider_id", "source_id", "reason", *FIELDS, "enabled", "roles", "schools", "family",
+    "student", "left", "masked", "master", "user_ids", "agents",
+]  # fmt: skip
+ENROLMENT_COLUMNS = [
+    "provider_id", "source_id", "reason", "class_id", "class_ref", "user_ref", "school_id", "role",
+    "is_primary", "begin_date", "end_date", "dangling",
+]  # fmt: skip
+
+DATED, VANISHED = "dates", "vanished"
+"""Why a student has left: by the dates, or because the enrolments are no longer sent."""
+
+
+@dataclass(slots=True)
+class Current:
+    """Users and enrolments of tonight, every row of every usable provider.
+
+    Attributes:
+        users: `USER_COLUMNS`. `roles` is a JSON array of [role, school_id]; `schools` one of the
+            school_ids of orgs and enrolments; `family` "true" for those who are nothing but a
+            parent, guardian or relative; `left` is `dates`, `vanished` or "".
+        enrolments: `ENROLMENT_COLUMNS`. `dangling` "true" where user or class does not exist.
+    """
+
+    users: pd.DataFrame
+    enrolments: pd.DataFrame
+    issues: list[Issue] = field(default_factory=list)
+
+
+def find_current(
+    sources: Sequence[Source], schools: Schools, sessions: Sessions, published: Published, tonight: Tonight
+) -> Current:
+    """The enrolments and users that count on `tonight.as_of`, under each provider's options."""
+    issues: list[Issue] = []
+    users, enrolments = [], []
+    in_session = {
+        row.school_id: row.current == "true" for row in sessions.calendars.itertuples() if row.school_id
+    }
+    by_org = {
+        (int(row.provider_id), row.source_id): row.school_id for row in published.school_sources.itertuples()
+    } | schools.by_org()
+    for source in sources:
+        if not source.usable:
+            continue
+        found = _enrolments(source, sessions, by_org, tonight, issues)
+        users.append(_users(source, found, schools, by_org, in_session, published, tonight, issues))
+        kept = set(users[-1].loc[users[-1]["reason"] == "", "source_id"])
+        found.loc[(found["reason"] == "") & ~found["user_ref"].isin(kept), "reason"] = "user_dropped"
+        enrolments.append(found)
+    return Current(_concat(users, USER_COLUMNS), _concat(enrolments, ENROLMENT_COLUMNS), issues)
+
+
+def _concat(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+    if not frames:
+        return pd.DataFrame({name: pd.Series(dtype="int64" if name == "provider_id" else "str") for name in columns})
+    return pd.concat(frames, ignore_index=True)[columns]
+
+
+def _enrolments(
+    source: Source,
+    sessions: Sessions,
+    by_org: dict[tuple[int, str], str],
+    tonight: Tonight,
+    issues: list[Issue],
+) -> pd.DataFrame:
+    """The provider's enrolments; also those of classes that are dropped, for the date rule.
+
+    The extra column `counts` says whether the enrolment keeps its student: dates and class current.
+    """
+    frame = source.frames["enrollments"]
+    options = source.options
+    reason = rows.reasons(frame)
+    begin, end, unread, turned = rows.span(frame["beginDate"], frame["endDate"])
+    classes = sessions.classes[
+        (sessions.classes["provider_id"] == source.provider_id)
+        & ~sessions.classes["reason"].isin([rows.NO_ID, rows.DUPLICATE])
+    ].set_index("source_id")
+    user_ids = set(source.frames["users"]["sourcedId"]) - {""}
+    active = reason == ""
+    fate, class_reason = frame["class"].map(classes["fate"]), frame["class"].map(classes["reason"])
+    known = frame["class"].isin(classes.index)
+    dangling = active & (~known | ~frame["user"].isin(user_ids))
+    in_time = pd.Series(True, index=frame.index)
+    if options.respect_enrolment_date:
+        in_time = rows.within(begin, end, tonight.as_of, exclusive=options.end_dates == "exclusive")
+    lives = ~known | (fate.isin([CURRENT, FROZEN, GAP]) & (class_reason != rows.DELETED))
+    for why, rule in (
+        ("refers_to_nothing", dangling),
+        ("not_current", ~in_time),
+        ("class_of_weaker_source", class_reason == "class_of_weaker_source"),
+        ("classroom_data_off", pd.Series(not options.sync_classroom_data, index=frame.index)),
+        ("class_dropped", class_reason != ""),
+    ):
+        reason = reason.mask((reason == "") & rule, why)
+    own_school = rows.mapped(frame["school"], lambda org: by_org.get((source.provider_id, org), ""))
+    for code, count, what in (
+        ("RS-ROW-03", unread, "dates of enrolments could not be read"),
+        ("RS-ROW-04", turned, "enrolments begin after they end"),
+        ("RS-REF-01", int(dangling.sum()), "enrolments refer to users or classes that are not there"),
+    ):
+        if count:
+            issues.append(Issue(code, f"{count} {what}.", provider=source.name, count=count))
+    return pd.DataFrame(
+        {
+            "provider_id": source.provider_id,
+            "source_id": frame["sourcedId"],
+            "reason": reason,
+            "class_id": frame["class"].map(classes["class_id"]).fillna("").astype("str"),
+            "class_ref": frame["class"],
+            "user_ref": frame["user"],
+            "school_id": frame["class"].map(classes["school_id"]).where(known, own_school).astype("str"),
+            "role": rows.mapped(frame["role"], vocabulary.role),
+            "is_primary": rows.mapped(frame["primary"], _truth),
+            "begin_date": begin,
+            "end_date": end,
+            "dangling": dangling.map({True: "true", False: ""}).astype("str"),
+            "counts": active & in_time & lives,
+            "active": active,
+        }
+    )
+
+
+def _truth(text: str) -> str:
+    value = vocabulary.boolean(text)
+    return "" if value is None else "true" if value else "false"
+
+
+@dataclass(slots=True)
+class _Enrolled:
+    """What a user's enrolments say, by the user's sourcedId."""
+
+    current: set[str]
+    some: set[str]
+    ever: set[str]
+    schools: dict[str, set[str]]
+    all_schools: dict[str, set[str]]
+
+
+def _enrolled(source: Source, enrolments: pd.DataFrame, published: Published) -> _Enrolled:
+    before = published.enrolled
+    counting = enrolments[enrolments["counts"]]
+    active = enrolments[enrolments["active"]]
+    return _Enrolled(
+        current=set(counting["user_ref"]),
+        some=set(active["user_ref"]),
+        ever=set(enrolments["user_ref"])
+        | set(before.loc[before["provider_id"] == source.provider_id, "source_id"]),
+        schools=_schools_by_user(counting),
+        all_schools=_schools_by_user(active),
+    )
+
+
+def _schools_by_user(enrolments: pd.DataFrame) -> dict[str, set[str]]:
+    out: dict[str, set[str]] = {}
+    pairs = enrolments.loc[enrolments["school_id"] != "", ["user_ref", "school_id"]].drop_duplicates()
+    for user, school in zip(pairs["user_ref"], pairs["school_id"], strict=True):
+        out.setdefault(user, set()).add(school)
+    return out
+
+
+def _users(
+    source: Source,
+    enrolments: pd.DataFrame,
+    schools: Schools,
+    by_org: dict[tuple[int, str], str],
+    in_session: dict[str, bool],
+    published: Published,
+    tonight: Tonight,
+    issues: list[Issue],
+) -> pd.DataFrame:
+    frame = source.frames["users"]
+    options = source.options
+    reason = rows.reasons(frame)
+    enrolled = _enrolled(source, enrolments, published)
+    judge = _Judge(source, schools, by_org, in_session, tonight)
+    records = zip(
+        frame["sourcedId"], reason, frame["roles"], frame["grades"],
+        frame["email"], frame["phone"], frame["sms"], strict=True,
+    )  # fmt: skip
+    out: list[tuple[str, str, str, str, str, str]] = []
+    for user, why, roles, grades, *contacts in records:
+        out.append((why, "", "", "", "", "") if why else judge.user(user, roles, grades, contacts, enrolled))
+    verdict = pd.DataFrame(
+        out, columns=["reason", "roles", "schools", "family", "student", "left"], index=frame.index, dtype="str"
+    )
+    issues.extend(judge.issues())
+    fields = {ours: frame[theirs] for ours, theirs in FIELDS.items()}
+    hidden = pd.Series(False, index=frame.index)
+    for name in ("given_name", "family_name", "email", "middle_name"):
+        masked = {value for value in fields[name].unique() if value and vocabulary.is_masked(value)}
+        if masked:  # a masked value is no value
+            hidden |= fields[name].isin(masked)
+            fields[name] = fields[name].mask(fields[name].isin(masked), "")
+    return pd.DataFrame(
+        {
+            "provider_id": source.provider_id,
+            "source_id": frame["sourcedId"],
+            **fields,
+            "enabled": rows.mapped(frame["enabledUser"], _truth),
+            **{name: verdict[name] for name in verdict.columns},
+            "masked": hidden.map({True: "true", False: ""}).astype("str"),
+            "master": frame["userMasterIdentifier"],
+            "user_ids": frame["userIds"],
+            "agents": frame["agents"] if options.sync_parent_data else "",
+        }
+    )
+
+
+class _Judge:
+    """Decides one user at a time; counts what must be told."""
+
+    def __init__(
+        self,
+        source: Source,
+        schools: Schools,
+        by_org: dict[tuple[int, str], str],
+        in_session: dict[str, bool],
+        tonight: Tonight,
+    ) -> None:
+        self.source, self.options, self.tonight = source, source.options, tonight
+        self.in_session, self.by_org = in_session, by_org
+        self.excluded = {school for who, school in schools.excluded if who == source.provider_id}
+        self.limited = schools.limited.get(source.provider_id)
+        self.limit_roles = {vocabulary.role(role) for role in self.options.limit_to.roles}
+        self.limit_grades = set(self.options.limit_to.grades)
+        self.exclusive = self.options.end_dates == "exclusive"
+        self.rows_prove_absence = source.states.get("enrollments") in ("ok", "stale")
+        self.unscheduled = self.no_contact = self.unknown_org = 0
+        self.unknown_roles: set[str] = set()
+        self._parsed: dict[str, list[tuple[str, str, str, bool]]] = {}
+
+    def _roles(self, text: str) -> list[tuple[str, str, str, bool]]:
+        """(role, school_id, org, whether its own dates admit it) of each entry; parsed once a text."""
+        parsed = self._parsed.get(text)
+        if parsed is None:
+            parsed = self._parsed[text] = []
+            for role, org, begin, end in rows.parse_list(text):  # type: ignore[misc]
+                school = self.by_org.get((self.source.provider_id, org))
+                first, last = vocabulary.date(begin), vocabulary.date(end)
+                if first and last and first > last:
+                    first = last = ""
+                dated = rows.day_within(first, last, self.tonight.as_of, exclusive=self.exclusive)
+                name = vocabulary.role(role)
+                if not vocabulary.is_known_role(name):
+                    self.unknown_roles.add(name)
+                parsed.append((name, school or "", "" if school is not None else org, dated))
+        return parsed
+
+    def user(
+        self, user: str, roles: str, grades: str, contacts: list[str], enrolled: _Enrolled
+    ) -> tuple[str, str, str, str, str, str]:
+        """(reason, roles, schools, family, student, left) of one usable row."""
+        options = self.options
+        entries = self._roles(roles)
+        self.unknown_org += any(entry[2] for entry in entries)
+        wanted = options.relationship_type if options.sync_parent_data else None
+        held = [entry for entry in entries if not vocabulary.is_family(entry[0]) or entry[0] == wanted]
+        family = bool(held) and all(vocabulary.is_family(entry[0]) for entry in held)
+        schools = {entry[1] for entry in held if entry[1]} | enrolled.schools.get(user, set())
+        why = left = ""
+        student = any(entry[0] == "student" for entry in held)
+        if entries and not held:
+            why = "parent_data_off" if not options.sync_parent_data else "other_relationship"
+        elif family and not any(contacts):
+            why = "guardian_without_contact"
+            self.no_contact += 1
+        elif schools and schools <= self.excluded:
+            why = "excluded_school"
+        elif self.limit_roles and not any(entry[0] in self.limit_roles for entry in held):
+            why = "role_not_admitted"
+        elif self.limited is not None and not schools & self.limited:
+            why = "school_not_admitted"
+        elif student and self.limit_grades and not self.limit_grades & set(rows.parse_list(grades)):
+            why = "grade_not_admitted"
+        elif student and options.respect_enrolment_date:
+            left = self._left(user, held, enrolled)
+            if left:
+                held = [entry for entry in held if entry[0] != "student"]
+                why = "" if held else "left"
+        pairs = sorted({(entry[0], entry[1]) for entry in held if entry[1] not in self.excluded})
+        return (
+            why,
+            rows.as_list([list(pair) for pair in pairs]),  # type: ignore[misc]
+            rows.as_list(sorted(schools)),
+            "true" if family else "",
+            "true" if student else "",
+            left,
+        )
+
+    def _left(self, user: str, held: list[tuple[str, str, str, bool]], enrolled: _Enrolled) -> str:
+        """Whether a student has left, and by what: a session of their school is current, and no enrolment."""
+        if user in enrolled.current and any(entry[3] for entry in held if entry[0] == "student"):
+            return ""
+        orgs = {entry[1] for entry in held if entry[0] == "student" and entry[1]}
+        calendars = {
+            self.in_session[school]
+            for school in orgs or enrolled.all_schools.get(user, set())
+            if school in self.in_session
+        }
+        if not calendars or not all(calendars):
+            return ""  # between sessions all people stay
+        if user in enrolled.some:
+            return DATED
+        if not self.rows_prove_absence:
+            return ""
+        if user in enrolled.ever:
+            return VANISHED
+        self.unscheduled += 1
+        return ""
+
+    def issues(self) -> list[Issue]:
+        """What must be told of the users that were judged."""
+        told = (
+            ("RS-IDN-08", self.unscheduled, "students have no enrolment yet and were kept"),
+            ("RS-GRD-01", self.no_contact, "guardians have neither e-mail nor phone and were left out"),
+            ("RS-REF-04", self.unknown_org, "users name an org that is not there"),
+            ("RS-ROW-02", len(self.unknown_roles), "roles are not OneRoster's and were kept as they came"),
+        )
+        return [
+            Issue(code, f"{count} {what}.", provider=self.source.name, count=count)
+            for code, count, what in told
+            if count
+        ]

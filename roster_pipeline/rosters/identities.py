@@ -1,0 +1,958 @@
+"""Who is who: provider and directory users become people whose ids never change.
+
+The evidence and its order are product.md's, "Merging": a link from an earlier sync, the merge key
+among the people of tonight, the key with both names among those who are gone, else a new person.
+Nothing is written here: the publishing transaction writes what is proposed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+
+import orjson
+import pandas as pd
+
+from roster_pipeline.codes import Issue
+from roster_pipeline.oneroster import vocabulary
+from roster_pipeline.rosters import rows
+from roster_pipeline.rosters.completeness import EXCLUDED, KEPT, SILENT, Completeness
+from roster_pipeline.rosters.current import FIELDS, VANISHED, Current
+from roster_pipeline.rosters.source import Published, Source, Tonight, new_id
+
+PEOPLE_COLUMNS = ["person_id", *FIELDS, "roles", "enabled", "schools", "fate"]
+LINK_COLUMNS = ["provider_id", "source_id", "person_id", "linked_by", "seen", "state"]
+OUTCOME_COLUMNS = ["provider_id", "source_id", "outcome", "reason", "evidence", "person_id", "roles"]
+GUARDIAN_COLUMNS = ["student_id", "guardian_id", "relationship", "provider_id"]
+MERGED_COLUMNS = ["person_id", "merged_into"]
+
+# The state of a link, and the fate of a person. LIVE: tonight's row stands behind it. STANDS: no row
+# may speak tonight, the values last accepted do. The others say why it is no more.
+LIVE, STANDS = "live", "stands"
+GONE, LEFT, OUT_OF_SCOPE, RETIRED, GUARDIAN = "gone", "left", "out_of_scope", "retired", "guardian"
+
+_WHY_GONE = {  # why a row was dropped → what that means for its link
+    "left": LEFT,
+    "parent_data_off": OUT_OF_SCOPE,
+    "other_relationship": OUT_OF_SCOPE,
+    "role_not_admitted": OUT_OF_SCOPE,
+    "school_not_admitted": OUT_OF_SCOPE,
+    "grade_not_admitted": OUT_OF_SCOPE,
+    "guardian_without_student": GUARDIAN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """People whom the platform knows.
+
+    `frame` has the columns id, email, given_name, family_name, role; None if it could not be read:
+    then everybody whom it named before stays as they are.
+    """
+
+    provider_id: int
+    name: str
+    frame: pd.DataFrame | None
+
+
+@dataclass(slots=True)
+class Identities:
+    """Who everybody is tonight.
+
+    Attributes:
+        people: `PEOPLE_COLUMNS`: everybody who is live tonight (`fate` live) and every published
+            person who is not, with the fate; values and `roles` (JSON [{role, school_id}]) only of
+            the live ones.
+        links: `LINK_COLUMNS`: every link, of providers and directories, with its state.
+        outcomes: `OUTCOME_COLUMNS`: one row a provider user; those of one provider person agree.
+        guardians: `GUARDIAN_COLUMNS`: tonight's links of guardians and students.
+        merged: `MERGED_COLUMNS`: people who turned out to be somebody else.
+        users: (provider_id, source_id) → the reason for being dropped that was found here.
+    """
+
+    people: pd.DataFrame
+    links: pd.DataFrame
+    outcomes: pd.DataFrame
+    guardians: pd.DataFrame
+    merged: pd.DataFrame
+    users: dict[tuple[int, str], str]
+    issues: list[Issue] = field(default_factory=list)
+
+
+def find_identities(
+    sources: Sequence[Source],
+    directories: Sequence[Directory],
+    current: Current,
+    completeness: Completeness,
+    published: Published,
+    tonight: Tonight,
+) -> Identities:
+    """Matches every user of tonight with a person, new or known."""
+    merge = _Merge(sources, directories, current, completeness, published, tonight)
+    merge.follow_links()
+    merge.attach_directories()
+    for source in merge.sources:
+        for group in merge.groups[source.provider_id]:
+            if not group.family:
+                merge.find_person(source, group)
+    merge.drop_guardians_without_students()
+    for source in merge.sources:
+        for group in merge.groups[source.provider_id]:
+            if group.family and group.rows:
+                merge.find_person(source, group)
+    merge.join_people()
+    return merge.result()
+
+
+@dataclass(slots=True, eq=False)
+class _Row:
+    """A user of tonight, or one who stands by the values last accepted."""
+
+    provider_id: int
+    source_id: str
+    values: dict[str, str]
+    roles: list[list[str]]
+    enabled: str
+    schools: list[str]
+    family: bool
+    student: bool
+    strength: int
+    stands: bool = False
+    master: str = ""
+    user_ids: str = ""
+    agents: str = ""
+    reused: bool = False
+
+    @property
+    def key(self) -> tuple[int, str]:
+        return self.provider_id, self.source_id
+
+
+@dataclass(slots=True, eq=False)
+class _Group:
+    """The rows of one provider that are one person."""
+
+    provider_id: int
+    rows: list[_Row]
+    person: _Person | None = None
+    outcome: str = ""
+    reason: str = ""
+    evidence: str = ""
+
+    @property
+    def family(self) -> bool:
+        return all(row.family for row in self.rows)
+
+    @property
+    def email(self) -> str:
+        return next((row.values["email"] for row in self.rows if row.values["email"]), "")
+
+    @property
+    def student(self) -> bool:
+        return any(row.student for row in self.rows)
+
+    def name(self, field_: str) -> str:
+        return next((row.values[field_] for row in self.rows if row.values[field_]), "")
+
+
+@dataclass(slots=True, eq=False)
+class _Person:
+    """A person, published or proposed."""
+
+    person_id: str
+    created_sync: int
+    alive: bool = False  # published, not removed
+    inactive: bool = False
+    values: dict[str, str] = field(default_factory=dict)
+    roles: list[dict[str, str]] = field(default_factory=list)
+    rows: list[_Row] = field(default_factory=list)
+    directory_rows: list[_DirectoryRow] = field(default_factory=list)
+    merged_into: _Person | None = None
+
+    def final(self) -> _Person:
+        person = self
+        while person.merged_into is not None:
+            person = person.merged_into
+        return person
+
+
+@dataclass(slots=True, eq=False)
+class _DirectoryRow:
+    provider_id: int
+    source_id: str
+    email: str
+    given_name: str
+    family_name: str
+    role: str
+
+
+class _Merge:
+    """The state of one merge; the steps are methods, in the order of `find_identities`."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        directories: Sequence[Directory],
+        current: Current,
+        completeness: Completeness,
+        published: Published,
+        tonight: Tonight,
+    ) -> None:
+        self.sources = sorted(sources, key=attrgetter("strength"))
+        self.by_id = {source.provider_id: source for source in sources}
+        self.attach_only = {
+            source.provider_id for source in sources if source.options.merge.attach_to_existing_users_only
+        }
+        self.current, self.published, self.tonight = current, published, tonight
+        self.kept_back = completeness.with_state(KEPT)
+        self.frozen = completeness.with_state(KEPT, SILENT, EXCLUDED) - self._removed_exclusions(completeness)
+        self.dropped: dict[tuple[int, str], str] = {}
+        self.tell: Counter[tuple[str, int]] = Counter()
+        self.people = self._published_people()
+        self.links = self._published_links()
+        self.seen = {key: orjson.loads(link["seen"] or b"{}") for key, link in self.links.items()}
+        self.link_state: dict[tuple[int, str], str] = {}
+        self.linked_by: dict[tuple[int, str], str] = {}
+        self.directory_rows = self._directory_rows(directories)
+        self.readable = {d.provider_id for d in directories if d.frame is not None}
+        users = self._users()
+        self._protect_values(users)
+        self.groups = {
+            source.provider_id: _fold([row for row in users if row.provider_id == source.provider_id])
+            for source in self.sources
+        }
+        self.pairs = self._family_pairs()
+        self._count_keys()
+        self.at: dict[tuple[str, str], dict[_Person, None]] = defaultdict(dict)
+        self.merged: list[tuple[_Person, _Person]] = []
+        self.replaced: set[str] = set()
+
+    # ------------------------------------------------------------------ what is given
+
+    def _removed_exclusions(self, completeness: Completeness) -> set[str]:
+        removing = {s.provider_id for s in self.sources if s.options.excluded_rosters == "remove"}
+        excluded = completeness.schools[completeness.schools["state"] == EXCLUDED]
+        return set(excluded.loc[excluded["provider_id"].isin(removing), "school_id"])
+
+    def _published_people(self) -> dict[str, _Person]:
+        people = {}
+        merged = {}
+        for record in self.published.people.to_dict("records"):
+            people[record["person_id"]] = _Person(
+                record["person_id"],
+                int(record["created_sync"]),
+                alive=record["removed"] != "true",
+                inactive=record["inactive_since"] != "",
+                values={name: record[name] for name in FIELDS},
+                roles=rows.parse_list(record["roles"]),  # type: ignore[arg-type]
+            )
+            if record["merged_into"]:
+                merged[record["person_id"]] = record["merged_into"]
+        for person_id, into in merged.items():
+            people[person_id].merged_into = people.get(into)
+        return people
+
+    def _published_links(self) -> dict[tuple[int, str], dict[str, str]]:
+        return {
+            (int(record["provider_id"]), record["source_id"]): record
+            for record in self.published.person_sources.to_dict("records")
+        }
+
+    def _directory_rows(self, directories: Sequence[Directory]) -> list[_DirectoryRow]:
+        out: dict[tuple[int, str], _DirectoryRow] = {}
+        for directory in directories:
+            if directory.frame is None:
+                out |= self._remembered(directory)
+                continue
+            for record in directory.frame.to_dict("records"):
+                if record["id"] and (directory.provider_id, record["id"]) not in out:
+                    masked = vocabulary.is_masked(record["email"])
+                    out[directory.provider_id, record["id"]] = _DirectoryRow(
+                        directory.provider_id,
+                        record["id"],
+                        "" if masked else record["email"],
+                        record["given_name"],
+                        record["family_name"],
+                        vocabulary.role(record["role"]) if record["role"] else "",
+                    )
+        return list(out.values())
+
+    def _remembered(self, directory: Directory) -> dict[tuple[int, str], _DirectoryRow]:
+        """The linked people of a directory that could not be read, with the login e-mail they have."""
+        out = {}
+        for key, link in self.links.items():
+            person = self.people.get(link["person_id"])
+            if key[0] == directory.provider_id and person is not None and link["removed"] != "true":
+                values = person.final().values
+                out[key] = _DirectoryRow(
+                    *key, values["email"], values["given_name"], values["family_name"], ""
+                )
+        return out
+
+    def _users(self) -> list[_Row]:
+        """The users of tonight who may speak, and those who stand by what was accepted before."""
+        users = self.current.users
+        out: list[_Row] = []
+        reason: dict[tuple[int, str], str] = {}
+        lists: dict[str, list[str]] = {}
+        for record in users.to_dict("records"):
+            why, key = record["reason"], (record["provider_id"], record["source_id"])
+            if why == rows.DUPLICATE or why == rows.NO_ID:
+                continue
+            reason[key] = (
+                VANISHED if why == "left" and record["left"] == VANISHED else why
+            )
+            if why:
+                continue
+            schools = lists.get(record["schools"])
+            if schools is None:
+                schools = lists[record["schools"]] = rows.parse_list(record["schools"])
+            if schools and self.kept_back.issuperset(schools):
+                link = self.links.get(key)
+                if link is None or not self._is_standing(link):
+                    self.dropped[key] = "school_kept_back"
+                else:  # the school keeps its last good roster: this user speaks by it, too
+                    reason[key] = "frozen"
+                continue
+            out.append(
+                _Row(
+                    *key,
+                    {name: record[name] for name in FIELDS},
+                    rows.parse_list(record["roles"]),  # type: ignore[arg-type]
+                    record["enabled"],
+                    schools,
+                    record["family"] == "true",
+                    record["student"] == "true" and record["left"] == "",
+                    self.by_id[key[0]].strength,
+                    master=record["master"],
+                    user_ids=record["user_ids"],
+                    agents=record["agents"],
+                )
+            )
+        out.extend(self._standing(reason))
+        return out
+
+    def _is_standing(self, link: dict[str, str]) -> bool:
+        person = self.people.get(link["person_id"])
+        return link["removed"] != "true" and person is not None and person.final().alive
+
+    def _standing(self, reason: dict[tuple[int, str], str]) -> list[_Row]:
+        """Live links without a row that may speak: a row of the values last accepted, or dead.
+
+        Nobody is gone unless a complete extract shows it, and nobody of a school that is kept back
+        or excluded is (product.md, "Schools"; architecture.md, invariant 1).
+        """
+        out = []
+        for key, link in self.links.items():
+            source = self.by_id.get(key[0])
+            if link["removed"] == "true" or reason.get(key) == "":
+                continue
+            if source is None:
+                if key[0] in self.tonight.retired:
+                    self.link_state[key] = RETIRED
+                continue  # a directory's; those speak for themselves
+            state = self._state_without_row(source, reason.get(key))
+            if state != STANDS and self._is_frozen(link["person_id"]):
+                state = STANDS
+            self.link_state[key] = state
+            if state == STANDS and self._is_standing(link):
+                seen = self.seen[key]
+                out.append(
+                    _Row(
+                        *key,
+                        {name: seen.get(name, "") for name in FIELDS},
+                        seen.get("roles", []),
+                        seen.get("enabled", ""),
+                        sorted({school for _, school in seen.get("roles", []) if school}),
+                        bool(seen.get("roles")) and all(vocabulary.is_family(r) for r, _ in seen["roles"]),
+                        any(role == "student" for role, _ in seen.get("roles", [])),
+                        source.strength,
+                        stands=True,
+                    )
+                )
+        return out
+
+    def _state_without_row(self, source: Source, why: str | None) -> str:
+        """What it means that a linked user of `source` has no row that may speak (`why` it was dropped)."""
+        if not source.usable or why == "frozen":
+            return STANDS
+        if why == "excluded_school" and source.options.excluded_rosters == "keep":
+            return STANDS
+        if not source.proven("users", "enrollments"):
+            return STANDS
+        if why == "excluded_school":
+            return OUT_OF_SCOPE
+        return _WHY_GONE.get(why or "", GONE)
+
+    def _is_frozen(self, person_id: str) -> bool:
+        person = self.people.get(person_id)
+        return person is not None and any(
+            role["school_id"] in self.frozen for role in person.final().roles if role["school_id"]
+        )
+
+    def _protect_values(self, users: list[_Row]) -> None:
+        """Values that vanish from a provider in numbers stay as they were (RS-SAFE-06)."""
+        had: Counter[tuple[int, str]] = Counter()
+        lost: dict[tuple[int, str], list[tuple[_Row, str]]] = defaultdict(list)
+        for row in users:
+            link = self.links.get(row.key)
+            if link is None or row.stands or link["removed"] == "true" or not link["seen"]:
+                continue
+            seen = self.seen[row.key]
+            if self._is_reused(row, seen):
+                continue
+            for name in FIELDS:
+                old = seen.get(name, "")
+                if old:
+                    had[row.provider_id, name] += 1
+                    if not row.values[name]:
+                        lost[row.provider_id, name].append((row, old))
+        for (provider_id, name), vanished in lost.items():
+            count, of = len(vanished), had[provider_id, name]
+            if (count == of and count >= 2) or (count > 5 and count * 20 >= of):
+                self.tell["RS-SAFE-06", provider_id] += count
+                for row, old in vanished:
+                    row.values[name] = old
+
+    def _is_reused(self, row: _Row, seen: dict[str, str]) -> bool:
+        return all(
+            row.values[name] and row.values[name] != seen.get(name, "")
+            for name in ("given_name", "family_name", "identifier", "email")
+        )
+
+    def _family_pairs(self) -> dict[tuple[int, str], list[tuple[_Row, _Row]]]:
+        """Guardian's key → (student, guardian) rows, from agents on either side (oneroster.md §6)."""
+        found: dict[tuple[int, str], list[tuple[_Row, _Row]]] = defaultdict(list)
+        for provider_id, groups in self.groups.items():
+            if not self.by_id[provider_id].options.sync_parent_data:
+                continue
+            mine = {row.source_id: row for group in groups for row in group.rows if not row.stands}
+            frame = self.current.users
+            there = set(frame.loc[frame["provider_id"] == provider_id, "source_id"])
+            pairs: dict[tuple[str, str], tuple[_Row, _Row]] = {}
+            for row in mine.values():
+                for agent in rows.parse_list(row.agents):
+                    other = mine.get(agent)
+                    if other is None:
+                        self.tell["RS-REF-03", provider_id] += agent not in there
+                        continue
+                    student, adult = (row, other) if row.student else (other, row)
+                    if student.student == adult.student or not _has_family_role(adult):
+                        self.tell["RS-GRD-02", provider_id] += 1
+                        continue
+                    pairs[student.source_id, adult.source_id] = (student, adult)
+            for student, adult in pairs.values():
+                found[adult.key].append((student, adult))
+        return found
+
+    # ------------------------------------------------------------------ keys
+
+    def _key(self, source: Source, email: str) -> str:
+        if source.options.merge.key == "email_without_domain":
+            return email.rpartition("@")[0] or email
+        return email
+
+    def _count_keys(self) -> None:
+        """How many people of each provider share a key: a shared one is no key for any of them."""
+        self.sharing: Counter[tuple[int, str]] = Counter()
+        for source in self.sources:
+            for group in self.groups[source.provider_id]:
+                keys = {self._key(source, row.values["email"]) for row in group.rows if row.values["email"]}
+                self.sharing.update((source.provider_id, key) for key in keys)
+        shared: Counter[int] = Counter()
+        for (provider_id, _), count in self.sharing.items():
+            shared[provider_id] += count if count > 1 else 0
+        for provider_id, count in shared.items():
+            if count:
+                self.tell["RS-IDN-02", provider_id] += count
+
+    def _usable_key(self, source: Source, group: _Group) -> str:
+        email = group.email
+        key = self._key(source, email) if email else ""
+        return key if key and self.sharing[source.provider_id, key] == 1 else ""
+
+    def _index(self, person: _Person, email: str) -> None:
+        if email:
+            self.at["email", email][person] = None
+            self.at["email_without_domain", email.rpartition("@")[0] or email][person] = None
+
+    def _candidates(self, kind: str, key: str) -> list[_Person]:
+        found = {person.final(): None for person in self.at.get((kind, key), {})}
+        return [person for person in found if person.rows or person.directory_rows]
+
+    # ------------------------------------------------------------------ the steps
+
+    def follow_links(self) -> None:
+        """Evidence 1: a link from an earlier sync decides, unless the id was given to somebody else."""
+        for source in self.sources:
+            for group in self.groups[source.provider_id]:
+                linked: dict[_Person, None] = {}
+                for row in group.rows:
+                    link = self.links.get(row.key)
+                    if link is None:
+                        continue
+                    person = self.people.get(link["person_id"])
+                    seen = self.seen[row.key]
+                    if person is None:
+                        continue
+                    if not row.stands and self._is_reused(row, seen):
+                        row.reused = True
+                        if not source.proven("users", "enrollments"):
+                            self.replaced.add(person.final().person_id)
+                        self.tell["RS-IDN-04", source.provider_id] += 1
+                        continue
+                    self._warn_of_change(row, seen)
+                    linked[person.final()] = None
+                if linked:
+                    oldest = min(linked, key=lambda p: (not p.alive, p.created_sync, p.person_id))
+                    for other in linked:
+                        if other is not oldest:
+                            self._join(oldest, other)
+                    self._assign(group, oldest, "matched", "link", "")
+
+    def _warn_of_change(self, row: _Row, seen: dict[str, str]) -> None:
+        changed = all(
+            row.values[name] and seen.get(name) and row.values[name] != seen[name]
+            for name in ("given_name", "family_name", "email")
+        )
+        if changed and not row.values["identifier"] and not row.stands:
+            self.tell["RS-IDN-05", row.provider_id] += 1
+
+    def attach_directories(self) -> None:
+        """Directory people: linked ones belong to their person, others to whom the e-mail names, or wait."""
+        emails = Counter((row.provider_id, row.email) for row in self.directory_rows)
+        for row in self.directory_rows:
+            link = self.links.get((row.provider_id, row.source_id))
+            person = self.people.get(link["person_id"]) if link else None
+            if person is not None:
+                self._attach(row, person.final())
+                continue
+            unique = row.email and emails[row.provider_id, row.email] == 1
+            found = self._candidates("email", row.email) if unique else []
+            known = [p for p in found if not any(d.provider_id == row.provider_id for d in p.directory_rows)]
+            if len(found) == 1 and known and not _differ(_family_names(known[0]), row.family_name):
+                self._attach(row, known[0])
+            elif unique:
+                self._attach(row, self._new_person(row.provider_id, row.source_id))
+
+    def _attach(self, row: _DirectoryRow, person: _Person) -> None:
+        person.directory_rows.append(row)
+        self._index(person, row.email)
+
+    def _new_person(self, provider_id: int, source_id: str) -> _Person:
+        return _Person(
+            new_id(self.tonight.tenant, provider_id, "person", source_id, self.tonight.sync_id),
+            self.tonight.sync_id,
+        )
+
+    def find_person(self, source: Source, group: _Group) -> None:
+        """Evidence 2 to 4, for a provider person without a link."""
+        if group.person is not None:
+            return None
+        attach_only = source.provider_id in self.attach_only
+        key = self._usable_key(source, group)
+        if key:
+            every = self._candidates(source.options.merge.key, key)
+            # Two rows of one provider are two people: whoever has one of them is no candidate.
+            free = [p for p in every if all(r.provider_id != source.provider_id for r in p.rows)]
+            free = [p for p in free if self._exists_for(p)]
+            if len(every) > 1 and free:
+                return self._refuse(group, "ambiguous")
+            if free:
+                problem = self._contradiction(source, group, free[0])
+                if problem:
+                    return self._refuse(group, problem)
+                return self._assign(group, free[0], "matched", "key", "key")
+            if not attach_only:
+                returned = self._returning(source, group, key)
+                if returned is not None:
+                    return self._assign(group, returned, "matched", "returned", "returned")
+        if attach_only:
+            why = "nobody_matches" if key else "shared_key" if group.email else "no_key"
+            self.tell["RS-IDN-07", source.provider_id] += 1
+            return self._set(group, "unmatched", why)
+        if any(not s.ever_complete for s in self.sources if s.strength < source.strength):
+            self.tell["RS-IDN-06", source.provider_id] += 1
+            return self._set(group, "unmatched", "stronger_never_complete")
+        first = min(row.source_id for row in group.rows)
+        return self._assign(group, self._new_person(source.provider_id, first), "created", "new", "created")
+
+    def _exists_for(self, person: _Person) -> bool:
+        """Whether the person counts as existing: not one who only an attach-only link still names."""
+        return bool(person.directory_rows) or any(row.provider_id not in self.attach_only for row in person.rows)
+
+    def _refuse(self, group: _Group, why: str) -> None:
+        self.tell["RS-IDN-01", group.provider_id] += 1
+        self._set(group, "unmatched", why)
+
+    def _set(self, group: _Group, outcome: str, reason: str) -> None:
+        group.outcome, group.reason = outcome, reason
+
+    def _contradiction(self, source: Source, group: _Group, person: _Person) -> str:
+        """Why a single candidate is not the same person after all; "" if nothing speaks against it."""
+        merge = source.options.merge
+        if merge.key == "email_without_domain":
+            known = [row.student for row in person.rows if row.roles] + [
+                row.role == "student" for row in person.directory_rows if row.role
+            ]
+            if known and any(row.roles for row in group.rows) and any(known) != group.student:
+                return "student_and_adult"
+        if merge.checks_names and _differ(_family_names(person), group.name("family_name")):
+            return "other_family_name"
+        return ""
+
+    def _returning(self, source: Source, group: _Group, key: str) -> _Person | None:
+        """Evidence 3: the one person who is gone, with this key and both names."""
+        if not hasattr(self, "gone"):
+            self.gone: dict[tuple[str, str], list[_Person]] = defaultdict(list)
+            for person in self.people.values():
+                if person.merged_into is None and not person.rows and person.values["email"]:
+                    email = person.values["email"]
+                    self.gone["email", email].append(person)
+                    self.gone["email_without_domain", email.rpartition("@")[0] or email].append(person)
+        names = group.name("given_name"), group.name("family_name")
+        if not all(names):
+            return None
+        found = [
+            person
+            for person in self.gone.get((source.options.merge.key, key), ())
+            if not person.rows and (person.values["given_name"], person.values["family_name"]) == names
+        ]
+        return found[0] if len(found) == 1 else None
+
+    def _assign(self, group: _Group, person: _Person, outcome: str, reason: str, linked_by: str) -> None:
+        group.person, group.outcome, group.reason = person, outcome, reason
+        for row in group.rows:
+            person.rows.append(row)
+            self._index(person, row.values["email"])
+            if linked_by and (row.key not in self.links or row.reused):
+                self.linked_by[row.key] = linked_by
+
+    def drop_guardians_without_students(self) -> None:
+        """A guardian is current while at least one linked student is."""
+        live = {
+            row.key
+            for groups in self.groups.values()
+            for group in groups
+            if group.person is not None
+            for row in group.rows
+            if row.student
+        }
+        for groups in self.groups.values():
+            for group in groups:
+                for row in [row for row in group.rows if row.family and not row.stands]:
+                    if not any(student.key in live for student, _ in self.pairs.get(row.key, ())):
+                        self.dropped[row.key] = "guardian_without_student"
+                        self.link_state[row.key] = self._state_without_row(
+                            self.by_id[row.provider_id], "guardian_without_student"
+                        )
+                        group.rows.remove(row)
+                        if group.person is not None:
+                            group.person.final().rows.remove(row)
+
+    def join_people(self) -> None:
+        """Two live identities of different sources with one usable e-mail and both names are one."""
+        by_email: dict[str, dict[_Person, list[_Row]]] = defaultdict(lambda: defaultdict(list))
+        for groups in self.groups.values():
+            for group in groups:
+                if group.person is None:
+                    continue
+                for row in group.rows:
+                    email = row.values["email"]
+                    source = self.by_id[row.provider_id]
+                    if email and self.sharing[row.provider_id, self._key(source, email)] == 1:
+                        by_email[email][group.person.final()].append(row)
+        for people in by_email.values():
+            if len(people) == 2:
+                (one, one_rows), (other, other_rows) = people.items()
+                if self._may_join(one, other, one_rows, other_rows):
+                    self._tell_changed([*one_rows, *other_rows])
+                    older, younger = sorted((one.final(), other.final()), key=self._age)
+                    self._join(older, younger)
+        for source in self.sources:
+            for group in self.groups[source.provider_id]:
+                self._tell_elsewhere(source, group)
+
+    def _age(self, person: _Person) -> tuple[int, int, str]:
+        strength = min((row.strength for row in person.rows), default=0)
+        return person.created_sync, strength, person.person_id
+
+    def _may_join(self, one: _Person, other: _Person, one_rows: list[_Row], other_rows: list[_Row]) -> bool:
+        if one.final() is other.final() or not (self._exists_for(one) and self._exists_for(other)):
+            return False
+        if {row.provider_id for row in one.rows} & {row.provider_id for row in other.rows}:
+            return False
+        names = {
+            (row.values["given_name"], row.values["family_name"]) for row in [*one_rows, *other_rows]
+        }
+        return len(names) == 1 and all(names.pop())
+
+    def _tell_changed(self, joined: list[_Row]) -> None:
+        for row in joined:
+            if row.key in self.seen and self.seen[row.key].get("email", "") != row.values["email"]:
+                self.tell["RS-IDN-03", row.provider_id] += 1
+
+    def _tell_elsewhere(self, source: Source, group: _Group) -> None:
+        """RS-IDN-03: a linked user's key now points to somebody else; the link stays."""
+        if group.person is None or group.reason != "link":
+            return
+        key = self._usable_key(source, group)
+        if key and any(
+            person is not group.person.final() and self._exists_for(person)
+            for person in self._candidates(source.options.merge.key, key)
+            if any(self._key(source, row.values["email"]) == key for row in person.rows)
+        ):
+            self.tell["RS-IDN-03", source.provider_id] += 1
+
+    def _join(self, older: _Person, younger: _Person) -> None:
+        younger.merged_into = older
+        older.rows.extend(younger.rows)
+        older.directory_rows.extend(younger.directory_rows)
+        for row in younger.rows:
+            self._index(older, row.values["email"])
+            self.linked_by[row.key] = "joined"
+        for row in younger.directory_rows:
+            self.linked_by[row.provider_id, row.source_id] = "joined"
+        younger.rows, younger.directory_rows = [], []
+        older.alive = older.alive or younger.alive
+        self.merged.append((younger, older))
+
+    # ------------------------------------------------------------------ what comes out
+
+    def result(self) -> Identities:
+        """Everything that was found, as tables."""
+        live, links = [], []
+        people = dict(self.people)
+        for groups in self.groups.values():
+            for group in groups:
+                if group.person is not None:
+                    people.setdefault(group.person.person_id, group.person)
+        for person in people.values():
+            if person.merged_into is None and self._is_live(person):
+                live.append(self._record(person))
+                links.extend(self._links(person))
+        done = {(link[0], link[1]) for link in links}
+        alive = {record[0] for record in live}
+        for key, link in self.links.items():
+            if key not in done:
+                owner = self.people.get(link["person_id"])
+                person_id = owner.final().person_id if owner else link["person_id"]
+                state = GONE if link["removed"] == "true" else self._dead(key, person_id in alive)
+                links.append((*key, person_id, link["linked_by"], link["seen"], state))
+        dead: dict[str, list[str]] = defaultdict(list)
+        for link in links:
+            if self.links.get((link[0], link[1]), {}).get("removed") == "" and link[0] in self._speaking():
+                dead[link[2]].append(link[5])
+        for person in self.people.values():
+            if person.alive and person.merged_into is None and person.person_id not in alive:
+                fate = _worst(dead.get(person.person_id, ()))
+                if person.person_id in self.replaced:
+                    fate = STANDS  # the id was given to somebody else, but nothing proves them gone
+                live.append((person.person_id, *("" for _ in FIELDS), "", "", "", fate))
+        return Identities(
+            people=pd.DataFrame(live, columns=PEOPLE_COLUMNS, dtype="str"),
+            links=_frame(links, LINK_COLUMNS),
+            outcomes=_frame(self._outcomes(), OUTCOME_COLUMNS),
+            guardians=_frame(self._guardians(alive), GUARDIAN_COLUMNS),
+            merged=pd.DataFrame(
+                [(younger.person_id, older.final().person_id) for younger, older in self.merged],
+                columns=MERGED_COLUMNS,
+                dtype="str",
+            ),
+            users=self.dropped,
+            issues=self._issues(),
+        )
+
+    def _speaking(self) -> set[int]:
+        """Providers whose links can keep a person: not directories, not those that only attach."""
+        return (set(self.by_id) | self.tonight.retired) - self.attach_only
+
+    def _dead(self, key: tuple[int, str], person_is_live: bool) -> str:
+        if key in self.link_state:
+            return self.link_state[key]
+        if key[0] in self.by_id:  # its row is somebody else's by now, or attaches to nobody
+            return GONE
+        return STANDS if person_is_live and key[0] not in self.readable else GONE
+
+    def _is_live(self, person: _Person) -> bool:
+        """Directories and links that only attach keep nobody alive; both together make a person."""
+        if any(row.provider_id not in self.attach_only for row in person.rows):
+            return True
+        return bool(person.rows and person.directory_rows)
+
+    def _record(self, person: _Person) -> tuple[str, ...]:
+        ordered = sorted(person.rows, key=attrgetter("strength", "source_id"))
+        values = {
+            name: next((row.values[name] for row in ordered if row.values[name]), "") for name in FIELDS
+        }
+        for row in person.directory_rows:
+            values["given_name"] = values["given_name"] or row.given_name
+            values["family_name"] = values["family_name"] or row.family_name
+        login = next((row.email for row in person.directory_rows if row.email), "")
+        values["email"] = login or values["email"]
+        held = {(role, school) for row in ordered for role, school in row.roles}
+        roles = [{"role": role, "school_id": school or None} for role, school in sorted(held)]
+        schools = sorted({school for row in ordered for school in row.schools})
+        enabled = next((row.enabled for row in ordered if row.enabled), "true")
+        return (
+            person.person_id,
+            *(values[name] for name in FIELDS),
+            _json(roles),
+            enabled,
+            rows.as_list(schools),
+            LIVE,
+        )
+
+    def _links(self, person: _Person) -> Iterable[tuple[int, str, str, str, str, str]]:
+        for row in person.rows:
+            old = self.links.get(row.key)
+            linked_by = self.linked_by.get(row.key) or (old["linked_by"] if old else "created")
+            if row.stands and old is not None:
+                yield (*row.key, person.person_id, linked_by, old["seen"], STANDS)
+                continue
+            seen = {name: value for name, value in row.values.items() if value}
+            text = _json({**seen, "roles": row.roles, "enabled": row.enabled})
+            yield (*row.key, person.person_id, linked_by, text, LIVE)
+        for entry in person.directory_rows:
+            key = entry.provider_id, entry.source_id
+            old = self.links.get(key)
+            linked_by = self.linked_by.get(key) or (old["linked_by"] if old else "directory")
+            yield (*key, person.person_id, linked_by, "", LIVE)
+
+    def _outcomes(self) -> Iterable[tuple[int, str, str, str, str, str, str]]:
+        for groups in self.groups.values():
+            for group in groups:
+                spoken = [row for row in group.rows if not row.stands or self._frozen_row(row)]
+                roles = sorted({role for row in spoken for role, _ in row.roles})
+                person_id = group.person.final().person_id if group.person is not None else ""
+                if group.person is not None and not self._is_live(group.person.final()):
+                    outcome, reason, person_id = "unmatched", "person_is_gone", ""
+                    if group.person.final().alive:
+                        outcome, reason, person_id = "matched", "link", group.person.final().person_id
+                else:
+                    outcome, reason = group.outcome, group.reason
+                for row in spoken:
+                    yield (*row.key, outcome, reason, group.evidence, person_id, _json(roles))
+
+    def _frozen_row(self, row: _Row) -> bool:
+        """A row that came tonight, but whose school keeps its last good roster."""
+        if not hasattr(self, "here"):
+            users = self.current.users[self.current.users["reason"] == ""]
+            self.here = set(zip(users["provider_id"], users["source_id"], strict=True))
+        return row.key in self.here
+
+    def _guardians(self, alive: set[str]) -> Iterable[tuple[str, str, str, int]]:
+        owner = {
+            row.key: group.person.final().person_id
+            for groups in self.groups.values()
+            for group in groups
+            if group.person is not None
+            for row in group.rows
+        }
+        found: dict[tuple[str, str], tuple[int, str, int]] = {}
+        for pairs in self.pairs.values():
+            for student, adult in pairs:
+                one, other = owner.get(student.key), owner.get(adult.key)
+                if one in alive and other in alive and one and other and one != other:
+                    relationship = next(role for role, _ in adult.roles if vocabulary.is_family(role))
+                    offer = (student.strength, relationship, student.provider_id)
+                    found[one, other] = min(found.get((one, other), offer), offer)
+        for (student_id, guardian_id), (_, relationship, provider_id) in sorted(found.items()):
+            yield student_id, guardian_id, relationship, provider_id
+
+    def _issues(self) -> list[Issue]:
+        said = {
+            "RS-SAFE-06": "values vanished; the old ones stay",
+            "RS-REF-03": "related people are not there",
+            "RS-GRD-02": "related people are not a student and a guardian",
+            "RS-IDN-01": "users were not matched, because more than one person fits or something contradicts",
+            "RS-IDN-02": "users share an e-mail address",
+            "RS-IDN-03": "users' keys point to another person than the one they are linked with",
+            "RS-IDN-04": "sourcedIds were given to somebody else",
+            "RS-IDN-05": "users have other names and another e-mail, and no identifier",
+            "RS-IDN-06": "users wait for a stronger provider",
+            "RS-IDN-07": "users match nobody",
+        }
+        return [
+            Issue(code, f"{count} {said[code]}.", provider=self.by_id[provider_id].name, count=count)
+            for (code, provider_id), count in sorted(self.tell.items())
+            if count
+        ]
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _frame(records: Iterable[tuple[object, ...]], columns: list[str]) -> pd.DataFrame:
+    frame = pd.DataFrame(list(records), columns=columns)
+    return frame.astype({name: "int64" if name == "provider_id" else "str" for name in columns})
+
+
+def _has_family_role(row: _Row) -> bool:
+    return any(vocabulary.is_family(role) for role, _ in row.roles)
+
+
+def _family_names(person: _Person) -> set[str]:
+    return {row.values["family_name"] for row in person.rows} | {
+        row.family_name for row in person.directory_rows
+    }
+
+
+def _differ(names: set[str], name: str) -> bool:
+    """Whether family names are known on both sides and none agrees."""
+    known = names - {""}
+    return bool(known and name) and name not in known
+
+
+_ORDER = (STANDS, LIVE, GUARDIAN, GONE, RETIRED, LEFT, OUT_OF_SCOPE)
+
+
+def _worst(states: Iterable[str]) -> str:
+    """The fate of a person none of whose links is live: the most careful of what the links say."""
+    return min(states, key=_ORDER.index, default=GONE)
+
+
+def _fold(users: list[_Row]) -> list[_Group]:
+    """The provider's people: rows are one only by master identifier, or identifier and both names."""
+    parent = list(range(len(users)))
+
+    def root(place: int) -> int:
+        while parent[place] != place:
+            parent[place] = parent[parent[place]]
+            place = parent[place]
+        return place
+
+    first: dict[tuple[str, ...], int] = {}
+    for place, row in enumerate(users):
+        for token in _tokens(row):
+            other = first.setdefault(token, place)
+            if other != place:
+                parent[root(place)] = root(other)
+    groups: dict[int, list[_Row]] = defaultdict(list)
+    for place, row in enumerate(users):
+        groups[root(place)].append(row)
+    return sorted(
+        (
+            _Group(found[0].provider_id, sorted(found, key=attrgetter("family", "source_id")))
+            for found in groups.values()
+        ),
+        key=lambda group: group.rows[0].source_id,
+    )
+
+
+def _tokens(row: _Row) -> Iterable[tuple[str, ...]]:
+    if row.master:
+        yield "master", row.master
+    names = row.values["given_name"], row.values["family_name"]
+    if not all(names):
+        return
+    identifier = row.values["identifier"]
+    if identifier and "@" not in identifier:
+        yield "identifier", identifier, *names
+    if row.user_ids:
+        for kind, value in rows.parse_list(row.user_ids):  # type: ignore[misc]
+            if kind and value and "@" not in value:
+                yield "userIds", kind, value, *names

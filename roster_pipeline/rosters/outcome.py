@@ -1,0 +1,254 @@
+"""What a sync tells: its status, the guides' counts, and one line for each cause.
+
+The document made here is the contract's `sync --json`; the ledger, the UI and the terminal show it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pandas as pd
+
+from roster_pipeline.codes import CATALOGUE, Issue
+from roster_pipeline.oneroster import vocabulary
+from roster_pipeline.oneroster.collections import COLLECTIONS
+from roster_pipeline.rosters import completeness as school_states
+from roster_pipeline.rosters import rows
+from roster_pipeline.rosters.changes import TOLD, Changes
+from roster_pipeline.rosters.completeness import Completeness
+from roster_pipeline.rosters.current import Current
+from roster_pipeline.rosters.identities import Identities
+from roster_pipeline.rosters.plan import Roster
+from roster_pipeline.rosters.schools import Schools
+from roster_pipeline.rosters.sessions import Sessions
+from roster_pipeline.rosters.source import Source
+
+SUCCESSFUL, PARTIAL, FAILED = "successful", "partial", "failed"
+
+GUIDE_COUNTS: Final = (
+    "unmatched_users", "matched_students", "matched_teachers", "imported_classes",
+    "created_students", "created_teachers", "created_users",
+)  # fmt: skip
+
+_SEVERITIES = ("sync failed", "school kept back", "warning", "note")
+_WAITING = {"RS-SES-02", "RS-SAFE-06"}  # something stays as published although the rows say otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Everything that the rules found in one sync."""
+
+    sources: Sequence[Source]
+    schools: Schools
+    sessions: Sessions
+    current: Current
+    completeness: Completeness
+    identities: Identities
+    roster: Roster
+    directories_ok: bool = True
+
+
+def ordered(issues: Iterable[Issue]) -> list[Issue]:
+    """The worst first; the first one's code is the run's tag."""
+    return sorted(issues, key=lambda issue: _SEVERITIES.index(CATALOGUE[issue.code].severity))
+
+
+def status_of(found: Found, issues: Iterable[Issue]) -> tuple[str, list[Issue]]:
+    """The sync's status (product.md, "What a sync tells"), and an issue that says why it failed."""
+    states = Counter(found.completeness.schools["state"])
+    if not any(source.readable for source in found.sources):
+        return FAILED, [Issue("RS-PRV-01", "None of the tenant's providers was readable.")]
+    held_back = states[school_states.KEPT] + states[school_states.SILENT]
+    if held_back and not states[school_states.PUBLISHED]:
+        return FAILED, [Issue("RS-PRV-04", f"All {held_back} schools were kept back.", count=held_back)]
+    all_ok = found.directories_ok and all(
+        state == "ok" for source in found.sources for state in source.states.values()
+    )
+    waiting = bool(found.roster.held) or any(issue.code in _WAITING for issue in issues)
+    if all_ok and not held_back and not waiting:
+        return SUCCESSFUL, []
+    # A first sync that had trouble and found nobody to publish: the issues beside it say why.
+    return (FAILED if found.roster.tables["people"].empty else PARTIAL), []
+
+
+def collections(found: Found) -> dict[int, dict[str, dict[str, Any]]]:
+    """provider_id → collection → {state, read, kept, dropped: {reason: n}}; read = kept + dropped."""
+    unmatched = found.identities.outcomes
+    unmatched = unmatched[unmatched["outcome"] == "unmatched"]
+    overrides = {
+        **found.roster.dropped,
+        "users": {
+            **found.roster.dropped["users"],
+            **dict.fromkeys(zip(unmatched["provider_id"], unmatched["source_id"], strict=True), "unmatched"),
+        },
+    }
+    frames = {
+        "orgs": found.schools.orgs,
+        "academicSessions": found.sessions.sessions,
+        "courses": found.sessions.courses,
+        "classes": found.sessions.classes,
+        "users": found.current.users,
+        "enrollments": found.current.enrolments,
+    }
+    out: dict[int, dict[str, dict[str, Any]]] = {
+        source.provider_id: {
+            name: {"state": source.states[name], "read": 0, "kept": 0, "dropped": {}}
+            for name in COLLECTIONS
+        }
+        for source in found.sources
+    }
+    for source in found.sources:
+        if not source.usable:
+            for name, told in out[source.provider_id].items():
+                read = len(source.frames[name]) if source.states[name] != "failed" else 0
+                told.update(read=read, dropped={"provider_not_usable": read} if read else {})
+    for name, frame in frames.items():
+        reason = frame["reason"]
+        late = overrides.get(name)
+        if late:
+            keys = zip(frame["provider_id"], frame["source_id"], strict=True)
+            later = pd.Series([late.get(key, "") for key in keys], index=frame.index, dtype="str")
+            reason = reason.where(reason != "", later)
+        for (provider_id, why), count in (
+            pd.DataFrame({"p": frame["provider_id"], "r": reason}).value_counts().items()
+        ):  # type: ignore[misc]
+            told = out[int(provider_id)][name]
+            told["read"] += int(count)
+            if why:
+                told["dropped"][why] = int(count)
+            else:
+                told["kept"] += int(count)
+    return out
+
+
+def report(
+    found: Found, changes: dict[str, Changes], durations: dict[int, float], issues: Sequence[Issue]
+) -> dict[str, Any]:
+    """The contract's members that follow from the rules: status, counts, changes, providers, schools, issues."""
+    status, why = status_of(found, issues)
+    every = ordered([*why, *issues])
+    people = _outcomes(found)
+    tables = found.roster.tables
+    per_provider = collections(found)
+    states = Counter(found.completeness.schools["state"])
+    return {
+        "status": status,
+        "counts": {
+            **_guide_counts(people, len(tables["classes"])),
+            **_roster_counts(tables),
+            "schools_published": states[school_states.PUBLISHED],
+            "schools_kept": states[school_states.KEPT] + states[school_states.SILENT],
+            "schools_excluded": states[school_states.EXCLUDED],
+        },
+        "changes": {name: changes[name].counts for name in TOLD},
+        "providers": [
+            {
+                "name": source.name,
+                "kind": source.options.kind,
+                "status": _provider_status(source),
+                "duration_s": round(durations.get(source.provider_id, 0.0), 3),
+                **_guide_counts(
+                    people[people["provider_id"] == source.provider_id],
+                    int((tables["classes"]["provider_id"] == source.provider_id).sum()),
+                ),
+                "collections": per_provider[source.provider_id],
+                "outcomes": _provider_outcomes(people[people["provider_id"] == source.provider_id]),
+            }
+            for source in found.sources
+        ],
+        "schools": _schools(found, people),
+        "issues": [issue.as_json() for issue in every],
+    }
+
+
+def _outcomes(found: Found) -> pd.DataFrame:
+    """One row a provider person: provider_id, person (an id, or the user's), outcome, reason, student, teacher, schools."""
+    outcomes = found.identities.outcomes
+    users = found.current.users[["provider_id", "source_id", "schools"]].drop_duplicates(
+        ["provider_id", "source_id"]
+    )
+    people = outcomes.merge(users, on=["provider_id", "source_id"], how="left")
+    who = people["person_id"].where(people["person_id"] != "", "user " + people["source_id"])
+    people = people.assign(
+        person=who,
+        student=people["roles"].str.contains('"student"', regex=False),
+        teacher=people["roles"].str.contains('"teacher"', regex=False),
+        schools=people["schools"].fillna(""),
+    )
+    return people.drop_duplicates(["provider_id", "person"])
+
+
+def _guide_counts(people: pd.DataFrame, classes: int) -> dict[str, int]:
+    matched, created = people[people["outcome"] == "matched"], people[people["outcome"] == "created"]
+    return {
+        "unmatched_users": int((people["outcome"] == "unmatched").sum()),
+        "matched_students": int(matched.loc[matched["student"], "person"].nunique()),
+        "matched_teachers": int(matched.loc[matched["teacher"], "person"].nunique()),
+        "imported_classes": classes,
+        "created_students": int(created.loc[created["student"], "person"].nunique()),
+        "created_teachers": int(created.loc[created["teacher"], "person"].nunique()),
+        "created_users": int(created["person"].nunique()),
+    }
+
+
+def _roster_counts(tables: dict[str, pd.DataFrame]) -> dict[str, int]:
+    people = tables["people"]
+    active = people[people["inactive_since"] == ""]
+    holds = Counter(
+        {text: int(count) for text, count in active["roles"].value_counts().items()}  # type: ignore[misc]
+    )
+    by_role: Counter[str] = Counter()
+    for text, count in holds.items():
+        for role in {entry["role"] for entry in rows.parse_list(text)}:  # type: ignore[index]
+            by_role["guardian" if vocabulary.is_family(role) else role] += count
+    return {
+        "people": len(active),
+        "students": by_role["student"],
+        "teachers": by_role["teacher"],
+        "memberships": len(tables["memberships"]),
+        "guardians": by_role["guardian"],
+        "guardian_links": len(tables["guardian_links"]),
+    }
+
+
+def _provider_status(source: Source) -> str:
+    if not source.usable:
+        return FAILED
+    return SUCCESSFUL if all(state == "ok" for state in source.states.values()) else PARTIAL
+
+
+def _provider_outcomes(people: pd.DataFrame) -> dict[str, Any]:
+    counts = Counter(people["outcome"])
+    unmatched = people.loc[people["outcome"] == "unmatched", "reason"].value_counts()
+    return {
+        "matched": counts["matched"],
+        "created": counts["created"],
+        "unmatched": {str(reason): int(count) for reason, count in unmatched.items()},
+    }
+
+
+def _schools(found: Found, people: pd.DataFrame) -> list[dict[str, Any]]:
+    tables = found.roster.tables
+    members = tables["memberships"]["class_id"].map(
+        dict(zip(tables["classes"]["class_id"], tables["classes"]["school_id"], strict=True))
+    )
+    memberships, classes = Counter(members), Counter(tables["classes"]["school_id"])
+    by_school: dict[str, list[int]] = defaultdict(list)
+    for place, text in enumerate(people["schools"]):
+        for school in rows.parse_list(text):
+            by_school[school].append(place)
+    return [
+        {
+            "school_id": row.school_id,
+            "name": row.name,
+            "state": school_states.KEPT if row.state == school_states.SILENT else row.state,
+            "code": row.code or ("RS-PRV-02" if row.state == school_states.SILENT else None),
+            **_guide_counts(people.iloc[by_school.get(row.school_id, [])], classes[row.school_id]),
+            "memberships": memberships[row.school_id],
+        }
+        for row in found.completeness.schools.itertuples()
+        if row.state != school_states.RETIRED
+    ]

@@ -1,0 +1,626 @@
+"""What the published roster becomes tonight: what is added, what changes, what goes, what waits.
+
+A row that is published and not wanted any more goes only for a reason: gone from a complete
+extract (counted by the safeguards), ended or left by dates, taken out by the settings, retired.
+Without one it stays. The result is the whole roster after the sync; what changed follows from
+comparing it with the one before (`changes`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import orjson
+import pandas as pd
+
+from roster_pipeline.codes import Issue
+from roster_pipeline.rosters import completeness as school_states
+from roster_pipeline.rosters import identities as fates
+from roster_pipeline.rosters import rows, safeguards
+from roster_pipeline.rosters.completeness import Completeness
+from roster_pipeline.rosters.current import Current
+from roster_pipeline.rosters.identities import Identities
+from roster_pipeline.rosters.sessions import CURRENT, FROZEN, GAP, Sessions
+from roster_pipeline.rosters.source import Published, Source, Tonight
+
+if TYPE_CHECKING:
+    from roster_pipeline.tenants.document import Safeguards
+
+# Why a published row that is not wanted tonight goes, or stays.
+STAYS, COUNTED, SETTLED = "stays", "counted", "settled"
+
+
+@dataclass(slots=True)
+class Roster:
+    """The roster after this sync.
+
+    Attributes:
+        tables: Published table → all its live rows; columns as in the database, without the tenant
+            and the bookkeeping of syncs, all str but `provider_id`.
+        dropped: Rows of the extracts that do not stand behind the roster for a reason found here:
+            collection → (provider_id, source_id) → reason.
+        merged: person_id → merged_into, of people who turned out to be somebody else.
+        held: (kind, school_id, count) of what waits.
+    """
+
+    tables: dict[str, pd.DataFrame]
+    dropped: dict[str, dict[tuple[int, str], str]]
+    merged: dict[str, str]
+    held: list[tuple[str, str, int]] = field(default_factory=list)
+    issues: list[Issue] = field(default_factory=list)
+
+
+def plan(
+    sources: Sequence[Source],
+    sessions: Sessions,
+    current: Current,
+    completeness: Completeness,
+    identities: Identities,
+    published: Published,
+    tonight: Tonight,
+    limits: Safeguards,
+) -> Roster:
+    """The roster that follows from tonight's rows and from what is published."""
+    return _Plan(
+        sources, sessions, current, completeness, identities, published, tonight, limits
+    ).roster()
+
+
+class _Plan:
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        sessions: Sessions,
+        current: Current,
+        completeness: Completeness,
+        identities: Identities,
+        published: Published,
+        tonight: Tonight,
+        limits: Safeguards,
+    ) -> None:
+        self.by_id = {source.provider_id: source for source in sources}
+        self.names = {source.provider_id: source.name for source in sources} | tonight.directories
+        self.sessions, self.current, self.completeness = sessions, current, completeness
+        self.identities, self.published, self.tonight, self.limits = identities, published, tonight, limits
+        states = completeness.schools
+        removing = {s.provider_id for s in sources if s.options.excluded_rosters == "remove"}
+        taken_out = (states["state"] == school_states.EXCLUDED) & states["provider_id"].isin(removing)
+        self.taken_out = set(states.loc[taken_out, "school_id"])
+        self.frozen = (
+            completeness.with_state(school_states.KEPT, school_states.SILENT, school_states.EXCLUDED)
+            - self.taken_out
+        )
+        self.retired_schools = completeness.with_state(school_states.RETIRED)
+        # What comes back after an exclusion replaces the old roster without a hold.
+        self.exempt = set(published.schools.loc[published.schools["state"] == "excluded", "school_id"])
+        self.school_names = dict(zip(states["school_id"], states["name"], strict=True))
+        self.held: list[tuple[str, str, int]] = []
+        self.issues: list[Issue] = []
+        self.dropped: dict[str, dict[tuple[int, str], str]] = {
+            "classes": {}, "enrollments": {}, "users": dict(identities.users),
+        }  # fmt: skip
+        merged = identities.merged
+        self.merged = dict(zip(merged["person_id"], merged["merged_into"], strict=True))
+
+    def roster(self) -> Roster:
+        """Every table in turn; people before memberships, because what waits there waits here too."""
+        old_people = self._old_people()
+        self.fate = dict(
+            zip(self.identities.people["person_id"], self.identities.people["fate"], strict=True)
+        )
+        self.held_people = self._held_people(old_people)
+        classes = self._classes()
+        memberships = self._memberships(classes, old_people)
+        links = self._guardian_links(old_people)
+        people = self._people(old_people, memberships, classes, links)
+        tables = {
+            "schools": self._schools(),
+            "academic_sessions": self._academic_sessions(classes),
+            "classes": classes,
+            "people": people,
+            "person_sources": self._person_sources(people),
+            "memberships": memberships[memberships["person_id"].isin(set(people["person_id"]))],
+            "guardian_links": links[
+                links["student_id"].isin(set(people["person_id"]))
+                & links["guardian_id"].isin(set(people["person_id"]))
+            ],
+        }
+        for name, table in tables.items():
+            if "provider" in getattr(self.published, name).columns:
+                table["provider"] = table["provider_id"].map(self.names).fillna(table["provider"])
+        return Roster(tables, self.dropped, self.merged, self.held, self.issues)
+
+    # ------------------------------------------------------------------ waiting
+
+    def _wait(self, kind: str, missing: pd.DataFrame, totals: Counter[str]) -> set[int]:
+        """The index of the rows in `missing` that wait.
+
+        Args:
+            missing: Columns `cause` and `schools` (a list of school_ids a row).
+            totals: school_id → its published rows of the kind.
+        """
+        going: dict[str, list[int]] = defaultdict(list)
+        settled: Counter[str] = Counter()
+        for index, cause, schools in zip(missing.index, missing["cause"], missing["schools"], strict=True):
+            for school in schools or [""]:
+                if cause == COUNTED:
+                    going[school].append(index)
+                elif cause == SETTLED:
+                    settled[school] += 1
+        waiting: set[int] = set()
+        for school, indices in sorted(going.items()):
+            code = safeguards.waits_in_school(len(indices), totals[school], settled[school], self.limits)
+            if code and school not in self.exempt:
+                waiting.update(indices)
+                self._hold(code, kind, school, len(indices), totals[school])
+        return waiting
+
+    def _hold(self, code: str, kind: str, school: str, count: int, total: int) -> None:
+        self.held.append((kind, school, count))
+        where = self.school_names.get(school)
+        self.issues.append(
+            Issue(
+                code,
+                f"{count} of {total} {kind.replace('_', ' ')} of {where or 'no school'} would go at once; they wait.",
+                school=where,
+                count=count,
+            )
+        )
+
+    # ------------------------------------------------------------------ schools and sessions
+
+    def _schools(self) -> pd.DataFrame:
+        old = self.published.schools
+        stays = {row["school_id"]: row for row in old.to_dict("records")}
+        out = []
+        for row in self.completeness.schools.to_dict("records"):
+            before = stays.pop(row["school_id"], None)
+            state = row["state"]
+            if state == school_states.PUBLISHED:
+                out.append(
+                    {
+                        **{name: row[name] for name in ("school_id", "name", "identifier", "provider_id", "source_id")},
+                        "provider": "",
+                        "state": state,
+                        "state_as_of": self.tonight.day,
+                        "state_code": "",
+                    }
+                )
+            elif before is None or row["school_id"] in self.taken_out | self.retired_schools:
+                continue
+            elif state == school_states.SILENT:
+                out.append(before)
+            else:
+                out.append({**before, "state": state, "state_code": row["code"]})
+        out.extend(stays.values())
+        return _table(out, old)
+
+    def _academic_sessions(self, classes: pd.DataFrame) -> pd.DataFrame:
+        """Tonight's sessions, and published ones that nobody proves gone or that a class still names."""
+        old = self.published.academic_sessions
+        now = self.sessions.sessions
+        now = now[now["reason"] == ""].assign(provider="")
+        now = now[~now["session_id"].duplicated()]
+        named = {name for text in classes["session_ids"].unique() for name in rows.parse_list(text)}
+        missing = old[~old["session_id"].isin(set(now["session_id"]))]
+        stays = [
+            row.session_id in named or not self._may_settle(int(row.provider_id), "academicSessions")
+            for row in missing.itertuples()
+        ]
+        return _table(pd.concat([now, missing[stays]]) if any(stays) else now, old)
+
+    def _may_settle(self, provider_id: int, *collections: str) -> bool:
+        """Whether absence from tonight's rows of this provider means something."""
+        source = self.by_id.get(provider_id)
+        return source is None or source.proven(*collections)
+
+    # ------------------------------------------------------------------ classes
+
+    def _classes(self) -> pd.DataFrame:
+        old = self.published.classes
+        now = self.sessions.classes
+        known = set(old["class_id"])
+        wanted = now[(now["reason"] == "") & (now["fate"] == CURRENT)]
+        wanted = wanted[~wanted["class_id"].duplicated()]
+        kept_back = wanted["school_id"].isin(self.frozen)
+        for row in wanted[kept_back].itertuples():
+            if row.class_id not in known:
+                self.dropped["classes"][row.provider_id, row.source_id] = "school_kept_back"
+        # A class of a school that is kept back, or that was published in one, stays as it is.
+        old_frozen = set(old.loc[old["school_id"].isin(self.frozen), "class_id"])
+        wanted = wanted[~kept_back & ~wanted["class_id"].isin(old_frozen)].assign(provider="")
+        missing = old[~old["class_id"].isin(set(wanted["class_id"]))].copy()
+        verdict = now.drop_duplicates("class_id").set_index("class_id")[["reason", "fate"]].to_dict("index")
+        missing["cause"] = [self._class_cause(row, verdict.get(row.class_id)) for row in missing.itertuples()]
+        missing["schools"] = [[school] for school in missing["school_id"]]
+        waiting = self._wait("classes", missing, Counter(old["school_id"]))
+        stays = (missing["cause"] == STAYS) | missing.index.isin(waiting)
+        self.held_classes = set(missing.loc[missing.index.isin(waiting), "class_id"])
+        self.class_cause = dict(zip(missing["class_id"], missing["cause"], strict=True))
+        return _table(pd.concat([wanted, missing[stays]]) if stays.any() else wanted, old)
+
+    def _class_cause(self, row: object, verdict: dict[str, str] | None) -> str:
+        provider_id, school_id = int(row.provider_id), row.school_id  # type: ignore[attr-defined]
+        source = self.by_id.get(provider_id)
+        if source is None:
+            return SETTLED if provider_id in self.tonight.retired else STAYS
+        if school_id in self.frozen or not source.usable:
+            return STAYS
+        if verdict is None or verdict["reason"] in (rows.DELETED, rows.NO_ID, rows.DUPLICATE):
+            if not source.proven("classes"):
+                return STAYS
+            return SETTLED if self._has_ended(row, source) else COUNTED
+        if verdict["reason"] in ("not_current", "undated"):
+            return SETTLED if source.proven("classes", "academicSessions") else STAYS
+        if verdict["reason"] == "" and verdict["fate"] in (FROZEN, GAP):
+            return STAYS
+        return SETTLED if source.proven("classes") else STAYS
+
+    def _has_ended(self, row: object, source: Source) -> bool:
+        end = row.end_date  # type: ignore[attr-defined]
+        over = bool(end) and not rows.day_within(
+            "", end, self.tonight.as_of, exclusive=source.options.end_dates == "exclusive"
+        )
+        if over:
+            self.issues.append(
+                Issue("RS-SES-04", "1 classes ended with their last session.", provider=source.name)
+            )
+        return over
+
+    # ------------------------------------------------------------------ memberships
+
+    def _memberships(self, classes: pd.DataFrame, old_people: dict[str, dict[str, str]]) -> pd.DataFrame:
+        old = self.published.memberships
+        enrolments = self.current.enrolments
+        owner = self._owner()
+        kept = enrolments[enrolments["reason"] == ""].copy()
+        keys = list(zip(kept["provider_id"], kept["user_ref"], strict=True))
+        kept["person_id"] = pd.Series([owner.get(key, "") for key in keys], index=kept.index, dtype="str")
+        school_of = dict(zip(classes["class_id"], classes["school_id"], strict=True))
+        live = kept["class_id"].isin(set(classes["class_id"]))
+        frozen_class = {class_id for class_id, school in school_of.items() if school in self.frozen}
+        frozen = kept["class_id"].isin(frozen_class)
+        was = set(zip(old["class_id"], old["person_id"], strict=True))
+        for mask, why in (
+            (kept["person_id"] == "", "user_unmatched"),
+            (~live, "class_dropped"),
+            (frozen, "school_kept_back"),
+        ):
+            for row in kept[mask].itertuples():
+                if why == "school_kept_back" and (row.class_id, row.person_id) in was:
+                    continue  # it stands behind the last good roster
+                self.dropped["enrollments"].setdefault((row.provider_id, row.source_id), why)
+        wanted = _fold(kept[(kept["person_id"] != "") & live & ~frozen])
+        keys_wanted = pd.MultiIndex.from_frame(wanted[["class_id", "person_id", "role"]])
+        missing = old[~pd.MultiIndex.from_frame(old[["class_id", "person_id", "role"]]).isin(keys_wanted)].copy()
+        by_dates = self._not_current(owner)
+        live_classes = set(classes["class_id"])
+        missing["cause"] = [
+            self._membership_cause(row, live_classes, frozen_class, by_dates) for row in missing.itertuples()
+        ]
+        old_school = dict(zip(self.published.classes["class_id"], self.published.classes["school_id"], strict=True))
+        missing["schools"] = [[old_school.get(class_id, "")] for class_id in missing["class_id"]]
+        totals = Counter(old["class_id"].map(old_school).fillna(""))
+        waiting = self._wait("memberships", missing, totals) | self._wait_in_classes(missing, old, live_classes)
+        # A membership that waits keeps its class; one of a class that goes for good goes with it.
+        revived = set(missing.loc[missing.index.isin(waiting), "class_id"]) - live_classes
+        self._revive(classes, revived)
+        stays = (missing["cause"] == STAYS) | missing.index.isin(waiting)
+        return _table(pd.concat([wanted.assign(provider=""), missing[stays]]) if stays.any() else wanted.assign(provider=""), old)
+
+    def _revive(self, classes: pd.DataFrame, class_ids: set[str]) -> None:
+        """Puts classes back whose members wait: a class is not removed from under them."""
+        old = self.published.classes
+        for row in old[old["class_id"].isin(class_ids)].to_dict("records"):
+            classes.loc[len(classes)] = {name: row[name] for name in classes.columns}
+
+    def _owner(self) -> dict[tuple[int, str], str]:
+        """(provider_id, user) → person_id of everybody whose row stands behind a person tonight."""
+        outcomes = self.identities.outcomes
+        return {
+            key: person
+            for key, person in zip(
+                zip(outcomes["provider_id"], outcomes["source_id"], strict=True), outcomes["person_id"], strict=True
+            )
+            if person
+        }
+
+    def _not_current(self, owner: dict[tuple[int, str], str]) -> set[tuple[str, str]]:
+        """(class_id, person_id) of enrolments that are there but not current: they left by dates."""
+        links = self.identities.links
+        linked = dict(
+            zip(zip(links["provider_id"], links["source_id"], strict=True), links["person_id"], strict=True)
+        ) | owner
+        past = self.current.enrolments[self.current.enrolments["reason"].isin(["not_current", "class_dropped"])]
+        keys = zip(past["provider_id"], past["user_ref"], strict=True)
+        return {(class_id, linked.get(key, "")) for class_id, key in zip(past["class_id"], keys, strict=True)}
+
+    def _membership_cause(
+        self, row: object, live_classes: set[str], frozen_classes: set[str], by_dates: set[tuple[str, str]]
+    ) -> str:
+        class_id, person_id = row.class_id, row.person_id  # type: ignore[attr-defined]
+        provider_id = int(row.provider_id)  # type: ignore[attr-defined]
+        if class_id not in live_classes:
+            return self.class_cause.get(class_id, SETTLED)
+        source = self.by_id.get(provider_id)
+        if source is None:
+            return SETTLED if provider_id in self.tonight.retired else STAYS
+        if class_id in frozen_classes or class_id in self.held_classes or person_id in self.held_people:
+            return STAYS
+        if not source.proven("classes", "users", "enrollments"):
+            return STAYS
+        fate = self.fate.get(person_id, "")
+        if (class_id, person_id) in by_dates or person_id in self.merged:
+            return SETTLED
+        return SETTLED if fate in (fates.LEFT, fates.OUT_OF_SCOPE, fates.RETIRED) else COUNTED
+
+    def _wait_in_classes(self, missing: pd.DataFrame, old: pd.DataFrame, live: set[str]) -> set[int]:
+        counted = missing[(missing["cause"] == COUNTED) & missing["class_id"].isin(live)]
+        members = Counter(old["class_id"])
+        waiting: set[int] = set()
+        for class_id, group in counted.groupby("class_id"):
+            school = group["schools"].iat[0][0]
+            code = safeguards.waits_in_class(len(group), members[str(class_id)], self.limits)
+            if code and school not in self.exempt:
+                waiting.update(group.index)
+                self._hold(code, "memberships", school, len(group), members[str(class_id)])
+        return waiting
+
+    # ------------------------------------------------------------------ guardian links
+
+    def _guardian_links(self, old_people: dict[str, dict[str, str]]) -> pd.DataFrame:
+        old = self.published.guardian_links
+        now = self.identities.guardians.assign(provider="")
+        now = now[~pd.Series([self._is_wholly_frozen(old_people, s) for s in now["student_id"]], index=now.index, dtype=bool)]
+        wanted = pd.MultiIndex.from_frame(now[["student_id", "guardian_id"]])
+        missing = old[~pd.MultiIndex.from_frame(old[["student_id", "guardian_id"]]).isin(wanted)].copy()
+        missing["cause"] = [self._link_cause(row, old_people) for row in missing.itertuples()]
+        missing["schools"] = [self._schools_of(old_people, s) for s in missing["student_id"]]
+        totals: Counter[str] = Counter()
+        for student in old["student_id"]:
+            totals.update(self._schools_of(old_people, student) or [""])
+        waiting = self._wait("guardian_links", missing, totals)
+        stays = (missing["cause"] == STAYS) | missing.index.isin(waiting)
+        return _table(pd.concat([now, missing[stays]]) if stays.any() else now, old)
+
+    def _is_wholly_frozen(self, old_people: dict[str, dict[str, str]], person_id: str) -> bool:
+        """Whether a published person's schools are all kept back or excluded."""
+        if person_id not in old_people:
+            return False
+        schools = self._schools_of(old_people, person_id)
+        return bool(schools) and self.frozen.issuperset(schools)
+
+    def _link_cause(self, row: object, old_people: dict[str, dict[str, str]]) -> str:
+        student, guardian = row.student_id, row.guardian_id  # type: ignore[attr-defined]
+        provider_id = int(row.provider_id)  # type: ignore[attr-defined]
+        if student in self.merged or guardian in self.merged:
+            return SETTLED
+        source = self.by_id.get(provider_id)
+        if source is None:
+            return SETTLED if provider_id in self.tonight.retired else STAYS
+        if not source.proven("users") or self._is_wholly_frozen(old_people, student):
+            return STAYS
+        if not source.options.sync_parent_data:
+            return SETTLED
+        fate = self.fate.get(student, fates.GONE)
+        if fate in (fates.LEFT, fates.OUT_OF_SCOPE):
+            return SETTLED
+        if fate in (fates.GONE, fates.RETIRED) or student in self.held_people:
+            return STAYS  # until the student is removed: then the link goes with them
+        if self.fate.get(guardian) == fates.OUT_OF_SCOPE:
+            return SETTLED
+        return STAYS if self.fate.get(guardian) == fates.GONE else COUNTED
+
+    # ------------------------------------------------------------------ people
+
+    def _old_people(self) -> dict[str, dict[str, str]]:
+        people = self.published.people
+        return {
+            record["person_id"]: record
+            for record in people[people["removed"] != "true"].to_dict("records")
+        }
+
+    def _schools_of(self, old_people: dict[str, dict[str, str]], person_id: str) -> list[str]:
+        """The schools at which a published person has a role."""
+        record = old_people.get(person_id)
+        return _role_schools(record["roles"]) if record is not None else []
+
+    def _held_people(self, old_people: dict[str, dict[str, str]]) -> set[str]:
+        """Published people who would turn inactive tonight, and are too many at once."""
+        active = [person for person, record in old_people.items() if not record["inactive_since"]]
+        missing = pd.DataFrame({"person_id": [p for p in active if self.fate.get(p) != fates.LIVE]}, dtype="str")
+        missing["cause"] = [
+            {fates.GONE: COUNTED, fates.STANDS: STAYS}.get(self.fate.get(person, fates.STANDS), SETTLED)
+            if person not in self.merged
+            else SETTLED
+            for person in missing["person_id"]
+        ]
+        missing["schools"] = [self._schools_of(old_people, person) for person in missing["person_id"]]
+        totals: Counter[str] = Counter()
+        for person in active:
+            totals.update(self._schools_of(old_people, person) or [""])
+        waiting = self._wait("people", missing, totals)
+        return set(missing.loc[missing.index.isin(waiting), "person_id"])
+
+    def _people(
+        self,
+        old_people: dict[str, dict[str, str]],
+        memberships: pd.DataFrame,
+        classes: pd.DataFrame,
+        links: pd.DataFrame,
+    ) -> pd.DataFrame:
+        """Everybody who is live, as tonight's rows say; the others as published, inactive, or gone."""
+        out = []
+        taught = self._taught(memberships, classes)
+        for record in self.identities.people.to_dict("records"):
+            person_id, fate = record["person_id"], record["fate"]
+            if fate == fates.LIVE:
+                before = old_people.get(person_id)
+                out.append(
+                    {
+                        **record,
+                        "roles": self._roles(record["roles"], before, taught.get(person_id, ())),
+                        "inactive_since": "",
+                        "merged_into": "",
+                    }
+                )
+        gone: dict[str, dict[str, str]] = {}
+        for person_id, record in old_people.items():
+            fate = self.fate.get(person_id, fates.GONE)
+            if fate == fates.LIVE or person_id in self.merged or fate == fates.GUARDIAN:
+                continue
+            after = self._after(person_id, record, fate)
+            if after is not None:
+                gone[person_id] = after
+        present = {record["person_id"] for record in out}
+        students = dict.fromkeys(present, "") | {p: r["inactive_since"] for p, r in gone.items()}
+        for person_id, record in old_people.items():
+            if self.fate.get(person_id) == fates.GUARDIAN and person_id not in self.merged:
+                after = self._guardian_after(person_id, record, links, students)
+                if after is not None:
+                    gone[person_id] = after
+        out.extend(gone.values())
+        self.staying = {person for person, record in gone.items() if not record["inactive_since"]}
+        return _table(out, self.published.people.drop(columns=["removed", "created_sync"]))
+
+    def _after(self, person_id: str, record: dict[str, str], fate: str) -> dict[str, str] | None:
+        """A published person without a live row: as they are now, or None if removed."""
+        if person_id in self.held_people or fate == fates.STANDS:
+            return record
+        since = record["inactive_since"]
+        if not since:
+            if fate in (fates.LEFT, fates.OUT_OF_SCOPE):
+                return None
+            return {**record, "inactive_since": self.tonight.day}
+        days = (self.tonight.as_of - dt.date.fromisoformat(since)).days
+        if days <= self.tonight.grace_days or not self._may_remove(person_id, record):
+            return record
+        return None
+
+    def _may_remove(self, person_id: str, record: dict[str, str]) -> bool:
+        """Whether tonight's extracts prove somebody gone who has been inactive for long enough."""
+        if self.frozen & set(_role_schools(record["roles"])):
+            return False
+        if not hasattr(self, "sources_of"):
+            self.sources_of: dict[str, set[int]] = defaultdict(set)
+            links = self.identities.links
+            for person, provider_id in zip(links["person_id"], links["provider_id"], strict=True):
+                self.sources_of[person].add(provider_id)
+        return all(self._may_settle(who, "users", "enrollments") for who in self.sources_of[person_id])
+
+    def _guardian_after(
+        self, person_id: str, record: dict[str, str], links: pd.DataFrame, students: dict[str, str]
+    ) -> dict[str, str] | None:
+        """A guardian without a current student: stays with a link that waits, else goes as they went."""
+        old = self.published.guardian_links
+        before = set(old.loc[old["guardian_id"] == person_id, "student_id"])
+        still = set(links.loc[links["guardian_id"] == person_id, "student_id"]) & set(students)
+        if any(not students[student] for student in still):
+            return record
+        if not still and before and not before & set(students):
+            return None  # the last of them was removed
+        return self._after(person_id, record, fates.GONE)
+
+    def _taught(self, memberships: pd.DataFrame, classes: pd.DataFrame) -> dict[str, set[tuple[str, str]]]:
+        """person_id → (role, school_id) from memberships: a person is of the schools of their classes."""
+        school = memberships["class_id"].map(dict(zip(classes["class_id"], classes["school_id"], strict=True)))
+        held = pd.DataFrame(
+            {"person": memberships["person_id"], "role": memberships["role"], "school": school}
+        ).drop_duplicates()
+        out: dict[str, set[tuple[str, str]]] = defaultdict(set)
+        for person, role, at in zip(held["person"], held["role"], held["school"], strict=True):
+            if at and at not in self.frozen:
+                out[person].add((role, at))
+        return out
+
+    def _roles(
+        self, text: str, before: dict[str, str] | None, taught: Iterable[tuple[str, str]]
+    ) -> str:
+        """The roles of a live person; at schools that are kept back or excluded, those of before."""
+        if not self.frozen and not taught:
+            return text
+        roles = {(r["role"], r["school_id"] or "") for r in orjson.loads(text)}
+        here = {school for _, school in roles}
+        new = {pair for pair in taught if pair[1] not in here}
+        if not new and not self.frozen:
+            return text
+        then = {(r["role"], r["school_id"] or "") for r in orjson.loads(before["roles"])} if before else set()
+        roles = {pair for pair in roles | new if pair[1] not in self.frozen}
+        roles |= {pair for pair in then if pair[1] in self.frozen}
+        held = [{"role": role, "school_id": school or None} for role, school in sorted(roles)]
+        return orjson.dumps(held, option=orjson.OPT_SORT_KEYS).decode()
+
+    def _person_sources(self, people: pd.DataFrame) -> pd.DataFrame:
+        links = self.identities.links
+        here = links[links["person_id"].isin(set(people["person_id"]))]
+        live = here["state"].isin([fates.LIVE, fates.STANDS]) | (
+            here["person_id"].isin(self.staying) & ~here["state"].isin([fates.LIVE]) & self._was_live(here)
+        )
+        old = self.published.person_sources
+        then = {
+            key: (person, since)
+            for key, person, since in zip(
+                zip(old["provider_id"], old["source_id"], strict=True), old["person_id"], old["linked_sync"], strict=True
+            )
+        }
+        found = here[live].assign(provider="")
+        now = str(self.tonight.sync_id)
+        found["linked_sync"] = [
+            then[key][1] if then.get(key, ("",))[0] == person else now
+            for key, person in zip(
+                zip(found["provider_id"], found["source_id"], strict=True), found["person_id"], strict=True
+            )
+        ]
+        return _table(found, old.drop(columns=["removed"]))
+
+    def _was_live(self, links: pd.DataFrame) -> pd.Series:
+        old = self.published.person_sources
+        live = old[old["removed"] != "true"]
+        keys = set(zip(live["provider_id"], live["source_id"], strict=True))
+        return pd.Series(
+            [key in keys for key in zip(links["provider_id"], links["source_id"], strict=True)],
+            index=links.index,
+            dtype=bool,
+        )
+
+
+def _role_schools(roles: str) -> list[str]:
+    return sorted({role["school_id"] for role in orjson.loads(roles or "[]") if role["school_id"]})
+
+
+def _fold(enrolments: pd.DataFrame) -> pd.DataFrame:
+    """One membership a class, person and role: primary if any is, from the first day to the last."""
+    columns = ["class_id", "person_id", "role", "is_primary", "begin_date", "end_date", "provider_id"]
+    key = ["class_id", "person_id", "role"]
+    several = enrolments.duplicated(key, keep=False)
+    once, often = enrolments.loc[~several, columns], enrolments.loc[several, columns]
+    if often.empty:
+        return once
+    folded = [
+        (
+            *names,
+            next((value for value in ("true", "false") if value in set(group["is_primary"])), ""),
+            _outer(group["begin_date"], min),
+            _outer(group["end_date"], max),
+            group["provider_id"].min(),
+        )
+        for names, group in often.groupby(key)
+    ]
+    return pd.concat([once, pd.DataFrame(folded, columns=columns)], ignore_index=True)
+
+
+def _outer(dates: pd.Series, pick: Callable[[Iterable[str]], str]) -> str:
+    """The first or last of the dates; one that is missing is open, and so is the whole."""
+    found = set(dates)
+    return "" if "" in found else pick(found)
+
+
+def _table(found: pd.DataFrame | list[dict[str, str]], like: pd.DataFrame) -> pd.DataFrame:
+    """`found` with the columns of a published table, as str (`provider_id` int64), freshly indexed."""
+    frame = pd.DataFrame(found, columns=like.columns) if isinstance(found, list) else found[list(like.columns)]
+    types = {name: "int64" if name == "provider_id" else "str" for name in like.columns}
+    return frame.astype(types).reset_index(drop=True)

@@ -1,0 +1,88 @@
+"""What holds of the rows of every collection: one row an id, none that is deleted, dates read.
+
+Rules about particular collections are in `current`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from roster_pipeline.oneroster import vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NO_ID, DUPLICATE, DELETED = "no_id", "duplicate", "deleted"
+
+
+def reasons(frame: pd.DataFrame) -> pd.Series:
+    """Why each row cannot be used: `no_id`, `duplicate`, `deleted`, or "".
+
+    Of rows with one sourcedId the newest counts (oneroster.md §2.2); equally new ones are ordered
+    by their content, so that the order in which rows arrive decides nothing.
+    """
+    reason = pd.Series("", index=frame.index, dtype="str")
+    status = frame["status"]
+    deleted = {value for value in status.unique() if vocabulary.is_deleted(value)}
+    if deleted:
+        reason[status.isin(deleted)] = DELETED
+    ids = frame["sourcedId"]
+    if not ids.is_unique:
+        repeated = frame[ids.duplicated(keep=False)]
+        order = repeated.sort_values(
+            ["dateLastModified", *[name for name in frame.columns if name != "dateLastModified"]],
+            ascending=False,
+        )
+        reason[order.index[order["sourcedId"].duplicated(keep="first")]] = DUPLICATE
+    reason[ids == ""] = NO_ID
+    return reason
+
+
+def mapped(values: pd.Series, function: Callable[[str], str]) -> pd.Series:
+    """`function` of each value, called once for each different one."""
+    table = {value: function(value) for value in values.unique()}
+    return values.map(table).astype("str")
+
+
+def dates(values: pd.Series) -> tuple[pd.Series, int]:
+    """The ISO dates of `values` ("" where there is none), and how many could not be read."""
+    read = mapped(values, vocabulary.date)
+    return read, int(((read == "") & (values != "")).sum())
+
+
+def span(begin: pd.Series, end: pd.Series) -> tuple[pd.Series, pd.Series, int, int]:
+    """Begin and end as ISO dates, with the numbers of unreadable and of reversed ones.
+
+    Where begin is after end, both are ignored (product.md, "Holidays and leaving").
+    """
+    first, bad_first = dates(begin)
+    last, bad_last = dates(end)
+    reversed_ = (first != "") & (last != "") & (first > last)
+    return first.mask(reversed_, ""), last.mask(reversed_, ""), bad_first + bad_last, int(reversed_.sum())
+
+
+def within(begin: pd.Series, end: pd.Series, as_of: dt.date, *, exclusive: bool) -> pd.Series:
+    """Whether `as_of` lies between the dates; a missing one does not limit (oneroster.md §7.3)."""
+    day = as_of.isoformat()
+    after = (end != "") & ((end <= day) if exclusive else (end < day))
+    return ((begin == "") | (begin <= day)) & ~after
+
+
+def day_within(begin: str, end: str, as_of: dt.date, *, exclusive: bool) -> bool:
+    """`within`, for one pair of ISO dates."""
+    day = as_of.isoformat()
+    return not (begin and begin > day) and not (end and (end <= day if exclusive else end < day))
+
+
+def parse_list(text: str) -> list[str]:
+    """A list column's value; "" is the empty list."""
+    return json.loads(text) if text else []
+
+
+def as_list(values: list[str]) -> str:
+    """A list as a column's value."""
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":")) if values else ""

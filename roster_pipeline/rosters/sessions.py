@@ -1,0 +1,349 @@
+"""Which sessions are current on the day, and with them which classes (oneroster.md §7).
+
+A class that was published and is not current now has ended only if its last session's end, as
+published before, has passed; else it stays (product.md, "Holidays and leaving").
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from roster_pipeline.codes import Issue
+from roster_pipeline.rosters import rows
+from roster_pipeline.rosters.schools import Schools
+from roster_pipeline.rosters.source import Published, Source, Tonight, new_id
+
+SESSION_COLUMNS = [
+    "provider_id", "source_id", "reason", "session_id", "title", "kind", "start_date", "end_date",
+    "school_year", "parent_id",
+]  # fmt: skip
+CLASS_COLUMNS = [
+    "provider_id", "source_id", "reason", "fate", "class_id", "school_id", "title", "class_code",
+    "class_kind", "course_title", "course_code", "grades", "subjects", "subject_codes", "periods",
+    "location", "session_ids", "start_date", "end_date",
+]  # fmt: skip
+COURSE_COLUMNS = ["provider_id", "source_id", "reason"]
+
+_KINDS = {kind.lower(): kind for kind in ("term", "semester", "schoolYear", "gradingPeriod")}
+
+# What has become of a class: it counts today; it ended; it stays as published, because its sessions
+# were tampered with or because it lies between two of its own; or it is out of today's scope.
+CURRENT, ENDED, FROZEN, GAP, OUT = "current", "ended", "frozen", "gap", "out"
+
+
+@dataclass(slots=True)
+class Sessions:
+    """Sessions, courses and classes of tonight, and each school's calendar.
+
+    Attributes:
+        sessions: `SESSION_COLUMNS`; every row of every usable provider.
+        courses: `COURSE_COLUMNS`.
+        classes: `CLASS_COLUMNS`; `fate` tells what has become of it, whatever `reason` says.
+        calendars: school_id, newest_end, current ("true" where a session of the school is current).
+    """
+
+    sessions: pd.DataFrame
+    courses: pd.DataFrame
+    classes: pd.DataFrame
+    calendars: pd.DataFrame
+    issues: list[Issue] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Window:
+    """When a class takes place: whether now, and from when to when ("" for open or unknown)."""
+
+    dated: bool
+    current: bool = False
+    start: str = ""
+    end: str = ""
+
+
+def find_sessions(
+    sources: Sequence[Source], schools: Schools, published: Published, tonight: Tonight
+) -> Sessions:
+    """The sessions of all sources, and which of their classes count on `tonight.as_of`."""
+    usable = [source for source in sources if source.usable]
+    by_org = schools.by_org()
+    remembered = {
+        (int(row.provider_id), row.source_id): row.school_id for row in published.school_sources.itertuples()
+    }
+    was = {
+        (int(row.provider_id), row.source_id): (row.start_date, row.end_date)
+        for row in published.classes.itertuples()
+    }
+    issues: list[Issue] = []
+    parts = [
+        _of_source(source, schools, {**remembered, **by_org}, was, tonight, issues) for source in usable
+    ]
+    sessions = _concat([part[0] for part in parts], SESSION_COLUMNS)
+    courses = _concat([part[1] for part in parts], COURSE_COLUMNS)
+    classes = _concat([part[2] for part in parts], CLASS_COLUMNS)
+    calendars = _calendars([part[3] for part in parts])
+    _drop_weaker_classes(sources, classes, published)
+    return Sessions(sessions, courses, classes, calendars, issues)
+
+
+def _concat(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+    if not frames:
+        return pd.DataFrame({name: pd.Series(dtype="int64" if name == "provider_id" else "str") for name in columns})
+    return pd.concat(frames, ignore_index=True)[columns]
+
+
+def _of_source(
+    source: Source,
+    schools: Schools,
+    by_org: dict[tuple[int, str], str],
+    was: dict[tuple[int, str], tuple[str, str]],
+    tonight: Tonight,
+    issues: list[Issue],
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, list[tuple[str, bool]]]]:
+    options = source.options
+    exclusive = options.end_dates == "exclusive"
+    sessions, dates = _sessions(source, tonight, issues)
+    courses = _courses(source)
+    frame = source.frames["classes"]
+    reason = rows.reasons(frame)
+    enrolment_dates = _enrolment_dates(source)
+    course_rows = {row.sourcedId: row for row in source.frames["courses"].itertuples()}
+    calendar: dict[str, list[tuple[str, bool]]] = {}
+    unresolved = shifted = ended = orphans = 0
+    out: list[tuple[object, ...]] = []
+    for place, row in enumerate(frame.to_dict("records")):
+        key = (source.provider_id, row["sourcedId"])
+        why = reason.iat[place]
+        course = course_rows.get(row["course"])
+        window, session_ids = _window(row, course, dates, enrolment_dates, tonight, exclusive=exclusive)
+        school_id = by_org.get((source.provider_id, row["school"]))
+        fate = CURRENT
+        if why == "":
+            orphans += school_id is None and row["school"] != ""
+            named = [dates[name] for name in _named(row, course, dates)]
+            calendar.setdefault(school_id or "", []).extend(
+                (end, rows.day_within(start, end, tonight.as_of, exclusive=exclusive)) for start, end in named
+            )
+            if options.respect_academic_sessions and not window.current:
+                unresolved += not window.dated
+                fate = _fate(window, was.get(key), source, tonight, exclusive=exclusive)
+                shifted += fate == FROZEN
+                ended += fate == ENDED
+                if fate in (ENDED, OUT):
+                    why = "not_current" if window.dated else "undated"
+                    if not window.dated and options.compatibility_mode:
+                        why, fate = "", CURRENT
+            if not options.sync_classroom_data:
+                why = "classroom_data_off"
+            elif (source.provider_id, school_id) in schools.excluded:
+                why = "excluded_school"
+        out.append(
+            (
+                source.provider_id,
+                row["sourcedId"],
+                why,
+                fate,
+                new_id(tonight.tenant, source.provider_id, "class", row["sourcedId"]),
+                school_id or "",
+                row["title"] or (course.title if course else ""),
+                row["classCode"],
+                row["classType"].lower(),
+                course.title if course else "",
+                course.courseCode if course else "",
+                row["grades"] or (course.grades if course else ""),
+                row["subjects"] or (course.subjects if course else ""),
+                row["subjectCodes"] or (course.subjectCodes if course else ""),
+                row["periods"],
+                row["location"],
+                rows.as_list([_session_id(tonight, source, name) for name in session_ids]),
+                window.start,
+                window.end,
+            )
+        )
+    _tell(source, issues, "RS-SES-03", unresolved, "classes have no session that could be found")
+    _tell(source, issues, "RS-SES-02", shifted, "classes stay as published, because their sessions vanished or were shortened")
+    _tell(source, issues, "RS-SES-04", ended, "classes ended with their last session")
+    _tell(source, issues, "RS-REF-04", orphans, "classes name a school that is not among the orgs")
+    return sessions, courses, pd.DataFrame(out, columns=CLASS_COLUMNS), calendar
+
+
+def _tell(source: Source, issues: list[Issue], code: str, count: int, what: str) -> None:
+    if count:
+        issues.append(Issue(code, f"{count} {what}.", provider=source.name, count=int(count)))
+
+
+def _session_id(tonight: Tonight, source: Source, source_id: str) -> str:
+    return new_id(tonight.tenant, source.provider_id, "session", source_id)
+
+
+def _sessions(
+    source: Source, tonight: Tonight, issues: list[Issue]
+) -> tuple[pd.DataFrame, dict[str, tuple[str, str]]]:
+    """The provider's sessions, and the dates each one lives by.
+
+    Only where a session has no usable date of its own do its parent's count (oneroster.md §7.3).
+    """
+    frame = source.frames["academicSessions"]
+    reason = rows.reasons(frame)
+    start, end, unread, turned = rows.span(frame["startDate"], frame["endDate"])
+    _tell(source, issues, "RS-ROW-03", unread, "dates of sessions could not be read")
+    _tell(source, issues, "RS-ROW-04", turned, "sessions begin after they end")
+    usable = reason == ""
+    own = dict(
+        zip(frame["sourcedId"][usable], zip(start[usable], end[usable], strict=True), strict=True)
+    )
+    parents = dict(zip(frame["sourcedId"][usable], frame["parent"][usable], strict=True))
+    dates: dict[str, tuple[str, str]] = {}
+    for session in own:
+        at, seen = session, {session}
+        while own.get(at) == ("", "") and parents.get(at, "") in own and parents[at] not in seen:
+            at = parents[at]
+            seen.add(at)
+        dates[session] = own[at]
+    out = pd.DataFrame(
+        {
+            "provider_id": source.provider_id,
+            "source_id": frame["sourcedId"],
+            "reason": reason,
+            "session_id": [_session_id(tonight, source, name) for name in frame["sourcedId"]],
+            "title": frame["title"],
+            "kind": rows.mapped(frame["type"], lambda kind: _KINDS.get(kind.lower(), kind)),
+            "start_date": start,
+            "end_date": end,
+            "school_year": frame["schoolYear"],
+            "parent_id": [
+                _session_id(tonight, source, name) if name in own else "" for name in frame["parent"]
+            ],
+        }
+    )
+    if not source.options.sync_classroom_data:
+        out.loc[out["reason"] == "", "reason"] = "classroom_data_off"
+    return out, dates
+
+
+def _courses(source: Source) -> pd.DataFrame:
+    frame = source.frames["courses"]
+    reason = rows.reasons(frame)
+    if not source.options.sync_classroom_data:
+        reason[reason == ""] = "classroom_data_off"
+    return pd.DataFrame(
+        {"provider_id": source.provider_id, "source_id": frame["sourcedId"], "reason": reason}
+    )
+
+
+def _enrolment_dates(source: Source) -> dict[str, tuple[str, str]]:
+    """Class → the union of its enrolments' dates; only classes with at least one date."""
+    frame = source.frames["enrollments"]
+    listed = source.frames["academicSessions"]["sourcedId"]
+    known = set(listed)
+    # Only classes whose terms do not resolve need this: seldom any.
+    needed = {
+        row.sourcedId
+        for row in source.frames["classes"].itertuples()
+        if not any(name in known for name in rows.parse_list(row.terms))
+    }
+    if not needed:
+        return {}
+    mine = frame[frame["class"].isin(needed)]
+    mine = mine[rows.reasons(mine) == ""]
+    begin, end, _, _ = rows.span(mine["beginDate"], mine["endDate"])
+    out: dict[str, tuple[str, str]] = {}
+    for name, group in pd.DataFrame({"class": mine["class"], "b": begin, "e": end}).groupby("class"):
+        firsts, lasts = set(group["b"]), set(group["e"])
+        if firsts | lasts != {""}:
+            out[str(name)] = ("" if "" in firsts else min(firsts), "" if "" in lasts else max(lasts))
+    return out
+
+
+def _named(row: dict[str, str], course: object, dates: dict[str, tuple[str, str]]) -> list[str]:
+    """The sessions that a class lives by: its terms, else its course's school year."""
+    named = [name for name in rows.parse_list(row["terms"]) if name in dates]
+    year = getattr(course, "schoolYear", "")
+    return named or ([year] if year in dates else [])
+
+
+def _window(
+    row: dict[str, str],
+    course: object,
+    dates: dict[str, tuple[str, str]],
+    enrolment_dates: dict[str, tuple[str, str]],
+    tonight: Tonight,
+    *,
+    exclusive: bool,
+) -> tuple[_Window, list[str]]:
+    named = _named(row, course, dates)
+    spans = [dates[name] for name in named if dates[name] != ("", "")]
+    if not spans and not named and row["sourcedId"] in enrolment_dates:
+        spans = [enrolment_dates[row["sourcedId"]]]
+    if not spans:
+        return _Window(dated=False), named
+    starts, ends = [span[0] for span in spans], [span[1] for span in spans]
+    return (
+        _Window(
+            dated=True,
+            current=any(rows.day_within(*span, tonight.as_of, exclusive=exclusive) for span in spans),
+            start="" if "" in starts else min(starts),
+            end="" if "" in ends else max(ends),
+        ),
+        named,
+    )
+
+
+def _fate(
+    window: _Window, was: tuple[str, str] | None, source: Source, tonight: Tonight, *, exclusive: bool
+) -> str:
+    """What has become of a class that is not current, under the rule that it must be."""
+    if was is None or not source.was("respect_academic_sessions", default=False):
+        return OUT  # never published, or taken out by the option itself
+    if was[1] and not rows.day_within("", was[1], tonight.as_of, exclusive=exclusive):
+        return ENDED
+    return GAP if window.dated and (window.start, window.end) == was else FROZEN
+
+
+def _calendars(parts: list[dict[str, list[tuple[str, bool]]]]) -> pd.DataFrame:
+    ends: dict[str, str] = {}
+    current: Counter[str] = Counter()
+    for part in parts:
+        for school_id, sessions in part.items():
+            for end, now in sessions:
+                # A session without an end never becomes outdated.
+                ends[school_id] = max(ends.get(school_id, ""), end or "9999-12-31")
+                current[school_id] += now
+    return pd.DataFrame(
+        {
+            "school_id": list(ends),
+            "newest_end": list(ends.values()),
+            "current": ["true" if current[school_id] else "false" for school_id in ends],
+        },
+        dtype="str",
+    )
+
+
+def _drop_weaker_classes(sources: Sequence[Source], classes: pd.DataFrame, published: Published) -> None:
+    """Where two providers bring classes to one school, only the stronger one's are published.
+
+    A provider that cannot speak tonight still brings what is published of it.
+    """
+    strength = {source.provider_id: source.strength for source in sources}
+    sharing = {source.provider_id for source in sources if source.options.share_classes}
+    silent = {source.provider_id for source in sources if not source.usable}
+    # Classes between terms count: else the weaker one's would come and go with the holidays.
+    kept = classes[classes["reason"].isin(["", "not_current", "undated"])]
+    bringing = list(zip(kept["school_id"], kept["provider_id"], strict=True))
+    old = published.classes
+    bringing += [
+        (row.school_id, int(row.provider_id)) for row in old.itertuples() if int(row.provider_id) in silent
+    ]
+    by_school: dict[str, set[int]] = {}
+    for school_id, provider_id in set(bringing):
+        if school_id and provider_id in strength:
+            by_school.setdefault(school_id, set()).add(provider_id)
+    for school_id, who in by_school.items():
+        strongest = min(who, key=strength.__getitem__)
+        weaker = {provider for provider in who - {strongest} if not {provider, strongest} & sharing}
+        if weaker:
+            mine = (classes["school_id"] == school_id) & classes["provider_id"].isin(weaker)
+            classes.loc[mine & (classes["reason"] == ""), "reason"] = "class_of_weaker_source"
+

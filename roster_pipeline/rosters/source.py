@@ -1,0 +1,123 @@
+"""What a rule is given: tonight's sources, and the roster as it is published.
+
+Shapes only; the rules that use them are next door.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from roster_pipeline.tenants.document import Provider
+
+State = Literal["ok", "unproven", "stale", "failed"]
+
+REQUIRED = ("orgs", "classes", "users", "enrollments")
+"""Without these nothing can be told of a provider (oneroster.md §4.1: courses may fail)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One provider tonight.
+
+    Attributes:
+        provider_id: The id that links are kept by; never changes, also when the provider is renamed.
+        strength: 0 for the strongest provider, then 1, 2, …
+        states: Of each of the six collections.
+        frames: The rows as extracted: columns of `oneroster.collections.COLUMNS`, all str.
+        before: The options at the last publication (as a JSON object); None if there was none.
+        ever_complete: Whether its users were ever read completely, tonight included.
+    """
+
+    provider_id: int
+    name: str
+    strength: int
+    options: Provider
+    states: dict[str, State]
+    frames: dict[str, pd.DataFrame]
+    before: dict[str, Any] | None = None
+    ever_complete: bool = True
+
+    @property
+    def usable(self) -> bool:
+        """Whether its rows say anything tonight; if not, all of it stays as published."""
+        required = REQUIRED + (("academicSessions",) if self._needs_sessions else ())
+        return all(self.states.get(name) != "failed" for name in required)
+
+    @property
+    def _needs_sessions(self) -> bool:
+        return self.options.respect_academic_sessions and not self.options.compatibility_mode
+
+    @property
+    def readable(self) -> bool:
+        """Whether it may speak and anything was read tonight, not only remembered."""
+        return self.usable and any(state in ("ok", "unproven") for state in self.states.values())
+
+    def proven(self, *collections: str) -> bool:
+        """Whether all of these are proven complete, so that absence means removal."""
+        return self.usable and all(self.states.get(name) == "ok" for name in collections)
+
+    def was(self, option: str, default: Any = None) -> Any:
+        """An option's value at the last publication."""
+        return (self.before or {}).get(option, default)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The roster as it is, live rows only unless said otherwise; columns as the tables', all str.
+
+    Attributes:
+        people: Removed ones too (`removed` is "true" for them): whoever returns keeps the id.
+            (Every `provider_id` column is int64.)
+        person_sources: Removed ones too.
+        school_sources: provider_id, source_id, school_id.
+        enrolled: provider_id, source_id of users who ever had an enrolment row.
+    """
+
+    schools: pd.DataFrame
+    academic_sessions: pd.DataFrame
+    classes: pd.DataFrame
+    people: pd.DataFrame
+    person_sources: pd.DataFrame
+    memberships: pd.DataFrame
+    guardian_links: pd.DataFrame
+    school_sources: pd.DataFrame
+    enrolled: pd.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Tonight:
+    """What is the same for every rule of a sync.
+
+    Attributes:
+        as_of: The date that every rule uses.
+        sync_id: The sync's number; new ids are derived from it.
+        retired: provider_ids whose rows go.
+        directories: provider_id → name.
+    """
+
+    tenant: str
+    as_of: dt.date
+    sync_id: int
+    between_sessions_days: int = 120
+    grace_days: int = 7
+    keeps_back: frozenset[str] = frozenset()
+    retired: frozenset[int] = frozenset()
+    directories: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def day(self) -> str:
+        return self.as_of.isoformat()
+
+
+_NAMESPACE = uuid.UUID("6b0c8a53-5a38-5d2b-9a4e-3f0f2f6f7c11")
+
+
+def new_id(*parts: object) -> str:
+    """A UUID that follows from `parts`: a sync that is repeated proposes the same ids."""
+    return str(uuid.uuid5(_NAMESPACE, "\x1f".join(map(str, parts))))

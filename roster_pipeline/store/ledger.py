@@ -1,0 +1,190 @@
+"""The ledger: what every sync was, found and told. Kept for good, also when Dagster's log is pruned."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, insert, select, update
+
+from roster_pipeline.codes import Issue
+from roster_pipeline.rosters.outcome import FAILED, GUIDE_COUNTS
+from roster_pipeline.store.database import sync_issues, sync_providers, sync_schools, syncs
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+RUNNING, INTERRUPTED = "running", "interrupted"
+
+
+def begin(
+    connection: Connection,
+    *,
+    tenant: str,
+    region: str,
+    run_id: str,
+    trigger: str,
+    as_of: dt.date,
+    as_of_given: bool,
+    now: dt.datetime,
+) -> tuple[int, dt.date, bool]:
+    """(sync_id, as_of, whether `--as-of` gave it) of the sync that belongs to a root run.
+
+    A run that is executed again goes on with the same sync and date. Syncs that are still called
+    running were interrupted: whoever calls this holds the tenant's lease.
+    """
+    connection.execute(
+        update(syncs)
+        .where(syncs.c.tenant == tenant, syncs.c.status == RUNNING, syncs.c.run_id != run_id)
+        .values(status=INTERRUPTED)
+    )
+    row = connection.execute(select(syncs).where(syncs.c.run_id == run_id)).one_or_none()
+    if row is not None:
+        connection.execute(update(syncs).where(syncs.c.sync_id == row.sync_id).values(status=RUNNING))
+        return row.sync_id, row.as_of, bool(row.as_of_given)
+    result = connection.execute(
+        insert(syncs).values(
+            tenant=tenant,
+            region=region,
+            run_id=run_id,
+            trigger=trigger,
+            status=RUNNING,
+            as_of=as_of,
+            as_of_given=as_of_given,
+            started_at=_naive(now),
+        )
+    )
+    (sync_id,) = result.inserted_primary_key or (0,)
+    return int(sync_id), as_of, as_of_given
+
+
+def finish(connection: Connection, sync_id: int, report: dict[str, Any], now: dt.datetime) -> dict[str, Any]:
+    """Records how a sync ended; returns its document, with the members that the ledger knows."""
+    row = connection.execute(select(syncs).where(syncs.c.sync_id == sync_id)).one()
+    document = {
+        "sync_id": sync_id,
+        "tenant": row.tenant,
+        "region": row.region,
+        "status": report["status"],
+        "as_of": report.get("as_of") or row.as_of.isoformat(),
+        "started_at": _told(row.started_at),
+        "finished_at": _told(_naive(now)),
+        "run_id": row.run_id,
+        **{key: value for key, value in report.items() if key not in ("status", "as_of")},
+    }
+    connection.execute(
+        update(syncs)
+        .where(syncs.c.sync_id == sync_id)
+        .values(
+            status=document["status"],
+            as_of=dt.date.fromisoformat(document["as_of"]),
+            finished_at=_naive(now),
+            report=json.dumps(document),
+        )
+    )
+    for table in (sync_providers, sync_schools, sync_issues):
+        connection.execute(delete(table).where(table.c.sync_id == sync_id))
+    _insert(
+        connection,
+        sync_providers,
+        [
+            {
+                "sync_id": sync_id,
+                "provider": entry["name"],
+                "kind": entry["kind"],
+                "status": entry["status"],
+                **{name: entry[name] for name in GUIDE_COUNTS},
+                "details": json.dumps({key: entry[key] for key in ("collections", "outcomes", "duration_s")}),
+            }
+            for entry in document["providers"]
+        ],
+    )
+    _insert(
+        connection,
+        sync_schools,
+        [
+            {
+                "sync_id": sync_id,
+                **{name: entry[name] for name in ("school_id", "name", "state", "code")},
+                "details": json.dumps(entry),
+            }
+            for entry in document["schools"]
+        ],
+    )
+    told = ("code", "severity", "provider", "school", "count", "message", "cure", "owner")
+    _insert(
+        connection,
+        sync_issues,
+        [
+            {"sync_id": sync_id, "place": place, **{name: entry[name] for name in told}}
+            for place, entry in enumerate(document["issues"])
+        ],
+    )
+    return document
+
+
+def _insert(connection: Connection, table: Any, records: list[dict[str, Any]]) -> None:
+    if records:
+        connection.execute(insert(table), records)
+
+
+def failure(issues: list[Issue]) -> dict[str, Any]:
+    """The report of a sync that ended before its rules did: nothing was published."""
+    from roster_pipeline.rosters.changes import TOLD
+
+    names = (*GUIDE_COUNTS, "people", "students", "teachers", "memberships", "guardians", "guardian_links",
+             "schools_published", "schools_kept", "schools_excluded")  # fmt: skip
+    return {
+        "status": FAILED,
+        "counts": dict.fromkeys(names, 0),
+        "changes": {name: {"added": 0, "updated": 0, "removed": 0} for name in TOLD},
+        "providers": [],
+        "schools": [],
+        "issues": [issue.as_json() for issue in issues],
+    }
+
+
+def interrupt(connection: Connection, sync_id: int) -> None:
+    """A sync that ended without publishing, because not all of its assets were asked for."""
+    connection.execute(
+        update(syncs)
+        .where(syncs.c.sync_id == sync_id, syncs.c.status == RUNNING)
+        .values(status=INTERRUPTED)
+    )
+
+
+def past(connection: Connection, tenant: str, *, limit: int = 50) -> list[dict[str, Any]]:
+    """The documents of the tenant's syncs, the newest first; unfinished ones in short."""
+    found = connection.execute(
+        select(syncs).where(syncs.c.tenant == tenant).order_by(syncs.c.sync_id.desc()).limit(limit)
+    )
+    return [
+        json.loads(row.report)
+        if row.report and row.status not in (RUNNING, INTERRUPTED)
+        else {
+            "sync_id": row.sync_id,
+            "tenant": row.tenant,
+            "region": row.region,
+            "status": row.status,
+            "as_of": row.as_of.isoformat(),
+            "started_at": _told(row.started_at),
+            "finished_at": None,
+            "run_id": row.run_id,
+        }
+        for row in found
+    ]
+
+
+def of_run(connection: Connection, run_id: str) -> dict[str, Any] | None:
+    """The document of the sync that belongs to a root run; None before it ended."""
+    report = connection.execute(select(syncs.c.report).where(syncs.c.run_id == run_id)).scalar()
+    return json.loads(report) if report else None
+
+
+def _naive(instant: dt.datetime) -> dt.datetime:
+    return instant.astimezone(dt.UTC).replace(tzinfo=None)
+
+
+def _told(instant: dt.datetime) -> str:
+    return instant.isoformat(timespec="seconds") + "Z"

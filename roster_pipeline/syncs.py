@@ -1,0 +1,904 @@
+"""One sync of one tenant: its steps, what each hands to the next, and how it ends.
+
+The rules are in `rosters`, the rows in `store`; here they meet. A step reads the newest finished
+tables of the steps before it, so that a run of some assets, or from a failure, goes on where the
+last one stopped. Dagster's assets and the commands call this; it does not know them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import random
+import secrets as randomness
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import pandas as pd
+from sqlalchemy import insert, select, update
+
+from roster_pipeline.codes import CodedError, Issue
+from roster_pipeline.oneroster.collections import COLLECTIONS, COLUMNS, DIRECTORY_COLUMNS
+from roster_pipeline.providers import KINDS
+from roster_pipeline.providers.reading import CollectionRead, Reading
+from roster_pipeline.rosters import outcome, rows
+from roster_pipeline.rosters.changes import KEYS, Changes, compare
+from roster_pipeline.rosters.completeness import Completeness, judge_schools
+from roster_pipeline.rosters.current import Current, find_current
+from roster_pipeline.rosters.identities import Directory, Identities, find_identities
+from roster_pipeline.rosters.outcome import Found
+from roster_pipeline.rosters.plan import plan
+from roster_pipeline.rosters.schools import Schools, find_schools
+from roster_pipeline.rosters.sessions import Sessions, find_sessions
+from roster_pipeline.rosters.source import REQUIRED, Published, Source, Tonight
+from roster_pipeline.store import ledger
+from roster_pipeline.store.database import enrolled_sources, registers, school_sources, sync_outcomes
+from roster_pipeline.store.lease import Lease
+from roster_pipeline.store.publish import remember, write_changes
+from roster_pipeline.store.published import read_published
+from roster_pipeline.tenants import nights, registry
+from roster_pipeline.tenants.secrets import resolve
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+    from roster_pipeline.store.home import Stores
+    from roster_pipeline.store.lake import Lake
+    from roster_pipeline.tenants.document import Tenant
+    from roster_pipeline.tenants.registry import Registered
+
+STALE_DAYS: Final = 7
+"""How old, in `as_of` days, the last complete extract may be that stands in for an unreadable one."""
+
+DIRECTORY: Final = "directory"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Time, randomness, the environment and whoever watches: what a sync needs from outside."""
+
+    clock: Callable[[], dt.datetime]
+    sleep: Callable[[float], None]
+    rng: random.Random
+    environ: Mapping[str, str]
+    progress: Callable[[str, str, int, int | None], None]
+
+    @classmethod
+    def real(
+        cls,
+        environ: Mapping[str, str],
+        progress: Callable[[str, str, int, int | None], None] = lambda *_: None,
+    ) -> World:
+        """The world as it is."""
+        return cls(
+            clock=lambda: dt.datetime.now(dt.UTC),
+            sleep=time.sleep,
+            rng=randomness.SystemRandom(),
+            environ=environ,
+            progress=progress,
+        )
+
+
+class Sync:
+    """A sync in progress; holds the tenant's lease from `open` to `close`."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        registered: Registered,
+        lease: Lease,
+        sync_id: int,
+        as_of: dt.date,
+        *,
+        as_of_given: bool,
+        dry_run: bool,
+        world: World,
+    ) -> None:
+        self._stores, self._registered, self._lease, self._world = stores, registered, lease, world
+        self.sync_id, self.as_of, self.tenant = sync_id, as_of, registered.tenant.tenant
+        self._as_of_given, self._dry_run = as_of_given, dry_run
+        self._frames = _FrameCache(stores.lake, self.tenant)
+
+    # -------------------------------------------------------------------------- begin and end
+
+    @classmethod
+    def open(
+        cls,
+        stores: Stores,
+        tenant: str,
+        *,
+        run_id: str,
+        trigger: str,
+        as_of: dt.date | None,
+        dry_run: bool,
+        world: World,
+    ) -> Sync:
+        """Begins a tenant's sync, or goes on with the one that belongs to the root run `run_id`.
+
+        Raises:
+            CodedError: RS-CFG-08 for an unknown tenant, RS-RUN-06 if another sync is running.
+        """
+        with stores.database.connect() as connection:
+            registered = registry.get(connection, tenant)
+        lease = Lease(stores.database, tenant, owner=run_id, clock=world.clock)
+        lease.take()
+        try:
+            now = world.clock()
+            with stores.database.connect().execution_options(immediate=True) as connection, connection.begin():
+                day = as_of or _not_before(connection, tenant, nights.as_of(registered.tenant, now))
+                sync_id, day, given = ledger.begin(
+                    connection,
+                    tenant=tenant,
+                    region=registered.tenant.region,
+                    run_id=run_id,
+                    trigger="dry run" if dry_run else trigger,
+                    as_of=day,
+                    as_of_given=as_of is not None,
+                    now=now,
+                )
+        except BaseException:
+            lease.release()
+            raise
+        return cls(
+            stores, registered, lease, sync_id, day, as_of_given=given, dry_run=dry_run, world=world
+        )
+
+    def close(self) -> None:
+        """Gives the lease back; a sync that never came to publish is `interrupted`."""
+        with self._stores.database.begin() as connection:
+            ledger.interrupt(connection, self.sync_id)
+        self._lease.release()
+
+    def fail(self, error: BaseException) -> dict[str, Any]:
+        """Records that the sync ended with an error; nothing was published.
+
+        The text of an error that is not ours may hold anything: only its kind is told.
+        """
+        issue = issue_of(error)
+        with self._stores.database.begin() as connection:
+            return ledger.finish(
+                connection, self.sync_id, ledger.failure([issue]), self._world.clock()
+            )
+
+    # -------------------------------------------------------------------------- extract
+
+    def extract(self, kind: str) -> dict[str, Any]:
+        """Reads every provider of a kind into the lake; always gives something.
+
+        A collection that is empty and was not before is `unproven`; one that cannot be read is
+        `stale` while the last complete extract is at most `STALE_DAYS` old, else `failed`.
+        """
+        entries: dict[str, Any] = {}
+        for source in self._sources_of(kind):
+            provider_id = self._registered.provider_ids[source.name]
+            entries[str(provider_id)] = self._extract_one(kind, provider_id, source)
+        self._stores.lake.write(
+            self.tenant, self.sync_id, _raw(kind), {}, {"as_of": self.as_of.isoformat(), "providers": entries}
+        )
+        told = [
+            {
+                "provider": entry["name"],
+                "collection": name,
+                "state": found["state"],
+                "rows": found["rows"],
+                "proof": found["proof"],
+            }
+            for entry in entries.values()
+            for name, found in entry["collections"].items()
+        ]
+        issues = [issue for entry in entries.values() for issue in entry["issues"]]
+        return {
+            "configured": bool(entries),
+            "row_count": sum(record["rows"] for record in told),
+            "tables": {"collections": told, "issues": _told(_issues(issues))},
+        }
+
+    def _sources_of(self, kind: str) -> tuple[Any, ...]:
+        tenant = self._registered.tenant
+        if kind == DIRECTORY:
+            return tenant.directories
+        return tuple(provider for provider in tenant.providers if provider.kind == kind)
+
+    def _extract_one(self, kind: str, provider_id: int, source: Any) -> dict[str, Any]:
+        collections = ("people",) if kind == DIRECTORY else COLLECTIONS
+        lake, world = self._stores.lake, self._world
+        reading = Reading(
+            secret=lambda reference: resolve(reference, world.environ),
+            clock=world.clock,
+            sleep=world.sleep,
+            rng=world.rng,
+            progress=lambda collection, read, total: world.progress(source.name, collection, read, total),
+        )
+        started = world.clock()
+        with lake.extract(self.tenant, provider_id, self.sync_id, collections) as sink:
+            reads = KINDS[kind](source, sink, reading)
+        seconds = (world.clock() - started).total_seconds()
+        complete = lake.complete(self.tenant, provider_id)
+        issues: list[Issue] = []
+        found = {read.name: self._judge(read, complete, source.name, issues) for read in reads}
+        newly = {
+            name: {"sync_id": self.sync_id, "rows": entry["rows"], "as_of": self.as_of.isoformat()}
+            for name, entry in found.items()
+            if entry["state"] == "ok"
+        }
+        lake.set_complete(self.tenant, provider_id, {**complete, **newly})
+        return {
+            "name": source.name,
+            "duration_s": seconds,
+            "collections": found,
+            "issues": [_as_dict(issue) for issue in issues],
+        }
+
+    def _judge(
+        self, read: CollectionRead, complete: dict[str, Any], name: str, issues: list[Issue]
+    ) -> dict[str, Any]:
+        last = complete.get(read.name)
+        entry = {"state": read.state, "rows": read.rows, "sync_id": self.sync_id, "proof": read.proof}
+        seen = {(issue.code, issue.message) for issue in issues}
+        issues += [issue for issue in read.issues if (issue.code, issue.message) not in seen]
+        if read.state == "ok" and not read.rows and last and last["rows"]:
+            issues.append(Issue("RS-SAFE-04", f"{read.name} had {last['rows']} rows and is empty now.", provider=name))
+            entry |= {"state": "unproven", "proof": "It had rows before and is empty now."}
+        elif read.state == "failed":
+            age = (self.as_of - dt.date.fromisoformat(last["as_of"])).days if last else None
+            if last and age is not None and age <= STALE_DAYS:
+                issues.append(
+                    Issue("RS-SAFE-05", f"{read.name} is used as it was on {last['as_of']}.", provider=name)
+                )
+                entry |= {"state": "stale", "rows": last["rows"], "sync_id": last["sync_id"]}
+        return entry
+
+    # -------------------------------------------------------------------------- rules
+
+    def current_sessions(self) -> dict[str, Any]:
+        """Schools in scope, current sessions and current classes, from the newest extracts."""
+        raw = self._newest_extracts()
+        sources = self._sources(raw["providers"])
+        published = self._published()
+        tonight = self._tonight(raw["as_of"])
+        schools = find_schools(sources, published, tonight)
+        sessions = find_sessions(sources, schools, published, tonight)
+        self._write(
+            "current_sessions",
+            {
+                "orgs": schools.orgs,
+                "sessions": sessions.sessions,
+                "courses": sessions.courses,
+                "classes": sessions.classes,
+                "calendars": sessions.calendars,
+            },
+            {
+                "raw": raw,
+                "as_of": raw["as_of"],
+                "excluded": [list(pair) for pair in sorted(schools.excluded)],
+                "limited": {str(who): sorted(ids) for who, ids in schools.limited.items()},
+                "school_issues": [_as_dict(issue) for issue in schools.issues],
+                "issues": [_as_dict(issue) for issue in sessions.issues],
+            },
+        )
+        return {
+            "row_count": int((sessions.classes["reason"] == "").sum()),
+            "schools": int((schools.orgs["school_id"] != "").sum()),
+            "current_classes": int((sessions.classes["reason"] == "").sum()),
+            "as_of": raw["as_of"],
+            "tables": {
+                "classes": _by_reason(sessions.classes, self._names()),
+                "issues": _told([*schools.issues, *sessions.issues]),
+            },
+        }
+
+    def current_enrolments(self) -> dict[str, Any]:
+        """The memberships that count today, and the people whom they keep."""
+        facts = self._facts("current_sessions")
+        schools, sessions = self._read_sessions(facts)
+        sources = self._sources(facts["raw"]["providers"])
+        tonight = self._tonight(facts["as_of"])
+        current = find_current(sources, schools, sessions, self._published(), tonight)
+        self._write(
+            "current_enrolments",
+            {"users": current.users, "enrolments": current.enrolments},
+            {
+                "as_of": facts["as_of"],
+                "issues": [_as_dict(issue) for issue in current.issues],
+                "reads": {"current_sessions": facts["sync_id"]},
+            },
+        )
+        return {
+            "row_count": int((current.enrolments["reason"] == "").sum()),
+            "current_users": int((current.users["reason"] == "").sum()),
+            "as_of": facts["as_of"],
+            "tables": {
+                "users": _by_reason(current.users, self._names()),
+                "enrolments": _by_reason(current.enrolments, self._names()),
+                "issues": _told(current.issues),
+            },
+        }
+
+    def merged_identities(self) -> dict[str, Any]:
+        """One row a person, one a link, one outcome a provider user; and which schools are complete."""
+        enrolled = self._facts("current_enrolments")
+        facts = self._facts("current_sessions", enrolled["reads"]["current_sessions"])
+        schools, sessions = self._read_sessions(facts)
+        current = self._read_current(enrolled)
+        sources = self._sources(facts["raw"]["providers"])
+        published, register = self._published(), self._register()
+        tonight = self._tonight(facts["as_of"])
+        completeness = judge_schools(sources, schools, sessions, current, published, tonight)
+        directories, directory_facts = self._directories()
+        identities = find_identities(sources, directories, current, completeness, published, tonight)
+        self._write(
+            "merged_identities",
+            {
+                "schools": completeness.schools,
+                "people": identities.people,
+                "links": identities.links,
+                "outcomes": identities.outcomes,
+                "guardians": identities.guardians,
+                "merged": identities.merged,
+            },
+            {
+                "as_of": facts["as_of"],
+                "register": register["version"],
+                "proposal": f"{self.sync_id}-{randomness.token_hex(8)}",
+                "dropped": [[*key, why] for key, why in identities.users.items()],
+                "school_issues": [_as_dict(issue) for issue in completeness.issues],
+                "issues": [_as_dict(issue) for issue in identities.issues],
+                "directories": directory_facts,
+                "reads": {**enrolled["reads"], "current_enrolments": enrolled["sync_id"]},
+            },
+        )
+        counted = identities.outcomes["outcome"].value_counts()
+        return {
+            "row_count": len(identities.people),
+            **{name: int(counted.get(name, 0)) for name in ("matched", "created", "unmatched")},
+            "as_of": facts["as_of"],
+            "tables": {
+                "schools": completeness.schools[["school_id", "name", "state", "code"]].to_dict("records"),
+                "issues": _told([*completeness.issues, *identities.issues]),
+            },
+        }
+
+    def publish(self) -> dict[str, Any]:
+        """Publishes what was merged, in one transaction, and records what the sync tells.
+
+        Returns:
+            The contract's `sync --json` document.
+
+        Raises:
+            CodedError: RS-RUN-06 if the lease was lost, RS-RUN-07 if the proposal is older than what
+                is published, RS-RUN-08 if nothing was merged yet.
+        """
+        merged = self._facts("merged_identities")
+        enrolled = self._facts("current_enrolments", merged["reads"]["current_enrolments"])
+        facts = self._facts("current_sessions", merged["reads"]["current_sessions"])
+        register = self._register()
+        self._refuse_older(merged, register)
+        published = self._published()
+        sources = self._sources(facts["raw"]["providers"])
+        found = self._found(merged, enrolled, facts, sources, published)
+        issues = self._issues(merged, enrolled, facts, found)
+        status, _ = outcome.status_of(found, issues)
+        changes = {
+            name: compare(name, _live(getattr(published, name)), table)
+            for name, table in found.roster.tables.items()
+        }
+        if status == outcome.FAILED:  # nothing new is published; why a school was kept is
+            found.roster.tables.update(_unchanged(published, found.roster.tables["schools"]))
+            changes = {
+                name: compare(name, _live(getattr(published, name)), table)
+                for name, table in found.roster.tables.items()
+            }
+        durations = {
+            int(who): entry["duration_s"] for who, entry in facts["raw"]["providers"].items()
+        }
+        report = outcome.report(found, changes, durations, issues)
+        report |= {"as_of": merged["as_of"]} | ({"dry_run": True} if self._dry_run else {})
+        document = self._commit(report, changes, found, merged, register)
+        if not self._dry_run:
+            self._stores.lake.prune(self.tenant)
+        return document
+
+    # -------------------------------------------------------------------------- publishing
+
+    def _refuse_older(self, merged: dict[str, Any], register: dict[str, Any]) -> None:
+        same = register["proposal"] == merged["proposal"]
+        if register["version"] != merged["register"] and not same:
+            raise CodedError(
+                "RS-RUN-07",
+                f"The identities were merged for version {merged['register']} of the register, "
+                f"which has version {register['version']} by now.",
+            )
+        if register["as_of"] and merged["as_of"] < register["as_of"] and not self._as_of_given:
+            raise CodedError(
+                "RS-RUN-07",
+                f"The tables are of {merged['as_of']}; published is {register['as_of']}.",
+            )
+
+    def _commit(
+        self,
+        report: dict[str, Any],
+        changes: dict[str, Changes],
+        found: Found,
+        merged: dict[str, Any],
+        register: dict[str, Any],
+    ) -> dict[str, Any]:
+        now = self._world.clock()
+        with self._stores.database.connect().execution_options(immediate=True) as connection, connection.begin():
+            self._lease.check(connection)
+            if self._dry_run:
+                return ledger.finish(connection, self.sync_id, report, now)
+            version = connection.execute(
+                select(registers.c.version).where(registers.c.tenant == self.tenant).with_for_update()
+            ).scalar()
+            if (version or 0) != register["version"]:
+                raise CodedError("RS-RUN-07", "The register of identities moved while this sync was planned.")
+            changed = any(sum(change.counts.values()) for change in changes.values())
+            if changed:
+                write_changes(
+                    connection, self.tenant, self.sync_id, now, changes, found.roster.merged
+                )
+            if report["status"] != outcome.FAILED:
+                self._remember(connection, found)
+            self._move_register(connection, report, changed, found, merged, register)
+            return ledger.finish(connection, self.sync_id, report, now)
+
+    def _remember(self, connection: Connection, found: Found) -> None:
+        """What later syncs need to know: which org is which school, who was ever enrolled, each outcome."""
+        before = self._published()
+        orgs = found.schools.orgs
+        known = set(found.roster.tables["schools"]["school_id"])
+        orgs = orgs[orgs["school_id"].isin(known)][["provider_id", "source_id", "school_id"]]
+        _remember_new(connection, school_sources, self.tenant, orgs, before.school_sources)
+        enrolments = found.current.enrolments
+        enrolled = enrolments.loc[
+            ~enrolments["reason"].isin([rows.NO_ID, rows.DUPLICATE]) & (enrolments["user_ref"] != ""),
+            ["provider_id", "user_ref"],
+        ].rename(columns={"user_ref": "source_id"})
+        _remember_new(connection, enrolled_sources, self.tenant, enrolled, before.enrolled)
+        outcomes = found.identities.outcomes.drop(columns="roles").drop_duplicates(
+            ["provider_id", "source_id"]
+        )
+        past = pd.DataFrame(
+            connection.execute(
+                select(
+                    sync_outcomes.c.provider_id, sync_outcomes.c.source_id, sync_outcomes.c.outcome,
+                    sync_outcomes.c.reason, sync_outcomes.c.evidence, sync_outcomes.c.person_id,
+                ).where(sync_outcomes.c.tenant == self.tenant)
+            ).all(),
+            columns=list(outcomes.columns),
+        ).fillna("").astype({name: "int64" if name == "provider_id" else "str" for name in outcomes.columns})  # fmt: skip
+        new = _new_rows(outcomes, past)
+        named = new.assign(
+            provider=new["provider_id"].map(self._names()).fillna(""), sync_id=str(self.sync_id)
+        )
+        remember(connection, sync_outcomes, self.tenant, named)
+
+    def _move_register(
+        self,
+        connection: Connection,
+        report: dict[str, Any],
+        changed: bool,
+        found: Found,
+        merged: dict[str, Any],
+        register: dict[str, Any],
+    ) -> None:
+        values: dict[str, Any] = {"proposal": merged["proposal"]}
+        if changed:
+            values["version"] = register["version"] + 1
+        if report["status"] != outcome.FAILED:
+            values["as_of"] = dt.date.fromisoformat(merged["as_of"])
+            values["options"] = json.dumps(
+                {
+                    **register["options"],
+                    **{
+                        str(source.provider_id): source.options.model_dump(mode="json")
+                        for source in found.sources
+                        if source.usable
+                    },
+                }
+            )
+        if register["exists"]:
+            connection.execute(
+                update(registers).where(registers.c.tenant == self.tenant).values(**values)
+            )
+        else:
+            connection.execute(
+                insert(registers).values(**{"tenant": self.tenant, "version": 0, **values})
+            )
+
+    # -------------------------------------------------------------------------- reading
+
+    def _register(self) -> dict[str, Any]:
+        with self._stores.database.connect() as connection:
+            return _read_register(connection, self.tenant)
+
+    def _published(self) -> Published:
+        with self._stores.database.connect() as connection:
+            return read_published(connection, self.tenant)
+
+    def _names(self) -> dict[int, str]:
+        return {who: name for name, who in self._registered.provider_ids.items()}
+
+    def _newest_extracts(self) -> dict[str, Any]:
+        """The newest extracts of every provider of the tenant, whichever sync made them."""
+        providers: dict[str, Any] = {}
+        dates = []
+        for kind in {provider.kind for provider in self._registered.tenant.providers}:
+            facts = self._facts(_raw(kind))
+            providers |= facts["providers"]
+            dates.append(facts["as_of"])
+        known = {str(who) for who in self._registered.provider_ids.values()}
+        return {
+            "as_of": max(dates),
+            "providers": {who: entry for who, entry in providers.items() if who in known},
+        }
+
+    def _sources(self, extracts: dict[str, Any]) -> list[Source]:
+        return build_sources(
+            self._registered.tenant,
+            self._registered.provider_ids,
+            extracts,
+            self._register()["options"],
+            self._frames,
+        )
+
+    def _tonight(self, as_of: str) -> Tonight:
+        return build_tonight(self._registered, dt.date.fromisoformat(as_of), self.sync_id)
+
+    def _directories(self) -> tuple[list[Directory], dict[str, Any]]:
+        tenant = self._registered.tenant
+        if not tenant.directories:
+            return [], {}
+        facts = self._facts(_raw(DIRECTORY))["providers"]
+        return build_directories(tenant, self._registered.provider_ids, facts, self._frames), facts
+
+    def _facts(self, asset: str, sync_id: int | None = None) -> dict[str, Any]:
+        facts = self._stores.lake.facts(self.tenant, asset, sync_id)
+        if facts is None:
+            raise CodedError(
+                "RS-RUN-08",
+                f"{asset.replace('raw_', 'raw/')} of {self.tenant} was never made.",
+            )
+        return facts
+
+    def _write(self, asset: str, tables: dict[str, pd.DataFrame], facts: dict[str, Any]) -> None:
+        self._stores.lake.write(self.tenant, self.sync_id, asset, tables, facts)
+
+    def _read_sessions(self, facts: dict[str, Any]) -> tuple[Schools, Sessions]:
+        tables = self._stores.lake.read(self.tenant, "current_sessions", facts)
+        schools = Schools(
+            tables["orgs"],
+            {(int(who), school) for who, school in facts["excluded"]},
+            {int(who): set(ids) for who, ids in facts["limited"].items()},
+            _issues(facts["school_issues"]),
+        )
+        sessions = Sessions(
+            tables["sessions"], tables["courses"], tables["classes"], tables["calendars"],
+            _issues(facts["issues"]),
+        )  # fmt: skip
+        return schools, sessions
+
+    def _read_current(self, facts: dict[str, Any]) -> Current:
+        tables = self._stores.lake.read(self.tenant, "current_enrolments", facts)
+        return Current(tables["users"], tables["enrolments"], _issues(facts["issues"]))
+
+    def _found(
+        self,
+        merged: dict[str, Any],
+        enrolled: dict[str, Any],
+        facts: dict[str, Any],
+        sources: list[Source],
+        published: Published,
+    ) -> Found:
+        schools, sessions = self._read_sessions(facts)
+        current = self._read_current(enrolled)
+        tables = self._stores.lake.read(self.tenant, "merged_identities", merged)
+        completeness = Completeness(tables["schools"], _issues(merged["school_issues"]))
+        identities = Identities(
+            tables["people"],
+            tables["links"],
+            tables["outcomes"],
+            tables["guardians"],
+            tables["merged"],
+            {(int(who), user): why for who, user, why in merged["dropped"]},
+            _issues(merged["issues"]),
+        )
+        roster = plan(
+            sources,
+            sessions,
+            current,
+            completeness,
+            identities,
+            published,
+            self._tonight(merged["as_of"]),
+            self._registered.tenant.safeguards,
+        )
+        directories_ok = all(
+            found["state"] == "ok"
+            for entry in merged["directories"].values()
+            for found in entry["collections"].values()
+        )
+        return Found(sources, schools, sessions, current, completeness, identities, roster, directories_ok)
+
+    def _issues(
+        self, merged: dict[str, Any], enrolled: dict[str, Any], facts: dict[str, Any], found: Found
+    ) -> list[Issue]:
+        """One line for each cause, from every step; the same line of several collections once."""
+        read = [*facts["raw"]["providers"].values(), *merged["directories"].values()]
+        every = [
+            *_issues([issue for entry in read for issue in entry["issues"]]),
+            *(
+                Issue("RS-PRV-02", f"{source.name} could not be used tonight.", provider=source.name)
+                for source in found.sources
+                if not source.usable
+            ),
+            *_issues(facts["school_issues"]),
+            *_issues(facts["issues"]),
+            *_issues(enrolled["issues"]),
+            *_issues(merged["school_issues"]),
+            *_issues(merged["issues"]),
+            *found.roster.issues,
+        ]
+        return list(dict.fromkeys(every))
+
+
+# ------------------------------------------------------------------------------ what the rules are given
+
+
+class _FrameCache:
+    """Extracts by provider and collection, read from the lake when a rule first asks."""
+
+    def __init__(self, lake: Lake, tenant: str) -> None:
+        self._lake, self._tenant = lake, tenant
+        self._read: dict[tuple[int, int, str], pd.DataFrame] = {}
+
+    def get(self, provider_id: int, sync_id: int, collection: str) -> pd.DataFrame:
+        key = provider_id, sync_id, collection
+        if key not in self._read:
+            self._read[key] = self._lake.read_extract(self._tenant, *key)
+        return self._read[key]
+
+
+class _Frames(dict[str, pd.DataFrame]):
+    """One provider's frames; a collection that failed is empty."""
+
+    def __init__(self, cache: _FrameCache, provider_id: int, collections: dict[str, Any]) -> None:
+        super().__init__()
+        self.cache, self.provider_id, self.collections = cache, provider_id, collections
+
+    def __missing__(self, collection: str) -> pd.DataFrame:
+        entry = self.collections.get(collection, {"state": "failed"})
+        if entry["state"] == "failed":
+            columns = DIRECTORY_COLUMNS if collection == "people" else COLUMNS[collection]
+            return pd.DataFrame({name: pd.Series(dtype="str") for name in columns})
+        return self.cache.get(self.provider_id, entry["sync_id"], collection)
+
+
+def build_sources(
+    tenant: Tenant,
+    provider_ids: dict[str, int],
+    extracts: dict[str, Any],
+    before: dict[str, Any],
+    cache: _FrameCache,
+) -> list[Source]:
+    """The tenant's providers, strongest first, with what was extracted of each."""
+    sources = []
+    for strength, options in enumerate(tenant.strongest_first):
+        provider_id = provider_ids[options.name]
+        found = extracts.get(str(provider_id), {"collections": {}})["collections"]
+        states = {name: found.get(name, {"state": "failed"})["state"] for name in COLLECTIONS}
+        complete = cache._lake.complete(cache._tenant, provider_id)
+        sources.append(
+            Source(
+                provider_id=provider_id,
+                name=options.name,
+                strength=strength,
+                options=options,
+                states=states,
+                frames=_Frames(cache, provider_id, found),
+                before=before.get(str(provider_id)),
+                ever_complete=all(name in complete for name in REQUIRED),
+            )
+        )
+    return sources
+
+
+def build_tonight(registered: Registered, as_of: dt.date, sync_id: int) -> Tonight:
+    """What is the same for every rule of a sync."""
+    tenant = registered.tenant
+    return Tonight(
+        tenant=tenant.tenant,
+        as_of=as_of,
+        sync_id=sync_id,
+        between_sessions_days=tenant.between_sessions_days,
+        grace_days=tenant.grace_days,
+        keeps_back=frozenset(tenant.keeps_back),
+        retired=frozenset(registered.retired),
+        directories={registered.provider_ids[d.name]: d.name for d in tenant.directories},
+    )
+
+
+def build_directories(
+    tenant: Tenant, provider_ids: dict[str, int], extracts: dict[str, Any], cache: _FrameCache
+) -> list[Directory]:
+    """The tenant's directories in document order; an unreadable one has no frame."""
+    out = []
+    for directory in tenant.directories:
+        provider_id = provider_ids[directory.name]
+        found = extracts.get(str(provider_id), {"collections": {}})["collections"]
+        readable = found.get("people", {"state": "failed"})["state"] in ("ok", "stale")
+        frames = _Frames(cache, provider_id, found)
+        out.append(Directory(provider_id, directory.name, frames["people"] if readable else None))
+    return out
+
+
+def out_of_scope(stores: Stores, old: Tenant, new: Tenant) -> dict[str, int]:
+    """How many people, classes and memberships a changed document takes out of scope.
+
+    Plans the newest extracts twice, under the old document and the new one, and compares. Zero where
+    nothing was extracted yet.
+    """
+    with stores.database.connect() as connection:
+        registered = registry.get(connection, old.tenant)
+        published = read_published(connection, old.tenant)
+        register = _read_register(connection, old.tenant)
+    names = ("people", "classes", "memberships")
+    kept = _keys_under(stores, registered, old, published, register, names)
+    if kept is None:
+        return dict.fromkeys(names, 0)
+    after = _keys_under(stores, registered, new, published, register, names) or {}
+    return {name: len(kept[name] - after.get(name, set())) for name in names}
+
+
+def _keys_under(
+    stores: Stores,
+    registered: Registered,
+    document: Tenant,
+    published: Published,
+    register: dict[str, Any],
+    names: tuple[str, ...],
+) -> dict[str, set[tuple[str, ...]]] | None:
+    """The keys of the rows that a document would publish of the newest extracts; None without any."""
+    lake, tenant = stores.lake, document.tenant
+    raw = [lake.facts(tenant, _raw(kind)) for kind in KINDS]
+    extracts = {who: entry for facts in raw if facts for who, entry in facts["providers"].items()}
+    if not extracts or not register["as_of"]:
+        return None
+    ids = {
+        source.name: registered.provider_ids.get(source.name, registered.provider_ids.get(source.was or "", -place))
+        for place, source in enumerate((*document.providers, *document.directories), start=1)
+    }
+    gone = {who: name for name, who in registered.provider_ids.items() if who not in ids.values()}
+    tonight = build_tonight(
+        type(registered)(document, ids, {**registered.retired, **gone}, registered.applied_at),
+        dt.date.fromisoformat(register["as_of"]),
+        0,
+    )
+    cache = _FrameCache(lake, tenant)
+    sources = build_sources(document, ids, extracts, register["options"], cache)
+    directories = build_directories(document, ids, extracts, cache)
+    roster = run_rules(sources, directories, published, tonight, document).roster
+    keys = {"people": ["person_id"], "classes": ["class_id"], "memberships": ["class_id", "person_id", "role"]}
+    out = {}
+    for name in names:
+        table = roster.tables[name]
+        if name == "people":
+            table = table[table["inactive_since"] == ""]
+        out[name] = set(table[keys[name]].itertuples(index=False, name=None))
+    return out
+
+
+def run_rules(
+    sources: list[Source],
+    directories: list[Directory],
+    published: Published,
+    tonight: Tonight,
+    tenant: Tenant,
+) -> Found:
+    """All rules in their order, in memory: what `publish` would find."""
+    schools = find_schools(sources, published, tonight)
+    sessions = find_sessions(sources, schools, published, tonight)
+    current = find_current(sources, schools, sessions, published, tonight)
+    completeness = judge_schools(sources, schools, sessions, current, published, tonight)
+    identities = find_identities(sources, directories, current, completeness, published, tonight)
+    roster = plan(
+        sources, sessions, current, completeness, identities, published, tonight, tenant.safeguards
+    )
+    return Found(sources, schools, sessions, current, completeness, identities, roster)
+
+
+# ------------------------------------------------------------------------------ small conversions
+
+
+def issue_of(error: BaseException) -> Issue:
+    """An error as an issue: a coded one as it is, any other as RS-RUN-99 by its kind alone."""
+    if isinstance(error, CodedError):
+        return Issue(error.code, error.message)
+    return Issue("RS-RUN-99", f"The sync ended with {type(error).__name__}.")
+
+
+def _raw(kind: str) -> str:
+    return f"raw_{kind}"
+
+
+def _not_before(connection: Connection, tenant: str, day: dt.date) -> dt.date:
+    """`as_of` never goes back, except by `--as-of`."""
+    last = _read_register(connection, tenant)["as_of"]
+    return max(day, dt.date.fromisoformat(last)) if last else day
+
+
+def _read_register(connection: Connection, tenant: str) -> dict[str, Any]:
+    row = connection.execute(select(registers).where(registers.c.tenant == tenant)).one_or_none()
+    if row is None:
+        return {"exists": False, "version": 0, "proposal": None, "as_of": "", "options": {}}
+    return {
+        "exists": True,
+        "version": row.version,
+        "proposal": row.proposal,
+        "as_of": row.as_of.isoformat() if row.as_of else "",
+        "options": json.loads(row.options or "{}"),
+    }
+
+
+def _live(frame: pd.DataFrame) -> pd.DataFrame:
+    """The live rows of a published table, of which the rules may get the removed ones, too."""
+    return frame[frame["removed"] != "true"] if "removed" in frame.columns else frame
+
+
+def _unchanged(published: Published, planned_schools: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The roster as it is, but for the states of schools that were kept back: what a failed sync leaves."""
+    tables = {}
+    for name in KEYS:
+        frame = _live(getattr(published, name))
+        tables[name] = frame.drop(columns=[c for c in ("removed", "created_sync") if c in frame.columns])
+    kept = planned_schools[planned_schools["state"] != "published"]
+    before = tables["schools"]
+    kept = kept[kept["school_id"].isin(before["school_id"])]
+    others = before[~before["school_id"].isin(kept["school_id"])]
+    tables["schools"] = pd.concat([kept, others], ignore_index=True)
+    return tables
+
+
+def _new_rows(frame: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `frame` that are not in `before`, each once."""
+    frame = frame.drop_duplicates()
+    known = pd.MultiIndex.from_frame(before[list(frame.columns)])
+    return frame[~pd.MultiIndex.from_frame(frame).isin(known)]
+
+
+def _remember_new(
+    connection: Connection, table: Any, tenant: str, frame: pd.DataFrame, before: pd.DataFrame
+) -> None:
+    remember(connection, table, tenant, _new_rows(frame, before))
+
+
+def _as_dict(issue: Issue) -> dict[str, Any]:
+    return {
+        "code": issue.code,
+        "message": issue.message,
+        "provider": issue.provider,
+        "school": issue.school,
+        "count": issue.count,
+    }
+
+
+def _issues(entries: list[dict[str, Any]]) -> list[Issue]:
+    return [Issue(**entry) for entry in entries]
+
+
+def _told(issues: list[Issue]) -> list[dict[str, Any]]:
+    return [
+        {key: value for key, value in issue.as_json().items() if value is not None}
+        for issue in outcome.ordered(issues)
+    ]
+
+
+def _by_reason(frame: pd.DataFrame, names: Mapping[int, str]) -> list[dict[str, Any]]:
+    """How many rows of each provider were kept, and dropped for which reason."""
+    counted = frame.groupby(["provider_id", "reason"]).size()
+    return [
+        {"provider": names.get(int(who), ""), "outcome": why or "kept", "rows": int(count)}
+        for (who, why), count in counted.items()
+    ]
