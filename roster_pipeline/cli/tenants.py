@@ -1,0 +1,270 @@
+"""`roster-pipeline tenants`: the registry from the terminal.
+
+Reads files, asks the registry, prints. What a document may say and what a change means are decided
+in `roster_pipeline.tenants`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from roster_pipeline.codes import CodedError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+    from roster_pipeline.store.home import Stores
+    from roster_pipeline.tenants.document import Document, Tenant
+    from roster_pipeline.tenants.registry import Applied, Registered
+
+REFUSED = 2
+
+Counting = Callable[["Stores", "Tenant", "Tenant"], dict[str, int]]
+"""(stores, old, new) -> how many `people`, `classes` and `memberships` a change takes out of scope."""
+
+
+@click.group(name="tenants")
+def tenants() -> None:
+    """The registry of tenants: documents in and out."""
+
+
+@tenants.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--yes",
+    is_flag=True,
+    help="Also store what takes rows out of scope, or moves a provider to another host.",
+)
+def apply(files: tuple[Path, ...], yes: bool) -> None:
+    """Store tenant documents: all of them, or none if one is refused."""
+    try:
+        documents = read_documents(files)  # before the database is opened, and maybe made
+        told = apply_documents(_stores(), documents, datetime.now(UTC), confirmed=yes, counting=_counted)
+    except CodedError as error:
+        raise _refused(error) from None
+    for line in told:
+        click.echo(line)
+
+
+@tenants.command(name="list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document a tenant, one line each.")
+def list_(as_json: bool) -> None:
+    """List every tenant with its region and providers."""
+    from roster_pipeline.tenants import registry
+
+    try:
+        with _stores().database.connect() as connection:
+            found = registry.all_tenants(connection)
+    except CodedError as error:
+        raise _refused(error) from None
+    if as_json:
+        for entry in found:
+            click.echo(json.dumps(_as_json(entry), ensure_ascii=False))
+        return
+    if not found:
+        click.echo("No tenants yet: roster-pipeline tenants apply FILE", err=True)
+        return
+    rows = [
+        (
+            entry.tenant.tenant,
+            entry.tenant.region,
+            f"{entry.applied_at:%Y-%m-%d %H:%M} UTC",
+            ", ".join(f"{source.name} ({source.kind})" for source in entry.tenant.strongest_first),
+        )
+        for entry in found
+    ]
+    _table(("TENANT", "REGION", "APPLIED", "PROVIDERS, THE STRONGEST FIRST"), rows)
+
+
+@tenants.command()
+@click.argument("tenant", metavar="T")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def show(tenant: str, as_json: bool) -> None:
+    """Show a tenant: its document, and every school as Included or Excluded."""
+    from roster_pipeline.tenants import registry
+    from roster_pipeline.tenants.document import as_document
+
+    try:
+        with _stores().database.connect() as connection:
+            found = registry.get(connection, tenant)
+            schools = registry.schools(connection, found)
+    except CodedError as error:
+        raise _refused(error) from None
+    listed = [(school.listed, school.name, school.school_id, school.state) for school in schools]
+    if as_json:
+        keys = ("listed", "name", "school_id", "state")
+        document = _as_json(found) | {"schools": [dict(zip(keys, entry, strict=True)) for entry in listed]}
+        click.echo(json.dumps(document, ensure_ascii=False))
+        return
+    click.echo(as_document(found.tenant))
+    if found.retired:
+        click.echo(f"Retired: {', '.join(sorted(found.retired.values()))}\n")
+    if listed:
+        _table(("SCHOOLS", "NAME", "ID", "LAST SYNC"), listed)
+    else:
+        click.echo("No schools yet: they are known after the first sync.")
+
+
+@tenants.command()
+@click.argument("tenant", metavar="T")
+@click.option("--yes", is_flag=True, help="Also where rosters of the tenant are published.")
+def remove(tenant: str, yes: bool) -> None:
+    """Take a tenant out of the registry. What is published of it stays as it is."""
+    from roster_pipeline.tenants import registry
+
+    try:
+        with _writing(_stores()) as connection, connection.begin():
+            registry.get(connection, tenant)
+            published = registry.published(connection, tenant)
+            stays = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in published.items())
+            if published and not yes:
+                raise CodedError(
+                    "RS-CFG-10",
+                    f"{tenant} has published rosters ({stays}). Removing it only stops its syncs: "
+                    "they would stay as they are, and grow old. Repeat with --yes if that is meant.",
+                )
+            registry.remove(connection, tenant, datetime.now(UTC))
+    except CodedError as error:
+        raise _refused(error) from None
+    click.echo(f"{tenant}: removed from the registry; it is not synced any more.")
+    if published:
+        click.echo(f"{tenant}: what is published stays as it is: {stays}.")
+
+
+def read_documents(files: Sequence[Path]) -> list[Document]:
+    """The documents in `files`, each once.
+
+    Raises:
+        DocumentRefused: with every problem of every file.
+    """
+    from roster_pipeline.tenants.document import read_file
+    from roster_pipeline.tenants.refusals import DocumentRefused, Problem
+
+    documents: dict[str, Document] = {}
+    refused: list[DocumentRefused] = []
+    for file in dict.fromkeys(files):
+        try:
+            document = read_file(file)
+            slug = document.tenant.tenant
+            if slug in documents:
+                text = f"{slug} is described in {documents[slug].file}, too; apply one of the two"
+                raise document.refused([Problem("RS-CFG-11", ("tenant",), text)])
+            documents[slug] = document
+        except DocumentRefused as error:
+            refused.append(error)
+    if refused:
+        raise DocumentRefused.together(refused)
+    return list(documents.values())
+
+
+def apply_documents(
+    stores: Stores, documents: Sequence[Document], now: datetime, *, confirmed: bool, counting: Counting
+) -> list[str]:
+    """Stores all documents in one transaction, or none; the lines that tell the operator what was done.
+
+    Raises:
+        DocumentRefused: with every problem; RS-CFG-10 for what would go out of scope, unless `confirmed`.
+    """
+    from roster_pipeline.tenants import registry
+    from roster_pipeline.tenants.refusals import DocumentRefused, Problem
+
+    lines: list[str] = []
+    refused: list[DocumentRefused] = []
+    # Counted first, and outside of the writing transaction: counting may take its time.
+    with stores.database.connect() as connection:
+        for document in documents:
+            try:
+                plan = registry.preview(connection, document.tenant, confirmed=confirmed)
+            except registry.ChangeRefused as error:
+                refused.append(document.refused(error.problems))
+                continue
+            gone = _out_of_scope(stores, plan, counting)
+            if gone and not confirmed:
+                text = f"this change takes {gone} out of scope; look at the numbers, then repeat with --yes"
+                refused.append(document.refused([Problem("RS-CFG-10", ("tenant",), text)]))
+            elif gone:
+                lines.append(
+                    f"{document.tenant.tenant}: takes {gone} out of scope, at the next complete sync"
+                )
+    if refused:
+        raise DocumentRefused.together(refused)
+    with _writing(stores) as connection, connection.begin():
+        for document in documents:
+            try:
+                done = registry.apply(connection, document.tenant, now, confirmed=confirmed)
+            except registry.ChangeRefused as error:  # somebody else applied in between
+                raise document.refused(error.problems) from None
+            lines.append(f"{document.tenant.tenant}: {_told(done)}")
+    return lines
+
+
+def _counted(stores: Stores, old: Tenant, new: Tenant) -> dict[str, int]:
+    from roster_pipeline.syncs import out_of_scope
+
+    return out_of_scope(stores, old, new)
+
+
+def _out_of_scope(stores: Stores, plan: Applied, counting: Counting) -> str:
+    if plan.before is None or plan.before == plan.tenant:
+        return ""
+    counts = counting(stores, plan.before, plan.tenant)
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+
+
+def _told(done: Applied) -> str:
+    if not done.is_change:
+        return "unchanged"
+    parts = [
+        *(f"renamed {old} to {new}" for old, new in done.renamed.items()),
+        *(f"{what} {', '.join(found)}" for what, found in (
+            ("added", done.added), ("retired", done.retired), ("back again", done.returned)
+        ) if found),
+    ]  # fmt: skip
+    if done.before is not None and done.before.region != done.tenant.region:
+        parts.append(f"region {done.before.region} becomes {done.tenant.region}, from its next window on")
+    return "; ".join(["stored as a new tenant" if done.before is None else "changed", *parts])
+
+
+def _as_json(entry: Registered) -> dict[str, Any]:
+    return {
+        "tenant": entry.tenant.tenant,
+        "region": entry.tenant.region,
+        "applied_at": entry.applied_at.isoformat(),
+        "document": entry.tenant.model_dump(mode="json", exclude_defaults=True),
+        "retired": sorted(entry.retired.values()),
+    }
+
+
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Plain columns: names are never cut, however narrow the terminal is."""
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    for row in (header, *rows):
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _stores() -> Stores:
+    from roster_pipeline.store.home import Home
+
+    return Home.find(os.environ).stores()
+
+
+def _writing(stores: Stores) -> Connection:
+    """A connection whose transaction takes the writer's lock at once (SQLite)."""
+    return stores.database.connect().execution_options(immediate=True)
+
+
+def _refused(error: CodedError) -> click.exceptions.Exit:
+    """Tells an error on stderr, unwrapped, one problem a line; the exit for wrong configuration."""
+    from roster_pipeline.tenants.refusals import DocumentRefused
+
+    click.echo(
+        error.message if isinstance(error, DocumentRefused) else f"{error.code}: {error.message}", err=True
+    )
+    return click.exceptions.Exit(REFUSED)
