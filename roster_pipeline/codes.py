@@ -319,6 +319,9 @@ CATALOGUE: Final[dict[str, Code]] = _table(
     ("RS-PRV-04", "Every school was kept back.",
      "See the codes beside it.", "Mend the data; what is published stays meanwhile.",
      "operator", "sync failed", True),
+    ("RS-PRV-05", "The providers sent nothing at all.",
+     "The app shares no data yet, or the export is only header rows.", "Share the schools with the app, or export again.",
+     "school", "sync failed", True),
 )
 # fmt: on
 

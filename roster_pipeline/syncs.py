@@ -126,7 +126,10 @@ class Sync:
         lease.take()
         try:
             now = world.clock()
-            with stores.database.connect().execution_options(immediate=True) as connection, connection.begin():
+            with (
+                stores.database.connect().execution_options(immediate=True) as connection,
+                connection.begin(),
+            ):
                 day = as_of or _not_before(connection, tenant, nights.as_of(registered.tenant, now))
                 sync_id, day, given = ledger.begin(
                     connection,
@@ -141,9 +144,7 @@ class Sync:
         except BaseException:
             lease.release()
             raise
-        return cls(
-            stores, registered, lease, sync_id, day, as_of_given=given, dry_run=dry_run, world=world
-        )
+        return cls(stores, registered, lease, sync_id, day, as_of_given=given, dry_run=dry_run, world=world)
 
     def close(self) -> None:
         """Gives the lease back; a sync that never came to publish is `interrupted`."""
@@ -158,9 +159,7 @@ class Sync:
         """
         issue = issue_of(error)
         with self._stores.database.begin() as connection:
-            return ledger.finish(
-                connection, self.sync_id, ledger.failure([issue]), self._world.clock()
-            )
+            return ledger.finish(connection, self.sync_id, ledger.failure([issue]), self._world.clock())
 
     # -------------------------------------------------------------------------- extract
 
@@ -239,7 +238,9 @@ class Sync:
         seen = {(issue.code, issue.message) for issue in issues}
         issues += [issue for issue in read.issues if (issue.code, issue.message) not in seen]
         if read.state == "ok" and not read.rows and last and last["rows"]:
-            issues.append(Issue("RS-SAFE-04", f"{read.name} had {last['rows']} rows and is empty now.", provider=name))
+            issues.append(
+                Issue("RS-SAFE-04", f"{read.name} had {last['rows']} rows and is empty now.", provider=name)
+            )
             entry |= {"state": "unproven", "proof": "It had rows before and is empty now."}
         elif read.state == "failed":
             age = (self.as_of - dt.date.fromisoformat(last["as_of"])).days if last else None
@@ -390,9 +391,7 @@ class Sync:
                 name: compare(name, _live(getattr(published, name)), table)
                 for name, table in found.roster.tables.items()
             }
-        durations = {
-            int(who): entry["duration_s"] for who, entry in facts["raw"]["providers"].items()
-        }
+        durations = {int(who): entry["duration_s"] for who, entry in facts["raw"]["providers"].items()}
         report = outcome.report(found, changes, durations, issues)
         report |= {"as_of": merged["as_of"]} | ({"dry_run": True} if self._dry_run else {})
         document = self._commit(report, changes, found, merged, register)
@@ -425,7 +424,10 @@ class Sync:
         register: dict[str, Any],
     ) -> dict[str, Any]:
         now = self._world.clock()
-        with self._stores.database.connect().execution_options(immediate=True) as connection, connection.begin():
+        with (
+            self._stores.database.connect().execution_options(immediate=True) as connection,
+            connection.begin(),
+        ):
             self._lease.check(connection)
             if self._dry_run:
                 return ledger.finish(connection, self.sync_id, report, now)
@@ -436,9 +438,7 @@ class Sync:
                 raise CodedError("RS-RUN-07", "The register of identities moved while this sync was planned.")
             changed = any(sum(change.counts.values()) for change in changes.values())
             if changed:
-                write_changes(
-                    connection, self.tenant, self.sync_id, now, changes, found.roster.merged
-                )
+                write_changes(connection, self.tenant, self.sync_id, now, changes, found.roster.merged)
             if report["status"] != outcome.FAILED:
                 self._remember(connection, found)
             self._move_register(connection, report, changed, found, merged, register)
@@ -500,13 +500,9 @@ class Sync:
                 }
             )
         if register["exists"]:
-            connection.execute(
-                update(registers).where(registers.c.tenant == self.tenant).values(**values)
-            )
+            connection.execute(update(registers).where(registers.c.tenant == self.tenant).values(**values))
         else:
-            connection.execute(
-                insert(registers).values(**{"tenant": self.tenant, "version": 0, **values})
-            )
+            connection.execute(insert(registers).values(**{"tenant": self.tenant, "version": 0, **values}))
 
     # -------------------------------------------------------------------------- reading
 
@@ -767,7 +763,9 @@ def _keys_under(
     if not extracts or not register["as_of"]:
         return None
     ids = {
-        source.name: registered.provider_ids.get(source.name, registered.provider_ids.get(source.was or "", -place))
+        source.name: registered.provider_ids.get(
+            source.name, registered.provider_ids.get(source.was or "", -place)
+        )
         for place, source in enumerate((*document.providers, *document.directories), start=1)
     }
     gone = {who: name for name, who in registered.provider_ids.items() if who not in ids.values()}
@@ -780,7 +778,11 @@ def _keys_under(
     sources = build_sources(document, ids, extracts, register["options"], cache)
     directories = build_directories(document, ids, extracts, cache)
     roster = run_rules(sources, directories, published, tonight, document).roster
-    keys = {"people": ["person_id"], "classes": ["class_id"], "memberships": ["class_id", "person_id", "role"]}
+    keys = {
+        "people": ["person_id"],
+        "classes": ["class_id"],
+        "memberships": ["class_id", "person_id", "role"],
+    }
     out = {}
     for name in names:
         table = roster.tables[name]
@@ -803,9 +805,7 @@ def run_rules(
     current = find_current(sources, schools, sessions, published, tonight)
     completeness = judge_schools(sources, schools, sessions, current, published, tonight)
     identities = find_identities(sources, directories, current, completeness, published, tonight)
-    roster = plan(
-        sources, sessions, current, completeness, identities, published, tonight, tenant.safeguards
-    )
+    roster = plan(sources, sessions, current, completeness, identities, published, tonight, tenant.safeguards)
     return Found(sources, schools, sessions, current, completeness, identities, roster)
 
 

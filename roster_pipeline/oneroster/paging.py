@@ -154,8 +154,8 @@ class _Pass:
     """Rows handed on: all but pages that only repeated others."""
     pages: int = 0
     """Those that were handed on."""
-    repeating: int = 0
-    """Pages in a row that only repeated others."""
+    pending: int = 0
+    """Rows of a page that held nothing else than repetitions: double, unless the next page repeats, too."""
     overlaps: int = 0
     """Rows that an earlier page had already: something moved while it was read, or is double."""
     total: int | None = None
@@ -253,14 +253,13 @@ class Pull:
                 so_far.proof = f"It was read to an empty page: {so_far.received} rows."
                 break
             if not fresh:
-                # One such page may be rows that are double; a second one is a server that repeats itself.
-                so_far.repeating += 1
-                if so_far.repeating == 2 or so_far.distinct == so_far.total:
+                if so_far.pending or so_far.distinct == so_far.total:
                     return self._repeated(so_far, previous)
-                so_far.overlaps += page.rows
+                so_far.pending = page.rows
                 step, steady = 0, False
             else:
-                so_far.repeating = 0
+                so_far.overlaps += so_far.pending
+                so_far.pending = 0
                 so_far.pages += 1
                 self._append(page.table)
                 so_far.received += page.rows
@@ -387,8 +386,15 @@ class Pull:
         if so_far.distinct == so_far.total:
             so_far.proof = f"All {so_far.total} rows that the server counts were read."
             return so_far
-        # What was dropped twice was not double: the rows end where that began.
-        end, so_far.overlaps = so_far.received + so_far.skipped, so_far.overlaps - page_rows
+        end, so_far.pending = so_far.offset - so_far.pending, 0
+        if so_far.pages == 1 and before.rows > self._limit:
+            so_far.proof = f"The server sent all {before.rows} rows at once, more than were asked for."
+            return so_far
+        if so_far.total is None and self._is_last_row(so_far, end):
+            so_far.proof = _LAST_ROW
+            return so_far
+        if so_far.pages == 1 and before.rows == self._limit < _LARGEST:
+            return self._at_once(before)
         raise self._repeats(so_far)
 
     def _at_once(self, first: Page) -> _Pass:
@@ -396,8 +402,8 @@ class Pull:
         limit = min(self._limit * 10, _LARGEST)
         page = self._listing.page(0, limit)
         so_far = _Pass(set(), pages=1)
-        self._count(so_far, page)
-        self._add(so_far, page, page)
+        fresh = self._add(so_far, page, page)
+        self._count(so_far, page, fresh=fresh)
         whole = so_far.distinct == so_far.total or page.rows > limit
         likely = so_far.total is None and first.rows < page.rows < limit
         if not whole and not likely:
@@ -429,13 +435,14 @@ class Pull:
         if found.total is not None and found.distinct < found.total:
             told = f"The server counts {found.total} rows, and {found.distinct} different ones were read."
             return "RS-PAGE-07", told, found.total - found.distinct
-        if found.total is None and found.overlaps:
+        double = found.overlaps + found.pending
+        if found.total is None and double:
             # In an order that changes between pages, each row that comes twice hides one that never
             # comes. The same rows twice running show that they are simply double.
             if before and found.received == before.received and found.seen == before.seen:
                 return None
-            told = f"{found.overlaps} rows came on several pages and no total is told; others may be missing."
-            return "RS-PAGE-08", told, found.overlaps
+            told = f"{double} rows came on several pages and no total is told; others may be missing."
+            return "RS-PAGE-08", told, double
         return None
 
 

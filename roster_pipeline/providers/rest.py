@@ -106,15 +106,18 @@ def _failed(name: str, error: CodedError, provider: Provider) -> CollectionRead:
 def _read_collection(
     name: str, provider: Provider, sink: Sink, reading: Reading, server: _Server, bounds: Bounds
 ) -> CollectionRead:
-    routes = _routes(name, compatible=provider.compatibility_mode)
-    for route in routes[:-1]:
+    refusal: SourceError | None = None
+    for route in _routes(name, compatible=provider.compatibility_mode):
         try:
             return _read_route(name, route, provider, sink, reading, server, bounds)
         except SourceError as error:
+            # Where the stand-ins are not there either, the first answer is the one to act on.
+            refusal = refusal if refusal and error.code == "RS-PAGE-09" else error
             if error.code not in route.leaves_for:
-                raise
+                break
             sink.restart(name)
-    return _read_route(name, routes[-1], provider, sink, reading, server, bounds)
+    assert refusal is not None  # every collection has a route
+    raise refusal
 
 
 def _read_route(

@@ -128,7 +128,9 @@ class _Facts:
             if source.options.respect_academic_sessions or source.options.respect_enrolment_date
         }
         self.calendars = {row.school_id: row for row in sessions.calendars.itertuples()}
-        classes = sessions.classes[~sessions.classes["reason"].isin([rows.NO_ID, rows.DUPLICATE, rows.DELETED])]
+        classes = sessions.classes[
+            ~sessions.classes["reason"].isin([rows.NO_ID, rows.DUPLICATE, rows.DELETED])
+        ]
         self.with_classes = set(classes.loc[classes["reason"] != "classroom_data_off", "school_id"])
         users = current.users[current.users["reason"].isin(["", *LIMITED])]
         self.people: dict[str, Counter[str]] = defaultdict(Counter)
@@ -173,7 +175,11 @@ class _Facts:
         if calendar is not None and self.strict & self._providers(school_id):
             age = (self.tonight.as_of - dt.date.fromisoformat(calendar.newest_end)).days
             if age > self.tonight.between_sessions_days:
-                yield "sessions_outdated", 1, f"The newest session ended {age} days before {self.tonight.day}."
+                yield (
+                    "sessions_outdated",
+                    1,
+                    f"The newest session ended {age} days before {self.tonight.day}.",
+                )
         if school_id in self.with_classes and calendar is not None and calendar.current == "true":
             if not counted["student"]:
                 yield "no_students", 1, "The school has no students."

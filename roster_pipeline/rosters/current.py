@@ -87,7 +87,9 @@ def find_current(
 
 def _concat(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
     if not frames:
-        return pd.DataFrame({name: pd.Series(dtype="int64" if name == "provider_id" else "str") for name in columns})
+        return pd.DataFrame(
+            {name: pd.Series(dtype="int64" if name == "provider_id" else "str") for name in columns}
+        )
     return pd.concat(frames, ignore_index=True)[columns]
 
 
@@ -216,7 +218,10 @@ def _users(
     for user, why, roles, grades, *contacts in records:
         out.append((why, "", "", "", "", "") if why else judge.user(user, roles, grades, contacts, enrolled))
     verdict = pd.DataFrame(
-        out, columns=["reason", "roles", "schools", "family", "student", "left"], index=frame.index, dtype="str"
+        out,
+        columns=["reason", "roles", "schools", "family", "student", "left"],
+        index=frame.index,
+        dtype="str",
     )
     issues.extend(judge.issues())
     fields = {ours: frame[theirs] for ours, theirs in FIELDS.items()}

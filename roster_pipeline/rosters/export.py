@@ -177,9 +177,9 @@ class Bulk:
                 continue
             class_, user, name = sourced_id(row["class_id"]), sourced_id(row["person_id"]), row["role"] or ""
             role = _ENROLMENT_ROLES.get(name) or _extension(_ROLES.get(name, name))
-            primary = ""
-            if role == "teacher" and row["is_primary"] is not None:
-                primary = "true" if row["is_primary"] else "false"
+            primary = "" if row["is_primary"] is None else "true" if row["is_primary"] else "false"
+            if primary == "true" and role != "teacher":
+                primary = ""
             yield [
                 _made(class_, user, name), *_BULK, class_, school, user, role, primary,
                 *_span(row["begin_date"], row["end_date"]),

@@ -301,9 +301,7 @@ class _Merge:
             why, key = record["reason"], (record["provider_id"], record["source_id"])
             if why == rows.DUPLICATE or why == rows.NO_ID:
                 continue
-            reason[key] = (
-                VANISHED if why == "left" and record["left"] == VANISHED else why
-            )
+            reason[key] = VANISHED if why == "left" and record["left"] == VANISHED else why
             if why:
                 continue
             schools = lists.get(record["schools"])
@@ -581,7 +579,9 @@ class _Merge:
 
     def _exists_for(self, person: _Person) -> bool:
         """Whether the person counts as existing: not one who only an attach-only link still names."""
-        return bool(person.directory_rows) or any(row.provider_id not in self.attach_only for row in person.rows)
+        return bool(person.directory_rows) or any(
+            row.provider_id not in self.attach_only for row in person.rows
+        )
 
     def _refuse(self, group: _Group, why: str) -> None:
         self.tell["RS-IDN-01", group.provider_id] += 1
@@ -684,9 +684,7 @@ class _Merge:
             return False
         if {row.provider_id for row in one.rows} & {row.provider_id for row in other.rows}:
             return False
-        names = {
-            (row.values["given_name"], row.values["family_name"]) for row in [*one_rows, *other_rows]
-        }
+        names = {(row.values["given_name"], row.values["family_name"]) for row in [*one_rows, *other_rows]}
         return len(names) == 1 and all(names.pop())
 
     def _tell_changed(self, joined: list[_Row]) -> None:

@@ -63,7 +63,9 @@ def status_of(found: Found, issues: Iterable[Issue]) -> tuple[str, list[Issue]]:
         return FAILED, [Issue("RS-PRV-01", "None of the tenant's providers was readable.")]
     held_back = states[school_states.KEPT] + states[school_states.SILENT]
     if held_back and not states[school_states.PUBLISHED]:
-        return FAILED, [Issue("RS-PRV-04", f"All {held_back} schools were kept back.", count=held_back)]
+        return FAILED, [Issue("RS-PRV-04", "Every school was kept back.", count=held_back)]
+    if all(frame.empty for source in found.sources for frame in map(source.frames.__getitem__, COLLECTIONS)):
+        return FAILED, [Issue("RS-PRV-05", "All collections are empty.")]
     all_ok = found.directories_ok and all(
         state == "ok" for source in found.sources for state in source.states.values()
     )
@@ -95,8 +97,7 @@ def collections(found: Found) -> dict[int, dict[str, dict[str, Any]]]:
     }
     out: dict[int, dict[str, dict[str, Any]]] = {
         source.provider_id: {
-            name: {"state": source.states[name], "read": 0, "kept": 0, "dropped": {}}
-            for name in COLLECTIONS
+            name: {"state": source.states[name], "read": 0, "kept": 0, "dropped": {}} for name in COLLECTIONS
         }
         for source in found.sources
     }

@@ -24,7 +24,7 @@ from roster_pipeline.rosters import rows, safeguards
 from roster_pipeline.rosters.completeness import Completeness
 from roster_pipeline.rosters.current import Current
 from roster_pipeline.rosters.identities import Identities
-from roster_pipeline.rosters.sessions import CURRENT, FROZEN, GAP, Sessions
+from roster_pipeline.rosters.sessions import CURRENT, ENDED, FROZEN, GAP, Sessions
 from roster_pipeline.rosters.source import Published, Source, Tonight
 
 if TYPE_CHECKING:
@@ -65,9 +65,7 @@ def plan(
     limits: Safeguards,
 ) -> Roster:
     """The roster that follows from tonight's rows and from what is published."""
-    return _Plan(
-        sources, sessions, current, completeness, identities, published, tonight, limits
-    ).roster()
+    return _Plan(sources, sessions, current, completeness, identities, published, tonight, limits).roster()
 
 
 class _Plan:
@@ -100,6 +98,7 @@ class _Plan:
         self.school_names = dict(zip(states["school_id"], states["name"], strict=True))
         self.held: list[tuple[str, str, int]] = []
         self.issues: list[Issue] = []
+        self.told: Counter[tuple[str, int]] = Counter()  # (code, provider_id) → classes
         self.dropped: dict[str, dict[tuple[int, str], str]] = {
             "classes": {}, "enrollments": {}, "users": dict(identities.users),
         }  # fmt: skip
@@ -132,6 +131,15 @@ class _Plan:
         for name, table in tables.items():
             if "provider" in getattr(self.published, name).columns:
                 table["provider"] = table["provider_id"].map(self.names).fillna(table["provider"])
+        said = {
+            "RS-SES-02": "classes stay as published, because their sessions vanished or were changed",
+            "RS-SES-04": "classes ended with their last session",
+        }
+        self.issues += [
+            Issue(code, f"{count} {said[code]}.", provider=self.names[who], count=count)
+            for (code, who), count in sorted(self.told.items())
+            if count
+        ]
         return Roster(tables, self.dropped, self.merged, self.held, self.issues)
 
     # ------------------------------------------------------------------ waiting
@@ -183,7 +191,10 @@ class _Plan:
             if state == school_states.PUBLISHED:
                 out.append(
                     {
-                        **{name: row[name] for name in ("school_id", "name", "identifier", "provider_id", "source_id")},
+                        **{
+                            name: row[name]
+                            for name in ("school_id", "name", "identifier", "provider_id", "source_id")
+                        },
                         "provider": "",
                         "state": state,
                         "state_as_of": self.tonight.day,
@@ -255,8 +266,12 @@ class _Plan:
                 return STAYS
             return SETTLED if self._has_ended(row, source) else COUNTED
         if verdict["reason"] in ("not_current", "undated"):
-            return SETTLED if source.proven("classes", "academicSessions") else STAYS
+            if not source.proven("classes", "academicSessions"):
+                return STAYS
+            self.told["RS-SES-04", provider_id] += verdict["fate"] == ENDED
+            return SETTLED
         if verdict["reason"] == "" and verdict["fate"] in (FROZEN, GAP):
+            self.told["RS-SES-02", provider_id] += verdict["fate"] == FROZEN
             return STAYS
         return SETTLED if source.proven("classes") else STAYS
 
@@ -265,10 +280,7 @@ class _Plan:
         over = bool(end) and not rows.day_within(
             "", end, self.tonight.as_of, exclusive=source.options.end_dates == "exclusive"
         )
-        if over:
-            self.issues.append(
-                Issue("RS-SES-04", "1 classes ended with their last session.", provider=source.name)
-            )
+        self.told["RS-SES-04", source.provider_id] += over
         return over
 
     # ------------------------------------------------------------------ memberships
@@ -296,21 +308,32 @@ class _Plan:
                 self.dropped["enrollments"].setdefault((row.provider_id, row.source_id), why)
         wanted = _fold(kept[(kept["person_id"] != "") & live & ~frozen])
         keys_wanted = pd.MultiIndex.from_frame(wanted[["class_id", "person_id", "role"]])
-        missing = old[~pd.MultiIndex.from_frame(old[["class_id", "person_id", "role"]]).isin(keys_wanted)].copy()
+        missing = old[
+            ~pd.MultiIndex.from_frame(old[["class_id", "person_id", "role"]]).isin(keys_wanted)
+        ].copy()
         by_dates = self._not_current(owner)
         live_classes = set(classes["class_id"])
         missing["cause"] = [
             self._membership_cause(row, live_classes, frozen_class, by_dates) for row in missing.itertuples()
         ]
-        old_school = dict(zip(self.published.classes["class_id"], self.published.classes["school_id"], strict=True))
+        old_school = dict(
+            zip(self.published.classes["class_id"], self.published.classes["school_id"], strict=True)
+        )
         missing["schools"] = [[old_school.get(class_id, "")] for class_id in missing["class_id"]]
         totals = Counter(old["class_id"].map(old_school).fillna(""))
-        waiting = self._wait("memberships", missing, totals) | self._wait_in_classes(missing, old, live_classes)
+        waiting = self._wait("memberships", missing, totals) | self._wait_in_classes(
+            missing, old, live_classes
+        )
         # A membership that waits keeps its class; one of a class that goes for good goes with it.
         revived = set(missing.loc[missing.index.isin(waiting), "class_id"]) - live_classes
         self._revive(classes, revived)
         stays = (missing["cause"] == STAYS) | missing.index.isin(waiting)
-        return _table(pd.concat([wanted.assign(provider=""), missing[stays]]) if stays.any() else wanted.assign(provider=""), old)
+        return _table(
+            pd.concat([wanted.assign(provider=""), missing[stays]])
+            if stays.any()
+            else wanted.assign(provider=""),
+            old,
+        )
 
     def _revive(self, classes: pd.DataFrame, class_ids: set[str]) -> None:
         """Puts classes back whose members wait: a class is not removed from under them."""
@@ -324,7 +347,9 @@ class _Plan:
         return {
             key: person
             for key, person in zip(
-                zip(outcomes["provider_id"], outcomes["source_id"], strict=True), outcomes["person_id"], strict=True
+                zip(outcomes["provider_id"], outcomes["source_id"], strict=True),
+                outcomes["person_id"],
+                strict=True,
             )
             if person
         }
@@ -332,10 +357,19 @@ class _Plan:
     def _not_current(self, owner: dict[tuple[int, str], str]) -> set[tuple[str, str]]:
         """(class_id, person_id) of enrolments that are there but not current: they left by dates."""
         links = self.identities.links
-        linked = dict(
-            zip(zip(links["provider_id"], links["source_id"], strict=True), links["person_id"], strict=True)
-        ) | owner
-        past = self.current.enrolments[self.current.enrolments["reason"].isin(["not_current", "class_dropped"])]
+        linked = (
+            dict(
+                zip(
+                    zip(links["provider_id"], links["source_id"], strict=True),
+                    links["person_id"],
+                    strict=True,
+                )
+            )
+            | owner
+        )
+        past = self.current.enrolments[
+            self.current.enrolments["reason"].isin(["not_current", "class_dropped"])
+        ]
         keys = zip(past["provider_id"], past["user_ref"], strict=True)
         return {(class_id, linked.get(key, "")) for class_id, key in zip(past["class_id"], keys, strict=True)}
 
@@ -375,7 +409,13 @@ class _Plan:
     def _guardian_links(self, old_people: dict[str, dict[str, str]]) -> pd.DataFrame:
         old = self.published.guardian_links
         now = self.identities.guardians.assign(provider="")
-        now = now[~pd.Series([self._is_wholly_frozen(old_people, s) for s in now["student_id"]], index=now.index, dtype=bool)]
+        now = now[
+            ~pd.Series(
+                [self._is_wholly_frozen(old_people, s) for s in now["student_id"]],
+                index=now.index,
+                dtype=bool,
+            )
+        ]
         wanted = pd.MultiIndex.from_frame(now[["student_id", "guardian_id"]])
         missing = old[~pd.MultiIndex.from_frame(old[["student_id", "guardian_id"]]).isin(wanted)].copy()
         missing["cause"] = [self._link_cause(row, old_people) for row in missing.itertuples()]
@@ -420,8 +460,7 @@ class _Plan:
     def _old_people(self) -> dict[str, dict[str, str]]:
         people = self.published.people
         return {
-            record["person_id"]: record
-            for record in people[people["removed"] != "true"].to_dict("records")
+            record["person_id"]: record for record in people[people["removed"] != "true"].to_dict("records")
         }
 
     def _schools_of(self, old_people: dict[str, dict[str, str]], person_id: str) -> list[str]:
@@ -432,7 +471,9 @@ class _Plan:
     def _held_people(self, old_people: dict[str, dict[str, str]]) -> set[str]:
         """Published people who would turn inactive tonight, and are too many at once."""
         active = [person for person, record in old_people.items() if not record["inactive_since"]]
-        missing = pd.DataFrame({"person_id": [p for p in active if self.fate.get(p) != fates.LIVE]}, dtype="str")
+        missing = pd.DataFrame(
+            {"person_id": [p for p in active if self.fate.get(p) != fates.LIVE]}, dtype="str"
+        )
         missing["cause"] = [
             {fates.GONE: COUNTED, fates.STANDS: STAYS}.get(self.fate.get(person, fates.STANDS), SETTLED)
             if person not in self.merged
@@ -527,7 +568,9 @@ class _Plan:
 
     def _taught(self, memberships: pd.DataFrame, classes: pd.DataFrame) -> dict[str, set[tuple[str, str]]]:
         """person_id → (role, school_id) from memberships: a person is of the schools of their classes."""
-        school = memberships["class_id"].map(dict(zip(classes["class_id"], classes["school_id"], strict=True)))
+        school = memberships["class_id"].map(
+            dict(zip(classes["class_id"], classes["school_id"], strict=True))
+        )
         held = pd.DataFrame(
             {"person": memberships["person_id"], "role": memberships["role"], "school": school}
         ).drop_duplicates()
@@ -537,9 +580,7 @@ class _Plan:
                 out[person].add((role, at))
         return out
 
-    def _roles(
-        self, text: str, before: dict[str, str] | None, taught: Iterable[tuple[str, str]]
-    ) -> str:
+    def _roles(self, text: str, before: dict[str, str] | None, taught: Iterable[tuple[str, str]]) -> str:
         """The roles of a live person; at schools that are kept back or excluded, those of before."""
         if not self.frozen and not taught:
             return text
@@ -564,7 +605,10 @@ class _Plan:
         then = {
             key: (person, since)
             for key, person, since in zip(
-                zip(old["provider_id"], old["source_id"], strict=True), old["person_id"], old["linked_sync"], strict=True
+                zip(old["provider_id"], old["source_id"], strict=True),
+                old["person_id"],
+                old["linked_sync"],
+                strict=True,
             )
         }
         found = here[live].assign(provider="")
@@ -621,6 +665,8 @@ def _outer(dates: pd.Series, pick: Callable[[Iterable[str]], str]) -> str:
 
 def _table(found: pd.DataFrame | list[dict[str, str]], like: pd.DataFrame) -> pd.DataFrame:
     """`found` with the columns of a published table, as str (`provider_id` int64), freshly indexed."""
-    frame = pd.DataFrame(found, columns=like.columns) if isinstance(found, list) else found[list(like.columns)]
+    frame = (
+        pd.DataFrame(found, columns=like.columns) if isinstance(found, list) else found[list(like.columns)]
+    )
     types = {name: "int64" if name == "provider_id" else "str" for name in like.columns}
     return frame.astype(types).reset_index(drop=True)

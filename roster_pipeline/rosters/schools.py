@@ -122,9 +122,7 @@ def _schools_of(
         row = orgs.loc[index]
         linked = links.get((source.provider_id, row["source_id"]))
         school = known.get(linked) if linked else None
-        if school is not None and (
-            not school.providers or _agree(school.identifier, row["identifier"])
-        ):
+        if school is not None and (not school.providers or _agree(school.identifier, row["identifier"])):
             _take(orgs, index, source, school)
         else:
             undecided.append((index, linked))
@@ -134,7 +132,9 @@ def _schools_of(
         if school is None:
             school_id = linked or new_id(tonight.tenant, source.provider_id, "school", row["source_id"])
             if school_id in known:  # the linked one is somebody else's by now
-                school_id = new_id(tonight.tenant, source.provider_id, "school", row["source_id"], tonight.sync_id)
+                school_id = new_id(
+                    tonight.tenant, source.provider_id, "school", row["source_id"], tonight.sync_id
+                )
             school = known[school_id] = _School(school_id, row["name"], row["identifier"], set())
         _take(orgs, index, source, school)
     return orgs

@@ -77,9 +77,7 @@ def find_sessions(
         for row in published.classes.itertuples()
     }
     issues: list[Issue] = []
-    parts = [
-        _of_source(source, schools, {**remembered, **by_org}, was, tonight, issues) for source in usable
-    ]
+    parts = [_of_source(source, schools, {**remembered, **by_org}, was, tonight, issues) for source in usable]
     sessions = _concat([part[0] for part in parts], SESSION_COLUMNS)
     courses = _concat([part[1] for part in parts], COURSE_COLUMNS)
     classes = _concat([part[2] for part in parts], CLASS_COLUMNS)
@@ -90,7 +88,9 @@ def find_sessions(
 
 def _concat(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
     if not frames:
-        return pd.DataFrame({name: pd.Series(dtype="int64" if name == "provider_id" else "str") for name in columns})
+        return pd.DataFrame(
+            {name: pd.Series(dtype="int64" if name == "provider_id" else "str") for name in columns}
+        )
     return pd.concat(frames, ignore_index=True)[columns]
 
 
@@ -111,7 +111,7 @@ def _of_source(
     enrolment_dates = _enrolment_dates(source)
     course_rows = {row.sourcedId: row for row in source.frames["courses"].itertuples()}
     calendar: dict[str, list[tuple[str, bool]]] = {}
-    unresolved = shifted = ended = orphans = 0
+    unresolved = orphans = 0
     out: list[tuple[object, ...]] = []
     for place, row in enumerate(frame.to_dict("records")):
         key = (source.provider_id, row["sourcedId"])
@@ -129,8 +129,6 @@ def _of_source(
             if options.respect_academic_sessions and not window.current:
                 unresolved += not window.dated
                 fate = _fate(window, was.get(key), source, tonight, exclusive=exclusive)
-                shifted += fate == FROZEN
-                ended += fate == ENDED
                 if fate in (ENDED, OUT):
                     why = "not_current" if window.dated else "undated"
                     if not window.dated and options.compatibility_mode:
@@ -163,8 +161,6 @@ def _of_source(
             )
         )
     _tell(source, issues, "RS-SES-03", unresolved, "classes have no session that could be found")
-    _tell(source, issues, "RS-SES-02", shifted, "classes stay as published, because their sessions vanished or were shortened")
-    _tell(source, issues, "RS-SES-04", ended, "classes ended with their last session")
     _tell(source, issues, "RS-REF-04", orphans, "classes name a school that is not among the orgs")
     return sessions, courses, pd.DataFrame(out, columns=CLASS_COLUMNS), calendar
 
@@ -191,9 +187,7 @@ def _sessions(
     _tell(source, issues, "RS-ROW-03", unread, "dates of sessions could not be read")
     _tell(source, issues, "RS-ROW-04", turned, "sessions begin after they end")
     usable = reason == ""
-    own = dict(
-        zip(frame["sourcedId"][usable], zip(start[usable], end[usable], strict=True), strict=True)
-    )
+    own = dict(zip(frame["sourcedId"][usable], zip(start[usable], end[usable], strict=True), strict=True))
     parents = dict(zip(frame["sourcedId"][usable], frame["parent"][usable], strict=True))
     dates: dict[str, tuple[str, str]] = {}
     for session in own:
@@ -346,4 +340,3 @@ def _drop_weaker_classes(sources: Sequence[Source], classes: pd.DataFrame, publi
         if weaker:
             mine = (classes["school_id"] == school_id) & classes["provider_id"].isin(weaker)
             classes.loc[mine & (classes["reason"] == ""), "reason"] = "class_of_weaker_source"
-

@@ -87,10 +87,10 @@ class Lease:
             )
 
     def _mark(self) -> dict[str, object]:
-        return {"owner": self.owner, "process": _this_process(), "heartbeat_at": _naive(self.clock())}
+        return {"owner": self.owner, "process": this_process(), "heartbeat_at": _naive(self.clock())}
 
     def _is_free(self, process: str, heartbeat: dt.datetime) -> bool:
-        return _is_dead(process) or _naive(self.clock()) - heartbeat > SILENCE
+        return is_dead(process) or _naive(self.clock()) - heartbeat > SILENCE
 
     def _taken(self) -> CodedError:
         return CodedError("RS-RUN-06", f"Another sync of {self.tenant} is running.")
@@ -112,7 +112,8 @@ def _naive(instant: dt.datetime) -> dt.datetime:
     return instant.astimezone(dt.UTC).replace(tzinfo=None)
 
 
-def _this_process() -> str:
+def this_process() -> str:
+    """This process, as its leases name it: `is_dead` tells whether it still is."""
     return f"{socket.gethostname()}|{os.getpid()}|{_started(os.getpid())}"
 
 
@@ -124,7 +125,8 @@ def _started(pid: int) -> str:
         return ""
 
 
-def _is_dead(process: str) -> bool:
+def is_dead(process: str) -> bool:
+    """Whether a process of this machine is known to have ended; of another machine that is never known."""
     host, pid, started = process.split("|")
     if host != socket.gethostname():
         return False

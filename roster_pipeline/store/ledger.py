@@ -148,9 +148,7 @@ def failure(issues: list[Issue]) -> dict[str, Any]:
 def interrupt(connection: Connection, sync_id: int) -> None:
     """A sync that ended without publishing, because not all of its assets were asked for."""
     connection.execute(
-        update(syncs)
-        .where(syncs.c.sync_id == sync_id, syncs.c.status == RUNNING)
-        .values(status=INTERRUPTED)
+        update(syncs).where(syncs.c.sync_id == sync_id, syncs.c.status == RUNNING).values(status=INTERRUPTED)
     )
 
 

@@ -39,7 +39,9 @@ def write_changes(
         change = changes[table.name]
         removed = change.removed
         if table is database.people and merged:
-            removed = removed.assign(merged_into=removed["person_id"].map(merged).fillna(removed["merged_into"]))
+            removed = removed.assign(
+                merged_into=removed["person_id"].map(merged).fillna(removed["merged_into"])
+            )
         names = columns_of(table)
         live = pd.concat([change.added, change.updated]) if len(change.updated) else change.added
         stamp = now.replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")

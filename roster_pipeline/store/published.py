@@ -34,7 +34,10 @@ def read_published(connection: Connection, tenant: str) -> Published:
         academic_sessions=_read(connection, database.academic_sessions, tenant),
         classes=_read(connection, database.classes, tenant),
         people=_read(
-            connection, database.people, tenant, {"removed": removed, "created_sync": "CAST(created_sync AS TEXT)"}
+            connection,
+            database.people,
+            tenant,
+            {"removed": removed, "created_sync": "CAST(created_sync AS TEXT)"},
         ),
         person_sources=_read(connection, database.person_sources, tenant, {"removed": removed}),
         memberships=_read(connection, database.memberships, tenant),
@@ -55,7 +58,9 @@ def _read(
     cursor = connection.connection.cursor()
     try:
         # The driver's own cursor: a roster has hundreds of thousands of rows, and no row objects.
-        cursor.execute(f"SELECT {', '.join(selected)} FROM {table.name} WHERE tenant = {place}{live}", (tenant,))
+        cursor.execute(
+            f"SELECT {', '.join(selected)} FROM {table.name} WHERE tenant = {place}{live}", (tenant,)
+        )
         return frame_of([*names, *(extra or {})], cursor.fetchall())
     finally:
         cursor.close()

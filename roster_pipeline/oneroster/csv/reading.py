@@ -2,7 +2,8 @@
 
 Columns are found by name; a file whose header is not the published one is refused whole, and so is
 whatever the manifest does not call bulk. Values stay as they are, apart from lists, which become JSON.
-How bytes become cells is in `rows`, what a package is in `package`; which rows count is in `rosters`.
+How bytes become cells is in `rows`, what a package is in `package`, what a header must be in `headers`;
+which rows count is in `rosters`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pyarrow.compute as pc
 from roster_pipeline.codes import CodedError
 from roster_pipeline.oneroster import vocabulary
 from roster_pipeline.oneroster.collections import COLLECTIONS, COLUMNS, LISTS
+from roster_pipeline.oneroster.csv.headers import ONLY_1_1, REQUIRED, ROLE_FILE, check_header, spellings, wire
 from roster_pipeline.oneroster.csv.package import FILES, MODES, Manifest, Package, open_package, read_manifest
 from roster_pipeline.oneroster.csv.rows import Rows
 from roster_pipeline.oneroster.csv.writing import NOTHING, SYSTEM_CODE
@@ -25,113 +27,6 @@ from roster_pipeline.oneroster.csv.writing import NOTHING, SYSTEM_CODE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-# ------------------------------------------------------------------------------------------------ headers
-
-_NAMES: Final[dict[str, dict[str, str]]] = {
-    "orgs": {"parent": "parentSourcedId"},
-    "academicSessions": {"parent": "parentSourcedId"},
-    "courses": {"schoolYear": "schoolYearSourcedId", "org": "orgSourcedId"},
-    "classes": {"course": "courseSourcedId", "school": "schoolSourcedId", "terms": "termSourcedIds"},
-    "users": {
-        "agents": "agentSourcedIds",
-        "preferredFirstName": "preferredGivenName",
-        "preferredLastName": "preferredFamilyName",
-    },
-    "enrollments": {"user": "userSourcedId", "class": "classSourcedId", "school": "schoolSourcedId"},
-}
-"""Where a file's name of a column is not the canonical one."""
-
-_ROLE_FILE: Final = ("sourcedId", "status", "userSourcedId", "role", "beginDate", "endDate", "orgSourcedId")
-
-_REQUIRED: Final[dict[str, tuple[str, ...]]] = {
-    "orgs": ("sourcedId", "name", "type"),
-    "academicSessions": ("sourcedId", "title", "type", "startDate", "endDate", "schoolYear"),
-    "courses": ("sourcedId", "title", "orgSourcedId"),
-    "classes": ("sourcedId", "title", "courseSourcedId", "classType", "schoolSourcedId", "termSourcedIds"),
-    "users": (
-        "sourcedId", "enabledUser", "orgSourcedIds", "role", "username", "givenName", "familyName",
-        "email", "agentSourcedIds",
-    ),
-    "enrollments": (
-        "sourcedId", "classSourcedId", "schoolSourcedId", "userSourcedId", "role", "beginDate", "endDate",
-    ),
-    "roles": ("sourcedId", "userSourcedId", "role", "beginDate", "endDate", "orgSourcedId"),
-}  # fmt: skip
-"""Columns without which a file is refused: those whose values the specification requires, and those
-whose absence would read as an answer (no e-mail, no guardians, no dates). Other columns may be missing."""
-
-_ONLY_1_1: Final = ("orgSourcedIds", "role")
-"""Columns of users.csv that 1.2 moved to roles.csv."""
-
-_ONLY_1_0: Final[dict[str, dict[str, str]]] = {
-    "courses": {"grade": "grades", "schoolYearId": "schoolYearSourcedId"},
-    "classes": {"grade": "grades"},
-    "users": {"userId": "userIds", "agents": "agentSourcedIds"},
-}
-"""Columns by which an export of OneRoster 1.0 is known, with today's name of each."""
-
-_OLDER: Final[dict[str, dict[str, str]]] = {
-    "classes": {"termSourcedIds": "termSourcedId", "subjectCodes": "SubjectCodes"},
-    "courses": {"subjectCodes": "SubjectCodes"},
-}
-"""Spellings of the first 1.1 exports."""
-
-
-def _wire(collection: str, column: str) -> str:
-    return _NAMES.get(collection, {}).get(column, column)
-
-
-def _kept(collection: str) -> tuple[str, ...]:
-    """The columns of a file that are read, by the file's names."""
-    if collection == "roles":
-        return _ROLE_FILE
-    names = tuple(_wire(collection, column) for column in COLUMNS[collection])
-    return tuple(name for name in names if name != "roles") + (_ONLY_1_1 if collection == "users" else ())
-
-
-def _spellings(collection: str, header: tuple[str, ...]) -> dict[str, str]:
-    """The file's own name of each column that is read and that it has."""
-    older = _OLDER.get(collection, {})
-    found = {}
-    for name in _kept(collection):
-        if name in header:
-            found[name] = name
-        elif older.get(name) in header:
-            found[name] = older[name]
-    return found
-
-
-def _check_header(collection: str, header: tuple[str, ...], required: tuple[str, ...]) -> None:
-    """Raises RS-FILE-03; names columns of the specification only: a first line may hold anything."""
-    file = f"{collection}.csv"
-    found = _spellings(collection, header)
-    missing = [name for name in required if name not in found]
-    old = [
-        name
-        for name, today in _ONLY_1_0.get(collection, {}).items()
-        if name in header and today not in header
-    ]
-    if old:
-        raise CodedError(
-            "RS-FILE-03",
-            f"{file} has the columns of OneRoster 1.0 ({', '.join(old)}); 1.1 and 1.2 are read, 1.0 is not.",
-        )
-    folded = {name.lower() for name in header}
-    cased = [name for name in _kept(collection) if name not in found and name.lower() in folded]
-    if cased:
-        raise CodedError(
-            "RS-FILE-03",
-            f"{file}, line 1: letter case counts in a header; it must be written {', '.join(cased)}.",
-        )
-    if missing:
-        moved = collection == "users" and set(missing) <= set(_ONLY_1_1)
-        hint = "; they are in roles.csv only in OneRoster 1.2, which the manifest must name" if moved else ""
-        raise CodedError("RS-FILE-03", f"{file}, line 1: the header lacks {', '.join(missing)}{hint}.")
-    twice = [name for name in found.values() if header.count(name) > 1]
-    if twice:
-        raise CodedError("RS-FILE-03", f"{file}, line 1: the header has {', '.join(twice)} more than once.")
-
 
 # ------------------------------------------------------------------------------------------------- export
 
@@ -168,7 +63,7 @@ class Export:
         roles = self._roles() if collection == "users" and self._roles_in_file else None
         with self.package.open(f"{collection}.csv") as stream:
             rows = Rows(stream, f"{collection}.csv")
-            found = _spellings(collection, rows.header)
+            found = spellings(collection, rows.header)
             for table in rows.batches(list(found.values())):
                 yield _canonical(collection, table.rename_columns(list(found)), roles, own=self.own)
 
@@ -178,7 +73,7 @@ class Export:
         texts: dict[str, str] = {}
         with self.package.open("roles.csv") as stream:
             rows = Rows(stream, "roles.csv")
-            columns = [name for name in _ROLE_FILE if name in rows.header]
+            columns = [name for name in ROLE_FILE if name in rows.header]
             for table in rows.batches(columns):
                 for row in table.to_pylist():
                     if vocabulary.is_deleted(row.get("status", "")):
@@ -215,9 +110,9 @@ def open_export(package: Package, *, compatibility_mode: bool = False) -> Export
     for collection in (*COLLECTIONS, *(("roles",) if in_file else ())):
         if collection in left_out:
             continue
-        required = _REQUIRED[collection]
+        required = REQUIRED[collection]
         if collection == "users" and in_file:
-            required = tuple(name for name in required if name not in _ONLY_1_1)
+            required = tuple(name for name in required if name not in ONLY_1_1)
         try:
             _check_file(package, manifest, collection, required)
         except CodedError as error:
@@ -262,7 +157,7 @@ def _check_columns(package: Package, name: str, required: tuple[str, ...]) -> No
         near = any(other.lower() == file.lower() for other in package.names)
         hint = "; there is one whose name differs in letter case" if near else ""
         raise CodedError("RS-FILE-02", f"{file} is not in {package.title}{hint}.")
-    _check_header(name, _header(package, file), required)
+    check_header(name, _header(package, file), required)
 
 
 def _header(package: Package, file: str) -> tuple[str, ...]:
@@ -274,7 +169,7 @@ def _has_1_1_users(package: Package) -> bool:
     if "users.csv" not in package.names:
         return False
     try:
-        return set(_ONLY_1_1) <= set(_header(package, "users.csv"))
+        return set(ONLY_1_1) <= set(_header(package, "users.csv"))
     except CodedError:
         return False  # told where the file is checked
 
@@ -287,7 +182,7 @@ def _without_manifest(package: Package) -> Export:
     faults: list[str] = []
     for name in FILES:
         try:
-            _check_columns(package, name, _REQUIRED[name])
+            _check_columns(package, name, REQUIRED[name])
         except CodedError as error:
             faults.append(error.message)
     if faults:
@@ -306,7 +201,7 @@ def _canonical(collection: str, table: pa.Table, roles: dict[str, str] | None, *
     columns = [
         _user_roles(table, roles)
         if column == "roles"
-        else _column(table, _wire(collection, column), column, collection, own=own)
+        else _column(table, wire(collection, column), column, collection, own=own)
         for column in COLUMNS[collection]
     ]
     return pa.table(columns, names=list(COLUMNS[collection]))

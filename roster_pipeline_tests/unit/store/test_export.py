@@ -35,13 +35,15 @@ def class_(class_id, school_id=NORTH, **values):
         "class_id": class_id, "school_id": school_id, "title": f"Title of {class_id}", "class_code": "A",
         "class_kind": "scheduled", "course_title": "Algebra", "course_code": "0191", "grades": '["09","10"]',
         "subjects": '["Maths","Logic"]', "subject_codes": '["02052"]', "periods": '["1"]', "location": "120",
-        "session_ids": '["term"]', "start_date": dt.date(2026, 8, 15), "end_date": dt.date(2026, 12, 18), **values,
+        "session_ids": '["term"]', "start_date": dt.date(2026, 8, 15), "end_date": dt.date(2026, 12, 18),
+        **values,
     }  # fmt: skip
 
 
 def person(person_id, *roles, **values):
     return {
-        "person_id": person_id, "given_name": f"Given {person_id}", "middle_name": None, "family_name": "Null",
+        "person_id": person_id, "given_name": f"Given {person_id}", "middle_name": None,
+        "family_name": "Null",
         "preferred_given_name": None, "preferred_family_name": None, "email": f"{person_id}@x.example",
         "username": f"name-{person_id}", "identifier": "0042", "phone": None, "sms": None, "grades": "",
         "roles": json.dumps([{"role": role, "school_id": school_id} for role, school_id in roles]),
@@ -72,7 +74,8 @@ ROSTER = {
     database.classes: [
         class_("c1", session_ids='["term","year","gone"]'),
         class_("c2", SOUTH, title="", course_title=None, course_code=None, subjects='["Art, Design"]',
-               subject_codes="", grades="", periods="", location=None, class_code=None, class_kind="homeroom"),
+               subject_codes="", grades="", periods="", location=None, class_code=None,
+               class_kind="homeroom"),
         class_("c3", KEPT, session_ids="[]"),
         class_("c4", KEPT, session_ids='["nothing"]', start_date=None, end_date=None, class_kind=None),
         class_("c5", NEVER),
@@ -80,7 +83,8 @@ ROSTER = {
     database.people: [
         person("s1", ("student", NORTH), grades='["09"]', given_name="Ann\r\nMary", phone="555", sms="556",
                middle_name="M", preferred_given_name="Annie", preferred_family_name="Nil"),
-        person("s2", ("student", NORTH), ("student", SOUTH), email=None, username=None, family_name="", enabled=False),
+        person("s2", ("student", NORTH), ("student", SOUTH), email=None, username=None, family_name="",
+               enabled=False),
         person("t1", ("teacher", NORTH), ("aide", NORTH), ("parent", NORTH), ("principal", SOUTH)),
         person("g1", ("guardian", None), identifier=None),
         person("a1", ("district_administrator", None), ("site_administrator", NORTH), ("volunteer", SOUTH)),
@@ -118,7 +122,9 @@ def fill(url, roster=ROSTER):
         connection.execute(insert(database.schools), LIVE | school("other", "Other") | {"tenant": "other"})
         connection.execute(
             insert(database.people),
-            LIVE | person("gone", ("student", NORTH)) | {"removed_at": dt.datetime(2026, 11, 1)},
+            LIVE
+            | person("gone", ("student", NORTH))
+            | {"removed_at": dt.datetime(2026, 11, 1, tzinfo=dt.UTC)},
         )
     return engine
 
@@ -149,8 +155,10 @@ def test_an_export_stands_before_a_strict_reader(engine, tmp_path):
 def test_what_was_written_and_left_out_is_counted(engine, tmp_path):
     _, counts = exported(engine, tmp_path)
     assert counts == {
-        "orgs": 4, "academicSessions": 5, "courses": 3, "classes": 4, "users": 7, "roles": 13, "enrollments": 7,
-        "left_out_academicSessions": 1, "left_out_agents": 1, "left_out_classes": 1, "left_out_enrollments": 2,
+        "orgs": 4, "academicSessions": 5, "courses": 3, "classes": 4, "users": 7, "roles": 13,
+        "enrollments": 7,
+        "left_out_academicSessions": 1, "left_out_agents": 1, "left_out_classes": 1,
+        "left_out_enrollments": 2,
     }  # fmt: skip
 
 
@@ -299,7 +307,8 @@ def test_an_export_sees_one_state_of_the_roster(engine, tmp_path):
 def test_a_tenant_without_a_roster_exports_none(engine, tmp_path):
     path, counts = exported(engine, tmp_path, "nobody")
     assert counts == {
-        "orgs": 1, "academicSessions": 0, "courses": 0, "classes": 0, "users": 0, "roles": 0, "enrollments": 0,
+        "orgs": 1, "academicSessions": 0, "courses": 0, "classes": 0, "users": 0, "roles": 0,
+        "enrollments": 0,
     }  # fmt: skip
     assert problems(path) == []
 

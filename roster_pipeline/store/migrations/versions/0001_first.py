@@ -104,9 +104,7 @@ def upgrade() -> None:
         sa.Column("removed_at", sa.DateTime(), nullable=True),
         sa.PrimaryKeyConstraint("tenant", "class_id", "person_id", "role"),
     )
-    op.create_index(
-        "ix_memberships_person", "memberships", ["tenant", "person_id"], unique=False
-    )
+    op.create_index("ix_memberships_person", "memberships", ["tenant", "person_id"], unique=False)
     op.create_table(
         "people",
         sa.Column("tenant", sa.Text(), nullable=False),

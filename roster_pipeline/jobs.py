@@ -1,0 +1,71 @@
+"""The job `sync_tenant`, what a run of it is told, and runs whose process has died.
+
+One run is one sync of one tenant, its partition. What the steps do is in `assets`.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Final
+
+import dagster as dg
+
+from roster_pipeline import tags
+from roster_pipeline.assets import ASSETS
+from roster_pipeline.assets.raw import RAW
+from roster_pipeline.partitions import TENANTS
+from roster_pipeline.providers import KINDS
+from roster_pipeline.store.lease import is_dead
+from roster_pipeline.tenants.document import Tenant
+
+SYNC_TENANT: Final = dg.define_asset_job(
+    "sync_tenant",
+    selection=[asset.key for asset in ASSETS],
+    partitions_def=TENANTS,
+    # A step is a second's work; a process for each would cost several times that.
+    executor_def=dg.in_process_executor,
+    description="One sync of one tenant: read, filter, merge, check, publish.",
+)
+
+_UNFINISHED: Final = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+
+
+def selection(tenant: Tenant) -> list[dg.AssetKey]:
+    """The assets that a sync of this tenant needs: the raw ones of its own kinds, and all that follow."""
+    kinds = {provider.kind for provider in tenant.providers} | ({"directory"} if tenant.directories else set())
+    raw = [dg.AssetKey([RAW, kind]) for kind in KINDS if kind in kinds]
+    return [*raw, *(asset.key for asset in ASSETS if asset.key.path[0] != RAW)]
+
+
+def run_tags(
+    tenant: Tenant, trigger: str, *, as_of: date | None = None, dry_run: bool = False
+) -> dict[str, str]:
+    """The tags of a run that syncs `tenant`."""
+    told = {
+        tags.PARTITION: tenant.tenant,
+        tags.TENANT: tenant.tenant,
+        tags.REGION: tenant.region,
+        tags.TRIGGER: trigger,
+    }
+    if as_of is not None:
+        told[tags.AS_OF] = as_of.isoformat()
+    if dry_run:
+        told[tags.DRY_RUN] = "true"
+    return told
+
+
+def end_dead_runs(instance: dg.DagsterInstance, tenant: str | None = None) -> list[str]:
+    """Reports runs as failed whose process is known to have died on this machine; gives back their ids.
+
+    A command that was killed cannot say so itself, and its run would keep the tenant's place in the
+    queue until the time limit of a run is over.
+    """
+    filters = dg.RunsFilter(statuses=_UNFINISHED, tags={tags.PARTITION: tenant} if tenant else None)
+    ended = []
+    for run in instance.get_runs(filters=filters):
+        process = run.tags.get(tags.PROCESS)
+        if process and is_dead(process):
+            instance.report_run_failed(run, "RS-RUN-02: The process of this sync was ended.")
+            instance.add_run_tags(run.run_id, {tags.OUTCOME: "interrupted", tags.ERROR_CODE: "RS-RUN-02"})
+            ended.append(run.run_id)
+    return ended
