@@ -37,7 +37,7 @@ from roster_pipeline.store import ledger
 from roster_pipeline.store.database import enrolled_sources, registers, school_sources, sync_outcomes
 from roster_pipeline.store.lease import Lease
 from roster_pipeline.store.publish import remember, write_changes
-from roster_pipeline.store.published import read_published
+from roster_pipeline.store.published import StoredRoster, read_table
 from roster_pipeline.tenants import nights, registry
 from roster_pipeline.tenants.secrets import resolve
 
@@ -100,6 +100,7 @@ class Sync:
         self.sync_id, self.as_of, self.tenant = sync_id, as_of, registered.tenant.tenant
         self._as_of_given, self._dry_run = as_of_given, dry_run
         self._frames = _FrameCache(stores.lake, self.tenant)
+        self._roster: tuple[int, Published] | None = None
 
     # -------------------------------------------------------------------------- begin and end
 
@@ -460,16 +461,7 @@ class Sync:
         outcomes = found.identities.outcomes.drop(columns="roles").drop_duplicates(
             ["provider_id", "source_id"]
         )
-        past = pd.DataFrame(
-            connection.execute(
-                select(
-                    sync_outcomes.c.provider_id, sync_outcomes.c.source_id, sync_outcomes.c.outcome,
-                    sync_outcomes.c.reason, sync_outcomes.c.evidence, sync_outcomes.c.person_id,
-                ).where(sync_outcomes.c.tenant == self.tenant)
-            ).all(),
-            columns=list(outcomes.columns),
-        ).fillna("").astype({name: "int64" if name == "provider_id" else "str" for name in outcomes.columns})  # fmt: skip
-        new = _new_rows(outcomes, past)
+        new = _new_rows(outcomes, read_table(connection, sync_outcomes, self.tenant))
         named = new.assign(
             provider=new["provider_id"].map(self._names()).fillna(""), sync_id=str(self.sync_id)
         )
@@ -511,8 +503,11 @@ class Sync:
             return _read_register(connection, self.tenant)
 
     def _published(self) -> Published:
-        with self._stores.database.connect() as connection:
-            return read_published(connection, self.tenant)
+        """The roster as it is; read once, as long as nobody publishes."""
+        version = self._register()["version"]
+        if self._roster is None or self._roster[0] != version:
+            self._roster = version, StoredRoster(self._stores.database, self.tenant)
+        return self._roster[1]
 
     def _names(self) -> dict[int, str]:
         return {who: name for name, who in self._registered.provider_ids.items()}
@@ -738,8 +733,8 @@ def out_of_scope(stores: Stores, old: Tenant, new: Tenant) -> dict[str, int]:
     """
     with stores.database.connect() as connection:
         registered = registry.get(connection, old.tenant)
-        published = read_published(connection, old.tenant)
         register = _read_register(connection, old.tenant)
+    published = StoredRoster(stores.database, old.tenant)
     names = ("people", "classes", "memberships")
     kept = _keys_under(stores, registered, old, published, register, names)
     if kept is None:
@@ -864,8 +859,8 @@ def _unchanged(published: Published, planned_schools: pd.DataFrame) -> dict[str,
 def _new_rows(frame: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
     """The rows of `frame` that are not in `before`, each once."""
     frame = frame.drop_duplicates()
-    known = pd.MultiIndex.from_frame(before[list(frame.columns)])
-    return frame[~pd.MultiIndex.from_frame(frame).isin(known)]
+    known = set(rows.keys(before, *frame.columns))
+    return frame[[row not in known for row in rows.keys(frame, *frame.columns)]]
 
 
 def _remember_new(

@@ -10,6 +10,8 @@ from typing import Final
 
 import pandas as pd
 
+from roster_pipeline.rosters import rows
+
 KEYS: Final[dict[str, list[str]]] = {
     "schools": ["school_id"],
     "academic_sessions": ["session_id"],
@@ -34,6 +36,7 @@ class Changes:
 
     @property
     def counts(self) -> dict[str, int]:
+        """How many rows of each."""
         return {"added": len(self.added), "updated": len(self.updated), "removed": len(self.removed)}
 
 
@@ -42,22 +45,18 @@ def compare(name: str, before: pd.DataFrame, after: pd.DataFrame) -> Changes:
     old_keys, new_keys = _index(before, KEYS[name]), _index(after, KEYS[name])
     place = old_keys.get_indexer(new_keys)
     is_new = place < 0
-    differs = pd.Series(False, index=after.index)
-    known = after[~is_new]
-    matching = before.iloc[place[~is_new]]
+    known, matching = after[~is_new], before.iloc[place[~is_new]].reset_index(drop=True)
+    differs = pd.Series(False, index=range(len(known)))
     for column in after.columns:
-        differs.loc[known.index] |= known[column].to_numpy() != matching[column].to_numpy()
+        differs |= known[column].reset_index(drop=True) != matching[column]
     return Changes(
         added=after[is_new],
-        updated=after[differs],
-        removed=before[~old_keys.isin(new_keys)],
+        updated=known[differs.to_numpy()],
+        removed=before[new_keys.get_indexer(old_keys) < 0],
     )
 
 
 def _index(frame: pd.DataFrame, keys: list[str]) -> pd.Index:
-    if len(keys) == 1:
-        return pd.Index(frame[keys[0]])
-    joined = frame[keys[0]].astype("str")
-    for key in keys[1:]:
-        joined = joined + "\x1f" + frame[key]
-    return pd.Index(joined)
+    """The rows' keys, hashable; as Python objects, which index faster than Arrow's strings."""
+    values = frame[keys[0]].tolist() if len(keys) == 1 else list(rows.keys(frame, *keys))
+    return pd.Index(values, dtype=object, tupleize_cols=False)

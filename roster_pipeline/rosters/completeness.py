@@ -23,6 +23,7 @@ from roster_pipeline.rosters.source import Published, Source, Tonight
 COLUMNS = ["school_id", "name", "identifier", "provider_id", "source_id", "state", "code"]
 PUBLISHED, KEPT, EXCLUDED, SILENT, RETIRED = "published", "kept", "excluded", "silent", "retired"
 
+UNUSABLE = frozenset({rows.NO_ID, rows.DUPLICATE, rows.DELETED})
 LIMITED = ("role_not_admitted", "school_not_admitted", "grade_not_admitted", "excluded_school")
 """Users whom the settings took out are there all the same: their school is not incomplete."""
 
@@ -127,12 +128,10 @@ class _Facts:
             for source in sources
             if source.options.respect_academic_sessions or source.options.respect_enrolment_date
         }
-        self.calendars = {row.school_id: row for row in sessions.calendars.itertuples()}
-        classes = sessions.classes[
-            ~sessions.classes["reason"].isin([rows.NO_ID, rows.DUPLICATE, rows.DELETED])
-        ]
+        self.calendars = {row.school_id: row for row in rows.each(sessions.calendars)}
+        classes = sessions.classes[~rows.among(sessions.classes["reason"], UNUSABLE)]
         self.with_classes = set(classes.loc[classes["reason"] != "classroom_data_off", "school_id"])
-        users = current.users[current.users["reason"].isin(["", *LIMITED])]
+        users = current.users[rows.among(current.users["reason"], {"", *LIMITED})]
         self.people: dict[str, Counter[str]] = defaultdict(Counter)
         self._count_people(users)
         self._count_enrolments(current.enrolments)
@@ -151,9 +150,9 @@ class _Facts:
         for row in orgs.assign(order=order).sort_values(["order", "source_id"]).itertuples():
             mine[row.school_id].append(row)
         links: dict[str, set[int]] = defaultdict(set)
-        for row in self.published.school_sources.itertuples():
+        for row in rows.each(self.published.school_sources):
             links[row.school_id].add(int(row.provider_id))
-        old = {row.school_id: row for row in self.published.schools.itertuples()}
+        old = {row.school_id: row for row in rows.each(self.published.schools)}
         for school_id in [*mine, *(key for key in old if key not in mine)]:
             here = mine.get(school_id)
             row: object = here[0] if here else old[school_id]
@@ -228,12 +227,12 @@ class _Facts:
                     self.people[school][what] = max(self.people[school][what], count)
 
     def _count_enrolments(self, enrolments: pd.DataFrame) -> None:
-        active = enrolments[~enrolments["reason"].isin([rows.NO_ID, rows.DUPLICATE, rows.DELETED])]
+        active = enrolments[~rows.among(enrolments["reason"], UNUSABLE)]
         for (school, dangling), count in active.value_counts(["school_id", "dangling"]).items():  # type: ignore[misc]
             self.people[school]["enrolments"] += count
             self.people[school]["dangling"] += count * (dangling == "true")
         # Somebody who teaches a class is a teacher, whatever the user row says.
-        teaching = active[(active["role"] == "teacher") & active["reason"].isin(["", "user_dropped"])]
+        teaching = active[(active["role"] == "teacher") & rows.among(active["reason"], {"", "user_dropped"})]
         for school, count in teaching["school_id"].value_counts().items():
             self.people[str(school)]["teacher"] += count
 
@@ -255,23 +254,20 @@ class _Facts:
         if students.empty:
             return {}
         proven = {source.provider_id for source in self.sources if source.proven("users")}
-        rows_now = users[~users["reason"].isin([rows.NO_ID, rows.DUPLICATE, rows.DELETED])]
-        present = set(zip(rows_now["provider_id"], rows_now["source_id"], strict=True))
-        known_as = set(zip(rows_now["email"], rows_now["given_name"], rows_now["family_name"], strict=True))
+        rows_now = users[~rows.among(users["reason"], UNUSABLE)]
+        present = set(rows.keys(rows_now, "provider_id", "source_id"))
+        known_as = set(rows.keys(rows_now, "email", "given_name", "family_name"))
         links = self.published.person_sources
         links = links[links["removed"] != "true"]
         here = pd.Series(
-            [
-                key in present or key[0] not in proven
-                for key in zip(links["provider_id"], links["source_id"], strict=True)
-            ],
+            [key in present or key[0] not in proven for key in rows.keys(links, "provider_id", "source_id")],
             index=links.index,
             dtype=bool,
         )
-        staying = set(links.loc[here, "person_id"])
+        staying = set(links.loc[here, "person_id"].tolist())
         total: Counter[tuple[str, str]] = Counter()
         gone: Counter[tuple[str, str]] = Counter()
-        for row in students.itertuples():
+        for row in rows.each(students):
             is_gone = row.person_id not in staying and (
                 (row.email, row.given_name, row.family_name) not in known_as
             )

@@ -69,10 +69,10 @@ def find_current(
     issues: list[Issue] = []
     users, enrolments = [], []
     in_session = {
-        row.school_id: row.current == "true" for row in sessions.calendars.itertuples() if row.school_id
+        row.school_id: row.current == "true" for row in rows.each(sessions.calendars) if row.school_id
     }
     by_org = {
-        (int(row.provider_id), row.source_id): row.school_id for row in published.school_sources.itertuples()
+        (int(row.provider_id), row.source_id): row.school_id for row in rows.each(published.school_sources)
     } | schools.by_org()
     for source in sources:
         if not source.usable:
@@ -80,7 +80,7 @@ def find_current(
         found = _enrolments(source, sessions, by_org, tonight, issues)
         users.append(_users(source, found, schools, by_org, in_session, published, tonight, issues))
         kept = set(users[-1].loc[users[-1]["reason"] == "", "source_id"])
-        found.loc[(found["reason"] == "") & ~found["user_ref"].isin(kept), "reason"] = "user_dropped"
+        found.loc[(found["reason"] == "") & ~rows.among(found["user_ref"], kept), "reason"] = "user_dropped"
         enrolments.append(found)
     return Current(_concat(users, USER_COLUMNS), _concat(enrolments, ENROLMENT_COLUMNS), issues)
 
@@ -112,11 +112,11 @@ def _enrolments(
         (sessions.classes["provider_id"] == source.provider_id)
         & ~sessions.classes["reason"].isin([rows.NO_ID, rows.DUPLICATE])
     ].set_index("source_id")
-    user_ids = set(source.frames["users"]["sourcedId"]) - {""}
+    user_ids = set(source.frames["users"]["sourcedId"].tolist()) - {""}
     active = reason == ""
     fate, class_reason = frame["class"].map(classes["fate"]), frame["class"].map(classes["reason"])
-    known = frame["class"].isin(classes.index)
-    dangling = active & (~known | ~frame["user"].isin(user_ids))
+    known = rows.among(frame["class"], set(classes.index))
+    dangling = active & (~known | ~rows.among(frame["user"], user_ids))
     in_time = pd.Series(True, index=frame.index)
     if options.respect_enrolment_date:
         in_time = rows.within(begin, end, tonight.as_of, exclusive=options.end_dates == "exclusive")
@@ -178,10 +178,10 @@ def _enrolled(source: Source, enrolments: pd.DataFrame, published: Published) ->
     counting = enrolments[enrolments["counts"]]
     active = enrolments[enrolments["active"]]
     return _Enrolled(
-        current=set(counting["user_ref"]),
-        some=set(active["user_ref"]),
-        ever=set(enrolments["user_ref"])
-        | set(before.loc[before["provider_id"] == source.provider_id, "source_id"]),
+        current=set(counting["user_ref"].tolist()),
+        some=set(active["user_ref"].tolist()),
+        ever=set(enrolments["user_ref"].tolist())
+        | set(before.loc[before["provider_id"] == source.provider_id, "source_id"].tolist()),
         schools=_schools_by_user(counting),
         all_schools=_schools_by_user(active),
     )
@@ -190,7 +190,7 @@ def _enrolled(source: Source, enrolments: pd.DataFrame, published: Published) ->
 def _schools_by_user(enrolments: pd.DataFrame) -> dict[str, set[str]]:
     out: dict[str, set[str]] = {}
     pairs = enrolments.loc[enrolments["school_id"] != "", ["user_ref", "school_id"]].drop_duplicates()
-    for user, school in zip(pairs["user_ref"], pairs["school_id"], strict=True):
+    for user, school in rows.keys(pairs, "user_ref", "school_id"):
         out.setdefault(user, set()).add(school)
     return out
 
@@ -210,12 +210,9 @@ def _users(
     reason = rows.reasons(frame)
     enrolled = _enrolled(source, enrolments, published)
     judge = _Judge(source, schools, by_org, in_session, tonight)
-    records = zip(
-        frame["sourcedId"], reason, frame["roles"], frame["grades"],
-        frame["email"], frame["phone"], frame["sms"], strict=True,
-    )  # fmt: skip
+    table = frame[["sourcedId", "roles", "grades", "email", "phone", "sms"]].assign(reason=reason)
     out: list[tuple[str, str, str, str, str, str]] = []
-    for user, why, roles, grades, *contacts in records:
+    for user, roles, grades, *contacts, why in rows.keys(table, *table.columns):
         out.append((why, "", "", "", "", "") if why else judge.user(user, roles, grades, contacts, enrolled))
     verdict = pd.DataFrame(
         out,

@@ -239,7 +239,7 @@ class _Merge:
     def _published_people(self) -> dict[str, _Person]:
         people = {}
         merged = {}
-        for record in self.published.people.to_dict("records"):
+        for record in rows.records(self.published.people):
             people[record["person_id"]] = _Person(
                 record["person_id"],
                 int(record["created_sync"]),
@@ -257,7 +257,7 @@ class _Merge:
     def _published_links(self) -> dict[tuple[int, str], dict[str, str]]:
         return {
             (int(record["provider_id"]), record["source_id"]): record
-            for record in self.published.person_sources.to_dict("records")
+            for record in rows.records(self.published.person_sources)
         }
 
     def _directory_rows(self, directories: Sequence[Directory]) -> list[_DirectoryRow]:
@@ -266,7 +266,7 @@ class _Merge:
             if directory.frame is None:
                 out |= self._remembered(directory)
                 continue
-            for record in directory.frame.to_dict("records"):
+            for record in rows.records(directory.frame):
                 if record["id"] and (directory.provider_id, record["id"]) not in out:
                     masked = vocabulary.is_masked(record["email"])
                     out[directory.provider_id, record["id"]] = _DirectoryRow(
@@ -297,7 +297,7 @@ class _Merge:
         out: list[_Row] = []
         reason: dict[tuple[int, str], str] = {}
         lists: dict[str, list[str]] = {}
-        for record in users.to_dict("records"):
+        for record in rows.records(users):
             why, key = record["reason"], (record["provider_id"], record["source_id"])
             if why == rows.DUPLICATE or why == rows.NO_ID:
                 continue
@@ -838,7 +838,7 @@ class _Merge:
         """A row that came tonight, but whose school keeps its last good roster."""
         if not hasattr(self, "here"):
             users = self.current.users[self.current.users["reason"] == ""]
-            self.here = set(zip(users["provider_id"], users["source_id"], strict=True))
+            self.here = set(rows.keys(users, "provider_id", "source_id"))
         return row.key in self.here
 
     def _guardians(self, alive: set[str]) -> Iterable[tuple[str, str, str, int]]:

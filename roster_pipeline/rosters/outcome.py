@@ -84,7 +84,7 @@ def collections(found: Found) -> dict[int, dict[str, dict[str, Any]]]:
         **found.roster.dropped,
         "users": {
             **found.roster.dropped["users"],
-            **dict.fromkeys(zip(unmatched["provider_id"], unmatched["source_id"], strict=True), "unmatched"),
+            **dict.fromkeys(rows.keys(unmatched, "provider_id", "source_id"), "unmatched"),
         },
     }
     frames = {
@@ -110,7 +110,7 @@ def collections(found: Found) -> dict[int, dict[str, dict[str, Any]]]:
         reason = frame["reason"]
         late = overrides.get(name)
         if late:
-            keys = zip(frame["provider_id"], frame["source_id"], strict=True)
+            keys = rows.keys(frame, "provider_id", "source_id")
             later = pd.Series([late.get(key, "") for key in keys], index=frame.index, dtype="str")
             reason = reason.where(reason != "", later)
         for (provider_id, why), count in (
@@ -234,7 +234,7 @@ def _provider_outcomes(people: pd.DataFrame) -> dict[str, Any]:
 def _schools(found: Found, people: pd.DataFrame) -> list[dict[str, Any]]:
     tables = found.roster.tables
     members = tables["memberships"]["class_id"].map(
-        dict(zip(tables["classes"]["class_id"], tables["classes"]["school_id"], strict=True))
+        dict(rows.keys(tables["classes"], "class_id", "school_id"))
     )
     memberships, classes = Counter(members), Counter(tables["classes"]["school_id"])
     by_school: dict[str, list[int]] = defaultdict(list)
@@ -250,6 +250,6 @@ def _schools(found: Found, people: pd.DataFrame) -> list[dict[str, Any]]:
             **_guide_counts(people.iloc[by_school.get(row.school_id, [])], classes[row.school_id]),
             "memberships": memberships[row.school_id],
         }
-        for row in found.completeness.schools.itertuples()
+        for row in rows.each(found.completeness.schools)
         if row.state != school_states.RETIRED
     ]

@@ -95,7 +95,7 @@ class _Plan:
         self.retired_schools = completeness.with_state(school_states.RETIRED)
         # What comes back after an exclusion replaces the old roster without a hold.
         self.exempt = set(published.schools.loc[published.schools["state"] == "excluded", "school_id"])
-        self.school_names = dict(zip(states["school_id"], states["name"], strict=True))
+        self.school_names = dict(rows.keys(states, "school_id", "name"))
         self.held: list[tuple[str, str, int]] = []
         self.issues: list[Issue] = []
         self.told: Counter[tuple[str, int]] = Counter()  # (code, provider_id) → classes
@@ -103,14 +103,12 @@ class _Plan:
             "classes": {}, "enrollments": {}, "users": dict(identities.users),
         }  # fmt: skip
         merged = identities.merged
-        self.merged = dict(zip(merged["person_id"], merged["merged_into"], strict=True))
+        self.merged = dict(rows.keys(merged, "person_id", "merged_into"))
 
     def roster(self) -> Roster:
         """Every table in turn; people before memberships, because what waits there waits here too."""
         old_people = self._old_people()
-        self.fate = dict(
-            zip(self.identities.people["person_id"], self.identities.people["fate"], strict=True)
-        )
+        self.fate = dict(rows.keys(self.identities.people, "person_id", "fate"))
         self.held_people = self._held_people(old_people)
         classes = self._classes()
         memberships = self._memberships(classes, old_people)
@@ -122,10 +120,12 @@ class _Plan:
             "classes": classes,
             "people": people,
             "person_sources": self._person_sources(people),
-            "memberships": memberships[memberships["person_id"].isin(set(people["person_id"]))],
+            "memberships": memberships[
+                rows.among(memberships["person_id"], set(people["person_id"].tolist()))
+            ],
             "guardian_links": links[
-                links["student_id"].isin(set(people["person_id"]))
-                & links["guardian_id"].isin(set(people["person_id"]))
+                rows.among(links["student_id"], set(people["person_id"].tolist()))
+                & rows.among(links["guardian_id"], set(people["person_id"].tolist()))
             ],
         }
         for name, table in tables.items():
@@ -153,7 +153,9 @@ class _Plan:
         """
         going: dict[str, list[int]] = defaultdict(list)
         settled: Counter[str] = Counter()
-        for index, cause, schools in zip(missing.index, missing["cause"], missing["schools"], strict=True):
+        for index, cause, schools in zip(
+            missing.index, missing["cause"].tolist(), missing["schools"].tolist(), strict=True
+        ):
             for school in schools or [""]:
                 if cause == COUNTED:
                     going[school].append(index)
@@ -183,9 +185,9 @@ class _Plan:
 
     def _schools(self) -> pd.DataFrame:
         old = self.published.schools
-        stays = {row["school_id"]: row for row in old.to_dict("records")}
+        stays = {row["school_id"]: row for row in rows.records(old)}
         out = []
-        for row in self.completeness.schools.to_dict("records"):
+        for row in rows.records(self.completeness.schools):
             before = stays.pop(row["school_id"], None)
             state = row["state"]
             if state == school_states.PUBLISHED:
@@ -217,10 +219,10 @@ class _Plan:
         now = now[now["reason"] == ""].assign(provider="")
         now = now[~now["session_id"].duplicated()]
         named = {name for text in classes["session_ids"].unique() for name in rows.parse_list(text)}
-        missing = old[~old["session_id"].isin(set(now["session_id"]))]
+        missing = old[~rows.among(old["session_id"], set(now["session_id"].tolist()))]
         stays = [
             row.session_id in named or not self._may_settle(int(row.provider_id), "academicSessions")
-            for row in missing.itertuples()
+            for row in rows.each(missing)
         ]
         return _table(pd.concat([now, missing[stays]]) if any(stays) else now, old)
 
@@ -234,24 +236,24 @@ class _Plan:
     def _classes(self) -> pd.DataFrame:
         old = self.published.classes
         now = self.sessions.classes
-        known = set(old["class_id"])
+        known = set(old["class_id"].tolist())
         wanted = now[(now["reason"] == "") & (now["fate"] == CURRENT)]
         wanted = wanted[~wanted["class_id"].duplicated()]
-        kept_back = wanted["school_id"].isin(self.frozen)
-        for row in wanted[kept_back].itertuples():
+        kept_back = rows.among(wanted["school_id"], self.frozen)
+        for row in rows.each(wanted[kept_back]):
             if row.class_id not in known:
                 self.dropped["classes"][row.provider_id, row.source_id] = "school_kept_back"
         # A class of a school that is kept back, or that was published in one, stays as it is.
-        old_frozen = set(old.loc[old["school_id"].isin(self.frozen), "class_id"])
-        wanted = wanted[~kept_back & ~wanted["class_id"].isin(old_frozen)].assign(provider="")
-        missing = old[~old["class_id"].isin(set(wanted["class_id"]))].copy()
+        old_frozen = set(old.loc[rows.among(old["school_id"], self.frozen), "class_id"])
+        wanted = wanted[~kept_back & ~rows.among(wanted["class_id"], old_frozen)].assign(provider="")
+        missing = old[~rows.among(old["class_id"], set(wanted["class_id"].tolist()))].copy()
         verdict = now.drop_duplicates("class_id").set_index("class_id")[["reason", "fate"]].to_dict("index")
-        missing["cause"] = [self._class_cause(row, verdict.get(row.class_id)) for row in missing.itertuples()]
-        missing["schools"] = [[school] for school in missing["school_id"]]
+        missing["cause"] = [self._class_cause(row, verdict.get(row.class_id)) for row in rows.each(missing)]
+        missing["schools"] = [[school] for school in missing["school_id"].tolist()]
         waiting = self._wait("classes", missing, Counter(old["school_id"]))
         stays = (missing["cause"] == STAYS) | missing.index.isin(waiting)
         self.held_classes = set(missing.loc[missing.index.isin(waiting), "class_id"])
-        self.class_cause = dict(zip(missing["class_id"], missing["cause"], strict=True))
+        self.class_cause = dict(rows.keys(missing, "class_id", "cause"))
         return _table(pd.concat([wanted, missing[stays]]) if stays.any() else wanted, old)
 
     def _class_cause(self, row: object, verdict: dict[str, str] | None) -> str:
@@ -290,36 +292,34 @@ class _Plan:
         enrolments = self.current.enrolments
         owner = self._owner()
         kept = enrolments[enrolments["reason"] == ""].copy()
-        keys = list(zip(kept["provider_id"], kept["user_ref"], strict=True))
+        keys = list(rows.keys(kept, "provider_id", "user_ref"))
         kept["person_id"] = pd.Series([owner.get(key, "") for key in keys], index=kept.index, dtype="str")
-        school_of = dict(zip(classes["class_id"], classes["school_id"], strict=True))
-        live = kept["class_id"].isin(set(classes["class_id"]))
+        school_of = dict(rows.keys(classes, "class_id", "school_id"))
+        live = rows.among(kept["class_id"], set(classes["class_id"].tolist()))
         frozen_class = {class_id for class_id, school in school_of.items() if school in self.frozen}
-        frozen = kept["class_id"].isin(frozen_class)
-        was = set(zip(old["class_id"], old["person_id"], strict=True))
+        frozen = rows.among(kept["class_id"], frozen_class)
+        was = set(rows.keys(old, "class_id", "person_id"))
         for mask, why in (
             (kept["person_id"] == "", "user_unmatched"),
             (~live, "class_dropped"),
             (frozen, "school_kept_back"),
         ):
-            for row in kept[mask].itertuples():
+            for row in rows.each(kept[mask]):
                 if why == "school_kept_back" and (row.class_id, row.person_id) in was:
                     continue  # it stands behind the last good roster
                 self.dropped["enrollments"].setdefault((row.provider_id, row.source_id), why)
         wanted = _fold(kept[(kept["person_id"] != "") & live & ~frozen])
-        keys_wanted = pd.MultiIndex.from_frame(wanted[["class_id", "person_id", "role"]])
+        keys_wanted = set(rows.keys(wanted, "class_id", "person_id", "role"))
         missing = old[
-            ~pd.MultiIndex.from_frame(old[["class_id", "person_id", "role"]]).isin(keys_wanted)
+            [key not in keys_wanted for key in rows.keys(old, "class_id", "person_id", "role")]
         ].copy()
         by_dates = self._not_current(owner)
-        live_classes = set(classes["class_id"])
+        live_classes = set(classes["class_id"].tolist())
         missing["cause"] = [
-            self._membership_cause(row, live_classes, frozen_class, by_dates) for row in missing.itertuples()
+            self._membership_cause(row, live_classes, frozen_class, by_dates) for row in rows.each(missing)
         ]
-        old_school = dict(
-            zip(self.published.classes["class_id"], self.published.classes["school_id"], strict=True)
-        )
-        missing["schools"] = [[old_school.get(class_id, "")] for class_id in missing["class_id"]]
+        old_school = dict(rows.keys(self.published.classes, "class_id", "school_id"))
+        missing["schools"] = [[old_school.get(class_id, "")] for class_id in missing["class_id"].tolist()]
         totals = Counter(old["class_id"].map(old_school).fillna(""))
         waiting = self._wait("memberships", missing, totals) | self._wait_in_classes(
             missing, old, live_classes
@@ -338,7 +338,7 @@ class _Plan:
     def _revive(self, classes: pd.DataFrame, class_ids: set[str]) -> None:
         """Puts classes back whose members wait: a class is not removed from under them."""
         old = self.published.classes
-        for row in old[old["class_id"].isin(class_ids)].to_dict("records"):
+        for row in old[rows.among(old["class_id"], class_ids)].to_dict("records"):
             classes.loc[len(classes)] = {name: row[name] for name in classes.columns}
 
     def _owner(self) -> dict[tuple[int, str], str]:
@@ -347,7 +347,7 @@ class _Plan:
         return {
             key: person
             for key, person in zip(
-                zip(outcomes["provider_id"], outcomes["source_id"], strict=True),
+                rows.keys(outcomes, "provider_id", "source_id"),
                 outcomes["person_id"],
                 strict=True,
             )
@@ -360,7 +360,7 @@ class _Plan:
         linked = (
             dict(
                 zip(
-                    zip(links["provider_id"], links["source_id"], strict=True),
+                    rows.keys(links, "provider_id", "source_id"),
                     links["person_id"],
                     strict=True,
                 )
@@ -368,9 +368,9 @@ class _Plan:
             | owner
         )
         past = self.current.enrolments[
-            self.current.enrolments["reason"].isin(["not_current", "class_dropped"])
+            rows.among(self.current.enrolments["reason"], {"not_current", "class_dropped"})
         ]
-        keys = zip(past["provider_id"], past["user_ref"], strict=True)
+        keys = rows.keys(past, "provider_id", "user_ref")
         return {(class_id, linked.get(key, "")) for class_id, key in zip(past["class_id"], keys, strict=True)}
 
     def _membership_cause(
@@ -393,7 +393,7 @@ class _Plan:
         return SETTLED if fate in (fates.LEFT, fates.OUT_OF_SCOPE, fates.RETIRED) else COUNTED
 
     def _wait_in_classes(self, missing: pd.DataFrame, old: pd.DataFrame, live: set[str]) -> set[int]:
-        counted = missing[(missing["cause"] == COUNTED) & missing["class_id"].isin(live)]
+        counted = missing[(missing["cause"] == COUNTED) & rows.among(missing["class_id"], live)]
         members = Counter(old["class_id"])
         waiting: set[int] = set()
         for class_id, group in counted.groupby("class_id"):
@@ -411,17 +411,17 @@ class _Plan:
         now = self.identities.guardians.assign(provider="")
         now = now[
             ~pd.Series(
-                [self._is_wholly_frozen(old_people, s) for s in now["student_id"]],
+                [self._is_wholly_frozen(old_people, s) for s in now["student_id"].tolist()],
                 index=now.index,
                 dtype=bool,
             )
         ]
-        wanted = pd.MultiIndex.from_frame(now[["student_id", "guardian_id"]])
-        missing = old[~pd.MultiIndex.from_frame(old[["student_id", "guardian_id"]]).isin(wanted)].copy()
-        missing["cause"] = [self._link_cause(row, old_people) for row in missing.itertuples()]
-        missing["schools"] = [self._schools_of(old_people, s) for s in missing["student_id"]]
+        wanted = set(rows.keys(now, "student_id", "guardian_id"))
+        missing = old[[key not in wanted for key in rows.keys(old, "student_id", "guardian_id")]].copy()
+        missing["cause"] = [self._link_cause(row, old_people) for row in rows.each(missing)]
+        missing["schools"] = [self._schools_of(old_people, s) for s in missing["student_id"].tolist()]
         totals: Counter[str] = Counter()
-        for student in old["student_id"]:
+        for student in old["student_id"].tolist():
             totals.update(self._schools_of(old_people, student) or [""])
         waiting = self._wait("guardian_links", missing, totals)
         stays = (missing["cause"] == STAYS) | missing.index.isin(waiting)
@@ -480,7 +480,9 @@ class _Plan:
             else SETTLED
             for person in missing["person_id"]
         ]
-        missing["schools"] = [self._schools_of(old_people, person) for person in missing["person_id"]]
+        missing["schools"] = [
+            self._schools_of(old_people, person) for person in missing["person_id"].tolist()
+        ]
         totals: Counter[str] = Counter()
         for person in active:
             totals.update(self._schools_of(old_people, person) or [""])
@@ -497,7 +499,7 @@ class _Plan:
         """Everybody who is live, as tonight's rows say; the others as published, inactive, or gone."""
         out = []
         taught = self._taught(memberships, classes)
-        for record in self.identities.people.to_dict("records"):
+        for record in rows.records(self.identities.people):
             person_id, fate = record["person_id"], record["fate"]
             if fate == fates.LIVE:
                 before = old_people.get(person_id)
@@ -549,7 +551,7 @@ class _Plan:
         if not hasattr(self, "sources_of"):
             self.sources_of: dict[str, set[int]] = defaultdict(set)
             links = self.identities.links
-            for person, provider_id in zip(links["person_id"], links["provider_id"], strict=True):
+            for person, provider_id in rows.keys(links, "person_id", "provider_id"):
                 self.sources_of[person].add(provider_id)
         return all(self._may_settle(who, "users", "enrollments") for who in self.sources_of[person_id])
 
@@ -568,14 +570,12 @@ class _Plan:
 
     def _taught(self, memberships: pd.DataFrame, classes: pd.DataFrame) -> dict[str, set[tuple[str, str]]]:
         """person_id → (role, school_id) from memberships: a person is of the schools of their classes."""
-        school = memberships["class_id"].map(
-            dict(zip(classes["class_id"], classes["school_id"], strict=True))
-        )
+        school = memberships["class_id"].map(dict(rows.keys(classes, "class_id", "school_id")))
         held = pd.DataFrame(
             {"person": memberships["person_id"], "role": memberships["role"], "school": school}
         ).drop_duplicates()
         out: dict[str, set[tuple[str, str]]] = defaultdict(set)
-        for person, role, at in zip(held["person"], held["role"], held["school"], strict=True):
+        for person, role, at in rows.keys(held, "person", "role", "school"):
             if at and at not in self.frozen:
                 out[person].add((role, at))
         return out
@@ -597,15 +597,15 @@ class _Plan:
 
     def _person_sources(self, people: pd.DataFrame) -> pd.DataFrame:
         links = self.identities.links
-        here = links[links["person_id"].isin(set(people["person_id"]))]
-        live = here["state"].isin([fates.LIVE, fates.STANDS]) | (
-            here["person_id"].isin(self.staying) & ~here["state"].isin([fates.LIVE]) & self._was_live(here)
+        here = links[rows.among(links["person_id"], set(people["person_id"].tolist()))]
+        live = rows.among(here["state"], {fates.LIVE, fates.STANDS}) | (
+            rows.among(here["person_id"], self.staying) & (here["state"] != fates.LIVE) & self._was_live(here)
         )
         old = self.published.person_sources
         then = {
             key: (person, since)
             for key, person, since in zip(
-                zip(old["provider_id"], old["source_id"], strict=True),
+                rows.keys(old, "provider_id", "source_id"),
                 old["person_id"],
                 old["linked_sync"],
                 strict=True,
@@ -616,7 +616,7 @@ class _Plan:
         found["linked_sync"] = [
             then[key][1] if then.get(key, ("",))[0] == person else now
             for key, person in zip(
-                zip(found["provider_id"], found["source_id"], strict=True), found["person_id"], strict=True
+                rows.keys(found, "provider_id", "source_id"), found["person_id"], strict=True
             )
         ]
         return _table(found, old.drop(columns=["removed"]))
@@ -624,9 +624,9 @@ class _Plan:
     def _was_live(self, links: pd.DataFrame) -> pd.Series:
         old = self.published.person_sources
         live = old[old["removed"] != "true"]
-        keys = set(zip(live["provider_id"], live["source_id"], strict=True))
+        keys = set(rows.keys(live, "provider_id", "source_id"))
         return pd.Series(
-            [key in keys for key in zip(links["provider_id"], links["source_id"], strict=True)],
+            [key in keys for key in rows.keys(links, "provider_id", "source_id")],
             index=links.index,
             dtype=bool,
         )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from roster_pipeline.codes import Issue
-from roster_pipeline.rosters.rows import reasons
+from roster_pipeline.rosters import rows
 from roster_pipeline.rosters.source import Published, Source, Tonight, new_id
 
 COLUMNS = ["provider_id", "source_id", "reason", "name", "identifier", "school_id"]
@@ -38,14 +38,14 @@ class Schools:
         """(provider_id, org) → school_id, "" for an org that is no school."""
         return {
             (row.provider_id, row.source_id): row.school_id
-            for row in self.orgs.itertuples()
+            for row in rows.each(self.orgs)
             if row.reason in ("", "excluded_school", "not_a_school")
         }
 
     def wholly_excluded(self) -> set[str]:
         """Schools that every provider excludes that has them."""
         having: dict[str, set[int]] = {}
-        for row in self.orgs.itertuples():
+        for row in rows.each(self.orgs):
             if row.school_id:
                 having.setdefault(row.school_id, set()).add(row.provider_id)
         excluding: dict[str, set[int]] = {}
@@ -70,7 +70,7 @@ def find_schools(sources: Sequence[Source], published: Published, tonight: Tonig
     `school_sources`, unless the identifiers contradict it by now.
     """
     links = {
-        (int(row.provider_id), row.source_id): row.school_id for row in published.school_sources.itertuples()
+        (int(row.provider_id), row.source_id): row.school_id for row in rows.each(published.school_sources)
     }
     usable = [source for source in sources if source.usable]
     known = _published_schools(published, links, {source.provider_id for source in usable})
@@ -81,7 +81,7 @@ def find_schools(sources: Sequence[Source], published: Published, tonight: Tonig
     found = Schools(orgs)
     for source in usable:
         _apply_options(source, found, published)
-    gone = pd.Series(list(zip(orgs["provider_id"], orgs["school_id"], strict=True)), index=orgs.index)
+    gone = pd.Series(list(rows.keys(orgs, "provider_id", "school_id")), index=orgs.index)
     orgs.loc[gone.isin(found.excluded) & (orgs["reason"] == ""), "reason"] = "excluded_school"
     return found
 
@@ -92,7 +92,7 @@ def _published_schools(
     """Published schools by id; of the providers only those that cannot speak tonight."""
     schools = {
         row.school_id: _School(row.school_id, row.name, row.identifier, set())
-        for row in published.schools.itertuples()
+        for row in rows.each(published.schools)
     }
     for (provider_id, _), school_id in links.items():
         if school_id in schools and provider_id not in present:
@@ -108,7 +108,7 @@ def _schools_of(
         {
             "provider_id": source.provider_id,
             "source_id": frame["sourcedId"],
-            "reason": reasons(frame),
+            "reason": rows.reasons(frame),
             "name": frame["name"],
             "identifier": frame["identifier"],
             "school_id": "",
@@ -184,11 +184,11 @@ def _apply_options(source: Source, found: Schools, published: Published) -> None
     orgs = found.orgs
     mine = orgs[(orgs["provider_id"] == source.provider_id) & (orgs["school_id"] != "")]
     names: dict[str, set[str]] = {}
-    for row in mine.itertuples():
+    for row in rows.each(mine):
         for name in (row.source_id, row.identifier, row.name):
             if name:
                 names.setdefault(name, set()).add(row.school_id)
-    for row in published.schools[published.schools["provider_id"] == source.provider_id].itertuples():
+    for row in rows.each(published.schools[published.schools["provider_id"] == source.provider_id]):
         if row.school_id not in set(mine["school_id"]):  # excluded, and no longer sent
             for name in (row.source_id, row.identifier, row.name):
                 if name:

@@ -70,11 +70,11 @@ def find_sessions(
     usable = [source for source in sources if source.usable]
     by_org = schools.by_org()
     remembered = {
-        (int(row.provider_id), row.source_id): row.school_id for row in published.school_sources.itertuples()
+        (int(row.provider_id), row.source_id): row.school_id for row in rows.each(published.school_sources)
     }
     was = {
         (int(row.provider_id), row.source_id): (row.start_date, row.end_date)
-        for row in published.classes.itertuples()
+        for row in rows.each(published.classes)
     }
     issues: list[Issue] = []
     parts = [_of_source(source, schools, {**remembered, **by_org}, was, tonight, issues) for source in usable]
@@ -109,11 +109,11 @@ def _of_source(
     frame = source.frames["classes"]
     reason = rows.reasons(frame)
     enrolment_dates = _enrolment_dates(source)
-    course_rows = {row.sourcedId: row for row in source.frames["courses"].itertuples()}
+    course_rows = {row.sourcedId: row for row in rows.each(source.frames["courses"])}
     calendar: dict[str, list[tuple[str, bool]]] = {}
     unresolved = orphans = 0
     out: list[tuple[object, ...]] = []
-    for place, row in enumerate(frame.to_dict("records")):
+    for place, row in enumerate(rows.records(frame)):
         key = (source.provider_id, row["sourcedId"])
         why = reason.iat[place]
         course = course_rows.get(row["course"])
@@ -235,12 +235,12 @@ def _enrolment_dates(source: Source) -> dict[str, tuple[str, str]]:
     # Only classes whose terms do not resolve need this: seldom any.
     needed = {
         row.sourcedId
-        for row in source.frames["classes"].itertuples()
+        for row in rows.each(source.frames["classes"])
         if not any(name in known for name in rows.parse_list(row.terms))
     }
     if not needed:
         return {}
-    mine = frame[frame["class"].isin(needed)]
+    mine = frame[rows.among(frame["class"], needed)]
     mine = mine[rows.reasons(mine) == ""]
     begin, end, _, _ = rows.span(mine["beginDate"], mine["endDate"])
     out: dict[str, tuple[str, str]] = {}
@@ -325,10 +325,10 @@ def _drop_weaker_classes(sources: Sequence[Source], classes: pd.DataFrame, publi
     silent = {source.provider_id for source in sources if not source.usable}
     # Classes between terms count: else the weaker one's would come and go with the holidays.
     kept = classes[classes["reason"].isin(["", "not_current", "undated"])]
-    bringing = list(zip(kept["school_id"], kept["provider_id"], strict=True))
+    bringing = list(rows.keys(kept, "school_id", "provider_id"))
     old = published.classes
     bringing += [
-        (row.school_id, int(row.provider_id)) for row in old.itertuples() if int(row.provider_id) in silent
+        (row.school_id, int(row.provider_id)) for row in rows.each(old) if int(row.provider_id) in silent
     ]
     by_school: dict[str, set[int]] = {}
     for school_id, provider_id in set(bringing):

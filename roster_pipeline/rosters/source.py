@@ -67,7 +67,7 @@ class Source:
         return (self.before or {}).get(option, default)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Published:
     """The roster as it is, live rows only unless said otherwise; columns as the tables', all str.
 

@@ -16,6 +16,7 @@ from roster_pipeline.store import database
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sqlalchemy import Engine
     from sqlalchemy.engine import Connection
 
 BOOKKEEPING = ("tenant", "created_sync", "changed_sync", "removed_at")
@@ -26,31 +27,51 @@ def columns_of(table: Table) -> list[str]:
     return [column.name for column in table.columns if column.name not in BOOKKEEPING]
 
 
-def read_published(connection: Connection, tenant: str) -> Published:
-    """The tenant's roster: live rows, and of people and their sources the removed ones, too."""
-    removed = "CASE WHEN removed_at IS NULL THEN '' ELSE 'true' END"
-    return Published(
-        schools=_read(connection, database.schools, tenant),
-        academic_sessions=_read(connection, database.academic_sessions, tenant),
-        classes=_read(connection, database.classes, tenant),
-        people=_read(
-            connection,
-            database.people,
-            tenant,
-            {"removed": removed, "created_sync": "CAST(created_sync AS TEXT)"},
-        ),
-        person_sources=_read(connection, database.person_sources, tenant, {"removed": removed}),
-        memberships=_read(connection, database.memberships, tenant),
-        guardian_links=_read(connection, database.guardian_links, tenant),
-        school_sources=_read(connection, database.school_sources, tenant, {}),
-        enrolled=_read(connection, database.enrolled_sources, tenant, {}),
-    )
+_ALL: dict[str, str] = {}
 
 
-def _read(
-    connection: Connection, table: Table, tenant: str, extra: dict[str, str] | None = None
+class StoredRoster(Published):
+    """The tenant's roster; a table is read when a rule first asks for it.
+
+    The tables are of one state as long as the register's version is the same before the first and
+    after the last reading: the publishing transaction checks that.
+    """
+
+    def __init__(self, engine: Engine, tenant: str) -> None:
+        """Reads nothing yet."""
+        self.__dict__.update(engine=engine, tenant=tenant)
+
+    def __getattr__(self, name: str) -> pd.DataFrame:
+        """Reads the table `name`, once."""
+        if name not in _EXTRA:
+            raise AttributeError(name)
+        table = database.enrolled_sources if name == "enrolled" else database.metadata.tables[name]
+        with self.__dict__["engine"].connect() as connection:
+            frame = read_table(connection, table, self.__dict__["tenant"], _EXTRA[name])
+        self.__dict__[name] = frame
+        return frame
+
+
+_REMOVED = "CASE WHEN removed_at IS NULL THEN '' ELSE 'true' END"
+
+# What is read of each table besides its columns; None: nothing, and only the live rows.
+_EXTRA: dict[str, dict[str, str] | None] = {
+    "schools": None,
+    "academic_sessions": None,
+    "classes": None,
+    "people": {"removed": _REMOVED, "created_sync": "CAST(created_sync AS TEXT)"},
+    "person_sources": {"removed": _REMOVED},
+    "memberships": None,
+    "guardian_links": None,
+    "school_sources": {},
+    "enrolled": {},
+}
+
+
+def read_table(
+    connection: Connection, table: Table, tenant: str, extra: dict[str, str] | None = _ALL
 ) -> pd.DataFrame:
-    """The rows of a tenant; only live ones, unless `extra` columns are asked for."""
+    """The rows of a tenant, with `extra` columns (name → SQL); None: only the live rows."""
     names = columns_of(table)
     selected = [_as_text(table, name) for name in names] + list((extra or {}).values())
     live = " AND removed_at IS NULL" if extra is None else ""
