@@ -860,7 +860,7 @@ def _new_rows(frame: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
     """The rows of `frame` that are not in `before`, each once."""
     frame = frame.drop_duplicates()
     known = set(rows.keys(before, *frame.columns))
-    return frame[[row not in known for row in rows.keys(frame, *frame.columns)]]
+    return rows.without(frame, known, *frame.columns)
 
 
 def _remember_new(

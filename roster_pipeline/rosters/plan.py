@@ -310,9 +310,7 @@ class _Plan:
                 self.dropped["enrollments"].setdefault((row.provider_id, row.source_id), why)
         wanted = _fold(kept[(kept["person_id"] != "") & live & ~frozen])
         keys_wanted = set(rows.keys(wanted, "class_id", "person_id", "role"))
-        missing = old[
-            [key not in keys_wanted for key in rows.keys(old, "class_id", "person_id", "role")]
-        ].copy()
+        missing = rows.without(old, keys_wanted, "class_id", "person_id", "role").copy()
         by_dates = self._not_current(owner)
         live_classes = set(classes["class_id"].tolist())
         missing["cause"] = [
@@ -417,7 +415,7 @@ class _Plan:
             )
         ]
         wanted = set(rows.keys(now, "student_id", "guardian_id"))
-        missing = old[[key not in wanted for key in rows.keys(old, "student_id", "guardian_id")]].copy()
+        missing = rows.without(old, wanted, "student_id", "guardian_id").copy()
         missing["cause"] = [self._link_cause(row, old_people) for row in rows.each(missing)]
         missing["schools"] = [self._schools_of(old_people, s) for s in missing["student_id"].tolist()]
         totals: Counter[str] = Counter()

@@ -114,3 +114,8 @@ def records(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
 def among(values: pd.Series, wanted: Container[Any]) -> pd.Series:
     """Whether each value is one of `wanted` (a set or a mapping)."""
     return pd.Series([value in wanted for value in values.tolist()], index=values.index, dtype=bool)
+
+
+def without(frame: pd.DataFrame, known: Container[Any], *columns: str) -> pd.DataFrame:
+    """The rows whose values of `columns`, as a tuple, are not in `known`."""
+    return frame[pd.Series([key not in known for key in keys(frame, *columns)], index=frame.index, dtype=bool)]
