@@ -135,7 +135,7 @@ class _Facts:
         self.people: dict[str, Counter[str]] = defaultdict(Counter)
         self._count_people(users)
         self._count_enrolments(current.enrolments)
-        self.with_rows = set(classes["school_id"]) | {
+        self.with_rows = set(classes["school_id"].tolist()) | {
             school for school, counted in self.people.items() if counted["rows"]
         }
         self._count_left(current.users)

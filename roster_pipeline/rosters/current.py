@@ -79,7 +79,7 @@ def find_current(
             continue
         found = _enrolments(source, sessions, by_org, tonight, issues)
         users.append(_users(source, found, schools, by_org, in_session, published, tonight, issues))
-        kept = set(users[-1].loc[users[-1]["reason"] == "", "source_id"])
+        kept = set(users[-1].loc[users[-1]["reason"] == "", "source_id"].tolist())
         found.loc[(found["reason"] == "") & ~rows.among(found["user_ref"], kept), "reason"] = "user_dropped"
         enrolments.append(found)
     return Current(_concat(users, USER_COLUMNS), _concat(enrolments, ENROLMENT_COLUMNS), issues)
@@ -189,9 +189,9 @@ def _enrolled(source: Source, enrolments: pd.DataFrame, published: Published) ->
 
 def _schools_by_user(enrolments: pd.DataFrame) -> dict[str, set[str]]:
     out: dict[str, set[str]] = {}
-    pairs = enrolments.loc[enrolments["school_id"] != "", ["user_ref", "school_id"]].drop_duplicates()
-    for user, school in rows.keys(pairs, "user_ref", "school_id"):
-        out.setdefault(user, set()).add(school)
+    for user, school in rows.keys(enrolments, "user_ref", "school_id"):
+        if school:
+            out.setdefault(user, set()).add(school)
     return out
 
 

@@ -428,7 +428,7 @@ class _Merge:
                 continue
             mine = {row.source_id: row for group in groups for row in group.rows if not row.stands}
             frame = self.current.users
-            there = set(frame.loc[frame["provider_id"] == provider_id, "source_id"])
+            there = set(frame.loc[frame["provider_id"] == provider_id, "source_id"].tolist())
             pairs: dict[tuple[str, str], tuple[_Row, _Row]] = {}
             for row in mine.values():
                 for agent in rows.parse_list(row.agents):

@@ -130,10 +130,10 @@ def report(
 ) -> dict[str, Any]:
     """The contract's members that follow from the rules: status, counts, changes, providers, schools, issues."""
     status, why = status_of(found, issues)
-    every = ordered([*why, *issues])
     people = _outcomes(found)
     tables = found.roster.tables
     per_provider = collections(found)
+    every = ordered([*why, *issues, *_row_issues(found, per_provider)])
     states = Counter(found.completeness.schools["state"])
     return {
         "status": status,
@@ -163,6 +163,17 @@ def report(
         "schools": _schools(found, people),
         "issues": [issue.as_json() for issue in every],
     }
+
+
+def _row_issues(found: Found, per_provider: dict[int, dict[str, dict[str, Any]]]) -> Iterable[Issue]:
+    for source in found.sources:
+        for code, why, what in (
+            ("RS-ROW-01", rows.NO_ID, "rows have no sourcedId"),
+            ("RS-ROW-05", rows.DUPLICATE, "rows came more than once"),
+        ):
+            count = sum(told["dropped"].get(why, 0) for told in per_provider[source.provider_id].values())
+            if count:
+                yield Issue(code, f"{count} {what}.", provider=source.name, count=count)
 
 
 def _outcomes(found: Found) -> pd.DataFrame:
@@ -233,12 +244,11 @@ def _provider_outcomes(people: pd.DataFrame) -> dict[str, Any]:
 
 def _schools(found: Found, people: pd.DataFrame) -> list[dict[str, Any]]:
     tables = found.roster.tables
-    members = tables["memberships"]["class_id"].map(
-        dict(rows.keys(tables["classes"], "class_id", "school_id"))
-    )
-    memberships, classes = Counter(members), Counter(tables["classes"]["school_id"])
+    school_of = dict(rows.keys(tables["classes"], "class_id", "school_id"))
+    classes = Counter(school_of.values())
+    memberships = Counter(school_of[class_id] for class_id in tables["memberships"]["class_id"].tolist())
     by_school: dict[str, list[int]] = defaultdict(list)
-    for place, text in enumerate(people["schools"]):
+    for place, text in enumerate(people["schools"].tolist()):
         for school in rows.parse_list(text):
             by_school[school].append(place)
     return [

@@ -250,7 +250,7 @@ class _Plan:
         verdict = now.drop_duplicates("class_id").set_index("class_id")[["reason", "fate"]].to_dict("index")
         missing["cause"] = [self._class_cause(row, verdict.get(row.class_id)) for row in rows.each(missing)]
         missing["schools"] = [[school] for school in missing["school_id"].tolist()]
-        waiting = self._wait("classes", missing, Counter(old["school_id"]))
+        waiting = self._wait("classes", missing, Counter(old["school_id"].tolist()))
         stays = (missing["cause"] == STAYS) | missing.index.isin(waiting)
         self.held_classes = set(missing.loc[missing.index.isin(waiting), "class_id"])
         self.class_cause = dict(rows.keys(missing, "class_id", "cause"))
@@ -318,7 +318,7 @@ class _Plan:
         ]
         old_school = dict(rows.keys(self.published.classes, "class_id", "school_id"))
         missing["schools"] = [[old_school.get(class_id, "")] for class_id in missing["class_id"].tolist()]
-        totals = Counter(old["class_id"].map(old_school).fillna(""))
+        totals = Counter(old_school.get(class_id, "") for class_id in old["class_id"].tolist())
         waiting = self._wait("memberships", missing, totals) | self._wait_in_classes(
             missing, old, live_classes
         )
@@ -336,7 +336,7 @@ class _Plan:
     def _revive(self, classes: pd.DataFrame, class_ids: set[str]) -> None:
         """Puts classes back whose members wait: a class is not removed from under them."""
         old = self.published.classes
-        for row in old[rows.among(old["class_id"], class_ids)].to_dict("records"):
+        for row in rows.records(old[rows.among(old["class_id"], class_ids)]):
             classes.loc[len(classes)] = {name: row[name] for name in classes.columns}
 
     def _owner(self) -> dict[tuple[int, str], str]:
@@ -392,7 +392,7 @@ class _Plan:
 
     def _wait_in_classes(self, missing: pd.DataFrame, old: pd.DataFrame, live: set[str]) -> set[int]:
         counted = missing[(missing["cause"] == COUNTED) & rows.among(missing["class_id"], live)]
-        members = Counter(old["class_id"])
+        members = Counter(old["class_id"].tolist())
         waiting: set[int] = set()
         for class_id, group in counted.groupby("class_id"):
             school = group["schools"].iat[0][0]
@@ -457,9 +457,7 @@ class _Plan:
 
     def _old_people(self) -> dict[str, dict[str, str]]:
         people = self.published.people
-        return {
-            record["person_id"]: record for record in people[people["removed"] != "true"].to_dict("records")
-        }
+        return {record["person_id"]: record for record in rows.records(people[people["removed"] != "true"])}
 
     def _schools_of(self, old_people: dict[str, dict[str, str]], person_id: str) -> list[str]:
         """The schools at which a published person has a role."""
@@ -568,25 +566,21 @@ class _Plan:
 
     def _taught(self, memberships: pd.DataFrame, classes: pd.DataFrame) -> dict[str, set[tuple[str, str]]]:
         """person_id → (role, school_id) from memberships: a person is of the schools of their classes."""
-        school = memberships["class_id"].map(dict(rows.keys(classes, "class_id", "school_id")))
-        held = pd.DataFrame(
-            {"person": memberships["person_id"], "role": memberships["role"], "school": school}
-        ).drop_duplicates()
+        schools = dict(rows.keys(classes, "class_id", "school_id"))
         out: dict[str, set[tuple[str, str]]] = defaultdict(set)
-        for person, role, at in rows.keys(held, "person", "role", "school"):
-            if at and at not in self.frozen:
-                out[person].add((role, at))
+        for person, role, class_id in rows.keys(memberships, "person_id", "role", "class_id"):
+            school = schools.get(class_id, "")
+            if school and school not in self.frozen:
+                out[person].add((role, school))
         return out
 
     def _roles(self, text: str, before: dict[str, str] | None, taught: Iterable[tuple[str, str]]) -> str:
         """The roles of a live person; at schools that are kept back or excluded, those of before."""
-        if not self.frozen and not taught:
-            return text
+        if not self.frozen and all(school in text for _, school in taught):
+            return text  # nearly everybody: ids are long enough to be looked for in the text
         roles = {(r["role"], r["school_id"] or "") for r in orjson.loads(text)}
         here = {school for _, school in roles}
         new = {pair for pair in taught if pair[1] not in here}
-        if not new and not self.frozen:
-            return text
         then = {(r["role"], r["school_id"] or "") for r in orjson.loads(before["roles"])} if before else set()
         roles = {pair for pair in roles | new if pair[1] not in self.frozen}
         roles |= {pair for pair in then if pair[1] in self.frozen}

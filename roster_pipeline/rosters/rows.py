@@ -118,4 +118,6 @@ def among(values: pd.Series, wanted: Container[Any]) -> pd.Series:
 
 def without(frame: pd.DataFrame, known: Container[Any], *columns: str) -> pd.DataFrame:
     """The rows whose values of `columns`, as a tuple, are not in `known`."""
-    return frame[pd.Series([key not in known for key in keys(frame, *columns)], index=frame.index, dtype=bool)]
+    return frame[
+        pd.Series([key not in known for key in keys(frame, *columns)], index=frame.index, dtype=bool)
+    ]

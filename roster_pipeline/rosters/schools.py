@@ -173,7 +173,9 @@ def _school_orgs(source: Source, orgs: pd.DataFrame, frame: pd.DataFrame) -> lis
     usable = orgs["reason"] == ""
     schools = list(orgs.index[usable & (frame["type"].str.lower() == "school")])
     if not schools:
-        named = set(source.frames["classes"]["school"]) | set(source.frames["enrollments"]["school"])
+        named = set(source.frames["classes"]["school"].unique()) | set(
+            source.frames["enrollments"]["school"].unique()
+        )
         parents = set(frame["parent"])
         leaf = ~frame["sourcedId"].isin(parents) & frame["sourcedId"].isin(named)
         schools = list(orgs.index[usable & leaf])
