@@ -470,7 +470,7 @@ class Client:
         self._transport = transport
         self._answered = False
 
-    def get(
+    def fetch(
         self,
         endpoint: str,
         query: Mapping[str, str],
@@ -479,8 +479,8 @@ class Client:
         tries: int | None = None,
         hasty: bool = False,
         abandoned: threading.Event | None = None,
-    ) -> Document:
-        """The JSON that `endpoint` answers with.
+    ) -> Answer:
+        """The answer of `endpoint`, whose status says success.
 
         Raises:
             SourceError: with the code of what went wrong.
@@ -488,23 +488,27 @@ class Client:
         # Built here and not by httpx, which writes a space as `+`: what is signed must be what is sent.
         encoded = "&".join(f"{name}={quote(value, safe='-._~')}" for name, value in query.items())
         url = f"{self.base_url}/{endpoint}?{encoded}"
-        cut = 0
-        while True:
-            answer = self._authorized(url, what, tries, hasty, abandoned)
-            if answer.status == 204:
-                raise SourceError("RS-PAGE-01", f"{what}: the answer has no content (HTTP 204).", 204)
-            if not 200 <= answer.status < 300:
-                raise _of_status(answer.status, what)
-            try:
-                content = orjson.loads(answer.body.removeprefix(b"\xef\xbb\xbf"))
-                break
-            except ValueError:
-                failure = _not_json(answer, what)
-            # Complete for HTTP and yet no JSON: a gateway's hiccup, or for good. Once more tells.
-            cut += 1
-            if failure.code != "RS-PAGE-02" or cut > 1:
-                raise failure
-        if b"\\u0000" in answer.body:
+        answer = self._authorized(url, what, tries, hasty, abandoned)
+        if answer.status == 204:
+            raise SourceError("RS-PAGE-01", f"{what}: the answer has no content (HTTP 204).", 204)
+        if not 200 <= answer.status < 300:
+            raise _of_status(answer.status, what)
+        return answer
+
+    def document(self, answer: Answer, what: str) -> Document:
+        """The JSON of an answer, and what its headers tell.
+
+        Raises:
+            SourceError: RS-PAGE-01 if it is no JSON, RS-PAGE-02 if it is cut off or broken.
+        """
+        content, failure = None, None
+        try:
+            content = orjson.loads(answer.body.removeprefix(b"\xef\xbb\xbf"))
+        except ValueError:
+            failure = _not_json(answer, what)
+        if failure is not None:
+            raise failure  # outside, because orjson's error carries the whole document
+        if b"\\" in answer.body and b"\\u0000" in answer.body:  # the first costs next to nothing
             content = without_nul(content)
         self._answered = True
         self.authorization.accepted()

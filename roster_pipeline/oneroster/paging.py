@@ -11,16 +11,18 @@ request and nothing else, because pages are only ever used at the offset that th
 
 from __future__ import annotations
 
+import gc
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 import pyarrow as pa
 
-from roster_pipeline.oneroster.client import Client
+from roster_pipeline.oneroster.client import Answer, Client
 from roster_pipeline.oneroster.wire import SourceError, decode, rows_of
 
 
@@ -36,7 +38,10 @@ class Page:
 
 
 class Listing:
-    """The pages of one endpoint, each fetched and decoded; for several threads.
+    """The pages of one endpoint. Fetching is for several threads, decoding for the one that reads.
+
+    One thread decodes because that is nearly all of the CPU: several would only take turns, each
+    with a page's objects in memory.
 
     Args:
         client: Where from.
@@ -56,7 +61,7 @@ class Listing:
         self._order = {"sort": "sourcedId", "orderBy": "asc"} if ordered else {}
         self._wrapper: str | None = None
 
-    def page(
+    def fetch(
         self,
         offset: int,
         limit: int,
@@ -64,25 +69,69 @@ class Listing:
         tries: int | None = None,
         hasty: bool = False,
         abandoned: threading.Event | None = None,
-    ) -> Page:
-        """The page at `offset`.
+    ) -> Answer:
+        """The page at `offset` as it came; for several threads. See `Transport.send`.
 
         Raises:
             SourceError: with the code of what went wrong.
         """
-        document = self._client.get(
-            self.endpoint,
-            {"limit": str(limit), "offset": str(offset), **self._order},
-            what=f"GET /{self.endpoint} (offset {offset})",
-            tries=tries,
-            hasty=hasty,
-            abandoned=abandoned,
+        query = {"limit": str(limit), "offset": str(offset), **self._order}
+        what = self._what(offset)
+        return self._client.fetch(
+            self.endpoint, query, what=what, tries=tries, hasty=hasty, abandoned=abandoned
         )
-        rows, wrapper = rows_of(document.content, self.collection, self.endpoint, self._wrapper)
-        if rows:
-            self._wrapper = wrapper
-        table, ids = decode(self.collection, rows, implied_role=self._implied_role)
-        return Page(len(rows), ids, table, document.total, document.revision)
+
+    def page(
+        self,
+        offset: int,
+        limit: int,
+        *,
+        fetched: Answer | None = None,
+        tries: int | None = None,
+        hasty: bool = False,
+    ) -> Page:
+        """The page at `offset`, decoded; `fetched` is what an earlier `fetch` of it gave.
+
+        Raises:
+            SourceError: with the code of what went wrong.
+        """
+        answer = fetched or self.fetch(offset, limit, tries=tries, hasty=hasty)
+        try:
+            return self._decoded(answer, offset)
+        except SourceError as error:
+            if error.code != "RS-PAGE-02":
+                raise
+        # Complete for HTTP and yet no JSON: a gateway's hiccup, or for good. Once more tells.
+        return self._decoded(self.fetch(offset, limit, tries=tries, hasty=hasty), offset)
+
+    def _what(self, offset: int) -> str:
+        return f"GET /{self.endpoint} (offset {offset})"
+
+    def _decoded(self, answer: Answer, offset: int) -> Page:
+        with _without_collections():
+            document = self._client.document(answer, self._what(offset))
+            rows, wrapper = rows_of(document.content, self.collection, self.endpoint, self._wrapper)
+            if rows:
+                self._wrapper = wrapper
+            table, ids = decode(self.collection, rows, implied_role=self._implied_role)
+            page = Page(len(rows), ids, table, document.total, document.revision)
+            del document, rows
+        return page
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Spares a page's objects the search for cycles: JSON has none, and all of them are freed at the end.
+
+    The search would go through each page several times, and costs more than parsing it.
+    """
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,27 +160,27 @@ class Finding:
 class _Ahead:
     """Fetches pages before they are asked for, at most `width` at once."""
 
-    def __init__(
-        self, fetch: Callable[[int, threading.Event], Page], pool: Executor | None, width: int
-    ) -> None:
-        self._fetch, self._pool, self._width = fetch, pool, width
-        self._futures: dict[int, Future[Page]] = {}
+    def __init__(self, listing: Listing, pool: Executor | None, width: int) -> None:
+        self._listing, self._pool, self._width = listing, pool, width
+        self._futures: dict[int, Future[Answer]] = {}
         self._abandoned = threading.Event()
 
-    def page(self, offset: int, step: int, until: int | None) -> Page:
+    def page(self, offset: int, limit: int, step: int, until: int | None) -> Page:
         """The page at `offset`; the next ones are expected `step` rows apart (0: unknown), before `until`."""
         pool = self._pool
         if pool is None or not step or (until is not None and offset >= until):
             self.drop()
-            return self._fetch(offset, self._abandoned)
+            return self._listing.page(offset, limit)
         if offset not in self._futures:
             self.drop()
         guess = offset
         while len(self._futures) < self._width and (until is None or guess < until):
             if guess not in self._futures:
-                self._futures[guess] = pool.submit(self._fetch, guess, self._abandoned)
+                self._futures[guess] = pool.submit(
+                    self._listing.fetch, guess, limit, abandoned=self._abandoned
+                )
             guess += step
-        return self._futures.pop(offset).result()
+        return self._listing.page(offset, limit, fetched=self._futures.pop(offset).result())
 
     def drop(self) -> None:
         """Forgets what was fetched ahead, failures included; what is under way is not tried again."""
@@ -206,7 +255,7 @@ class Pull:
         self._listing, self._append, self._restart, self._told = listing, append, restart, told
         self._limits, self._limit = limits, limits[0]
         self._clock, self._bounds = clock, bounds
-        self._ahead = _Ahead(self._fetch, pool, width)
+        self._ahead = _Ahead(listing, pool, width)
         self._counts = True
         """Whether what the server calls a total can be one."""
         self._began = clock().timestamp()
@@ -283,16 +332,13 @@ class Pull:
                 page = more
                 continue
             try:
-                page = self._ahead.page(so_far.offset, step, so_far.total)
+                page = self._ahead.page(so_far.offset, self._limit, step, so_far.total)
             except SourceError as error:
                 if not self._ends_with(error, so_far):
                     raise
                 so_far.proof = _LAST_ROW
                 break
         return so_far
-
-    def _fetch(self, offset: int, abandoned: threading.Event) -> Page:
-        return self._listing.page(offset, self._limit, abandoned=abandoned)
 
     def _first(self, *, last: bool) -> Page:
         """Page one, at the largest page size that the server can do."""

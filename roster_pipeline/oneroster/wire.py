@@ -9,8 +9,9 @@ this is where a sync's CPU goes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from operator import itemgetter
 from typing import Any, Final
 
@@ -212,42 +213,73 @@ def decode(collection: str, rows: list[Any], *, implied_role: str = "") -> tuple
         rows = [row if type(row) is dict else {} for row in rows]
     if implied_role:
         rows = [row if row.get("role") or row.get("roles") else {**row, "role": implied_role} for row in rows]
-    columns = COLUMNS[collection]
-    ids, first = _column(rows, "sourcedId", _TEXT)
-    arrays = [first]
-    for name in columns[1:]:
-        arrays.append(_column(rows, name, _SHAPES.get((collection, name), _TEXT))[1])
-    return pa.Table.from_arrays(arrays, names=list(columns)), ids
+    names = COLUMNS[collection]
+    shapes = [_SHAPES.get((collection, name), _TEXT) for name in names]
+    raw = _raw(rows, names)
+    columns = [_values(rows, raw[name], name, shape) for name, shape in zip(names, shapes, strict=True)]
+    try:
+        array = pa.array(list(chain.from_iterable(columns)), _STRING)
+    except _OFF_SPEC:
+        columns = [
+            values if _is_text(values) else [shape.slow(row, name) for row in rows]
+            for values, name, shape in zip(columns, names, shapes, strict=True)
+        ]
+        array = pa.array(list(chain.from_iterable(columns)), _STRING)
+    # All columns in one: each call of Arrow's gives way to the threads that fetch, and waiting for
+    # one's turn again costs more than the work.
+    array = pc.utf8_trim_whitespace(pc.fill_null(array, "") if array.null_count else array)
+    count = len(rows)
+    arrays = [array.slice(number * count, count) for number in range(len(names))]
+    return pa.Table.from_arrays(arrays, names=list(names)), [value or "" for value in columns[0]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
     """How a column's values are read.
 
-    `fast` takes all rows at once and may raise whatever values of other types make it raise; `slow`
-    takes one row, and any JSON: it never raises. Both give "" or null for nothing.
+    `fast` takes what all rows hold under the column's name, and may raise whatever values of other
+    types make it raise; `slow` takes one row, and any JSON: it never raises. Both give "" or null
+    for nothing. With `whole_rows`, `fast` gets the rows themselves.
     """
 
-    fast: Callable[[list[Row], str], list[Any]]
+    fast: Callable[[Sequence[Any]], Sequence[Any]]
     slow: Callable[[Row, str], str]
+    whole_rows: bool = False
 
 
 _STRING: Final = pa.string()
 _OFF_SPEC: Final = (LookupError, TypeError, AttributeError, ValueError)  # Arrow's and orjson's are among them
 
 
-def _column(rows: list[Row], name: str, shape: _Shape) -> tuple[list[str], pa.Array]:
-    """A column's values and the trimmed, null-free array of them; the values' nulls are "", too."""
+def _raw(rows: list[Row], names: tuple[str, ...]) -> dict[str, Sequence[Any]]:
+    """What the rows hold under each name, None for nothing.
+
+    One pass over the rows, if all have what the first one has: they are far too many for the
+    processor's cache, and a pass for each column would fetch them from memory again and again.
+    """
+    if not rows:
+        return dict.fromkeys(names, ())
+    here = [name for name in names if name in rows[0]]
     try:
-        values = shape.fast(rows, name)
-        array = pa.array(values, _STRING)
+        found = dict(zip(here, zip(*map(itemgetter(*here), rows), strict=True), strict=True))
+    except _OFF_SPEC:  # fewer than two names, or a row without one of them
+        found = {}
+    return {name: found[name] if name in found else [row.get(name) for row in rows] for name in names}
+
+
+def _values(rows: list[Row], raw: Sequence[Any], name: str, shape: _Shape) -> Sequence[Any]:
+    try:
+        return shape.fast(rows if shape.whole_rows else raw)
     except _OFF_SPEC:
-        values = [shape.slow(row, name) for row in rows]
-        array = pa.array(values, _STRING)
-    if array.null_count:
-        values = [value or "" for value in values]
-        array = pc.fill_null(array, "")
-    return values, pc.utf8_trim_whitespace(array)
+        return [shape.slow(row, name) for row in rows]
+
+
+def _is_text(values: Sequence[Any]) -> bool:
+    try:
+        pa.array(values, _STRING)
+    except _OFF_SPEC:
+        return False
+    return True
 
 
 def _json(values: Iterable[Any]) -> str:
@@ -284,13 +316,6 @@ def _text(value: Any) -> str:
     return str(value) if isinstance(value, int) else ""
 
 
-def _text_fast(rows: list[Row], name: str) -> list[Any]:
-    try:
-        return list(map(itemgetter(name), rows))
-    except KeyError:
-        return [row.get(name) for row in rows]
-
-
 # --- one reference
 
 
@@ -321,31 +346,32 @@ def _stripped(values: tuple[str, ...]) -> str:
     return _json(filter(None, map(str.strip, values)))
 
 
-def _texts_fast(rows: list[Row], name: str) -> list[Any]:
-    values = [row.get(name) for row in rows]
+def _texts_fast(values: Sequence[Any]) -> list[Any]:
     if set(map(type, values)) - {list, type(None)}:
         raise TypeError  # a bare string would be taken apart into its letters
     known = _Known(_stripped)
     return [known[tuple(value)] if value else "" for value in values]
 
 
-def _ids_fast(rows: list[Row], name: str) -> list[Any]:
-    known = _Known(_stripped)
+def _ids_fast(values: Sequence[Any]) -> list[Any]:
     return [
-        known[tuple([ref["sourcedId"] for ref in value])] if value else ""
-        for value in [row.get(name) for row in rows]
+        orjson.dumps(found)
+        if value and (found := [one for ref in value if (one := ref["sourcedId"].strip())])
+        else ""
+        for value in values
     ]
 
 
 # --- userIds: [type, identifier]
 
 
-def _user_ids_fast(rows: list[Row], name: str) -> list[Any]:
+def _user_ids_fast(values: Sequence[Any]) -> list[Any]:
     return [
-        _json([[entry["type"].strip(), found] for entry in value if (found := entry["identifier"].strip())])
+        orjson.dumps(found)
         if value
+        and (found := [[pair["type"].strip(), one] for pair in value if (one := pair["identifier"].strip())])
         else ""
-        for value in [row.get(name) for row in rows]
+        for value in values
     ]
 
 
@@ -370,8 +396,8 @@ def _dated_roles(key: tuple[tuple[str | None, ...], ...]) -> str:
     return _json([(value or "").strip() for value in entry] for entry in key)
 
 
-def _roles_fast(rows: list[Row], name: str) -> list[Any]:
-    if rows and name not in rows[0]:
+def _roles_fast(rows: Sequence[Row]) -> list[Any]:
+    if rows and "roles" not in rows[0]:
         known = _Known(_role_with_orgs)
         return [known[(row["role"], *[org["sourcedId"] for org in row["orgs"]])] for row in rows]
     known = _Known(_dated_roles)
@@ -379,11 +405,11 @@ def _roles_fast(rows: list[Row], name: str) -> list[Any]:
         known[
             tuple([
                 (entry["role"], entry["org"]["sourcedId"], entry.get("beginDate"), entry.get("endDate"))
-                for entry in row[name]
+                for entry in row["roles"]
             ])
         ]
-        if row[name]
-        else _roles(row, name)
+        if row["roles"]
+        else _roles(row, "roles")
         for row in rows
     ]  # fmt: skip
 
@@ -403,10 +429,9 @@ def _roles(row: Row, name: str) -> str:
     return _json(entries)
 
 
-_TEXT: Final = _Shape(_text_fast, lambda row, name: _text(row.get(name)))
+_TEXT: Final = _Shape(lambda values: values, lambda row, name: _text(row.get(name)))
 _REF: Final = _Shape(
-    lambda rows, name: [row[name]["sourcedId"] for row in rows],
-    lambda row, name: _id(row.get(name)),
+    lambda values: list(map(itemgetter("sourcedId"), values)), lambda row, name: _id(row.get(name))
 )
 _TEXTS: Final = _Shape(_texts_fast, lambda row, name: _json(filter(None, map(_text, _listed(row.get(name))))))
 _REFS: Final = _Shape(_ids_fast, lambda row, name: _json(filter(None, map(_id, _listed(row.get(name))))))
@@ -420,7 +445,7 @@ _SHAPES: Final[dict[tuple[str, str], _Shape]] = {
     ("classes", "school"): _REF,
     ("classes", "terms"): _REFS,
     ("users", "agents"): _REFS,
-    ("users", "roles"): _Shape(_roles_fast, _roles),
+    ("users", "roles"): _Shape(_roles_fast, _roles, whole_rows=True),
     ("users", "userIds"): _Shape(_user_ids_fast, _user_ids),
     ("enrollments", "user"): _REF,
     ("enrollments", "class"): _REF,

@@ -30,6 +30,10 @@ PATHS: Final = {"1.1": "ims/oneroster/v1p1", "1.2": "ims/oneroster/rostering/v1p
 """What each version appends to the root; the definitions fix both."""
 
 
+_LIMITS: Final = Limits()
+_BOUNDS: Final = Bounds()
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """What a kind speaks where its provider's options leave it open.
@@ -70,8 +74,8 @@ def read(
     reading: Reading,
     dialect: Dialect,
     *,
-    limits: Limits = Limits(),  # noqa: B008 (frozen)
-    bounds: Bounds = Bounds(),  # noqa: B008 (frozen)
+    limits: Limits = _LIMITS,
+    bounds: Bounds = _BOUNDS,
 ) -> list[CollectionRead]:
     """Reads the six collections, one after the other; a server that refuses us is not asked again."""
     try:
@@ -114,10 +118,9 @@ def _read_collection(
             # Where the stand-ins are not there either, the first answer is the one to act on.
             refusal = refusal if refusal and error.code == "RS-PAGE-09" else error
             if error.code not in route.leaves_for:
-                break
+                raise refusal from None
             sink.restart(name)
-    assert refusal is not None  # every collection has a route
-    raise refusal
+    raise refusal or SourceError("RS-PAGE-09", f"There is no way to read {name}.")
 
 
 def _read_route(
@@ -371,7 +374,7 @@ def probe(
     reading: Reading,
     dialect: Dialect,
     *,
-    limits: Limits = Limits(),  # noqa: B008 (frozen)
+    limits: Limits = _LIMITS,
 ) -> list[Probed]:
     """Authenticates and reads one page of each collection."""
     try:

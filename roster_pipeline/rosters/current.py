@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import pandas as pd
 
@@ -162,7 +163,7 @@ def _truth(text: str) -> str:
     return "" if value is None else "true" if value else "false"
 
 
-@dataclass(slots=True)
+@dataclass
 class _Enrolled:
     """What a user's enrolments say, by the user's sourcedId."""
 
@@ -170,7 +171,12 @@ class _Enrolled:
     some: set[str]
     ever: set[str]
     schools: dict[str, set[str]]
-    all_schools: dict[str, set[str]]
+    active: pd.DataFrame
+
+    @cached_property
+    def all_schools(self) -> dict[str, set[str]]:
+        """The schools of all enrolments, also past ones: seldom asked for."""
+        return _schools_by_user(self.active)
 
 
 def _enrolled(source: Source, enrolments: pd.DataFrame, published: Published) -> _Enrolled:
@@ -183,7 +189,7 @@ def _enrolled(source: Source, enrolments: pd.DataFrame, published: Published) ->
         ever=set(enrolments["user_ref"].tolist())
         | set(before.loc[before["provider_id"] == source.provider_id, "source_id"].tolist()),
         schools=_schools_by_user(counting),
-        all_schools=_schools_by_user(active),
+        active=active,
     )
 
 

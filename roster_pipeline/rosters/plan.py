@@ -341,35 +341,21 @@ class _Plan:
 
     def _owner(self) -> dict[tuple[int, str], str]:
         """(provider_id, user) → person_id of everybody whose row stands behind a person tonight."""
-        outcomes = self.identities.outcomes
-        return {
-            key: person
-            for key, person in zip(
-                rows.keys(outcomes, "provider_id", "source_id"),
-                outcomes["person_id"],
-                strict=True,
-            )
-            if person
-        }
+        outcomes = rows.keys(self.identities.outcomes, "provider_id", "source_id", "person_id")
+        return {(who, user): person for who, user, person in outcomes if person}
 
     def _not_current(self, owner: dict[tuple[int, str], str]) -> set[tuple[str, str]]:
         """(class_id, person_id) of enrolments that are there but not current: they left by dates."""
-        links = self.identities.links
-        linked = (
-            dict(
-                zip(
-                    rows.keys(links, "provider_id", "source_id"),
-                    links["person_id"],
-                    strict=True,
-                )
-            )
-            | owner
-        )
-        past = self.current.enrolments[
-            rows.among(self.current.enrolments["reason"], {"not_current", "class_dropped"})
-        ]
-        keys = rows.keys(past, "provider_id", "user_ref")
-        return {(class_id, linked.get(key, "")) for class_id, key in zip(past["class_id"], keys, strict=True)}
+        reason = self.current.enrolments["reason"]
+        past = self.current.enrolments[rows.among(reason, {"not_current", "class_dropped"})]
+        if past.empty:
+            return set()
+        links = rows.keys(self.identities.links, "provider_id", "source_id", "person_id")
+        linked = {(who, user): person for who, user, person in links} | owner
+        return {
+            (class_id, linked.get((who, user), ""))
+            for class_id, who, user in rows.keys(past, "class_id", "provider_id", "user_ref")
+        }
 
     def _membership_cause(
         self, row: object, live_classes: set[str], frozen_classes: set[str], by_dates: set[tuple[str, str]]

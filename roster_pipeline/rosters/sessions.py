@@ -105,6 +105,7 @@ def _of_source(
     options = source.options
     exclusive = options.end_dates == "exclusive"
     sessions, dates = _sessions(source, tonight, issues)
+    ids = dict(rows.keys(sessions, "source_id", "session_id"))
     courses = _courses(source)
     frame = source.frames["classes"]
     reason = rows.reasons(frame)
@@ -155,7 +156,7 @@ def _of_source(
                 row["subjectCodes"] or (course.subjectCodes if course else ""),
                 row["periods"],
                 row["location"],
-                rows.as_list([_session_id(tonight, source, name) for name in session_ids]),
+                rows.as_list([ids[name] for name in session_ids]),
                 window.start,
                 window.end,
             )

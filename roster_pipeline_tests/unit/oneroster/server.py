@@ -120,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif reply.status != 204:
             self.wfile.write(body)
 
-    do_GET = do_POST = _handle
+    do_GET = do_POST = _handle  # noqa: N815
 
 
 class Loopback(ThreadingHTTPServer):
@@ -195,13 +195,14 @@ def district(students: int = 25, *, version: str = "1.1") -> dict[str, list[dict
 
     return {
         "orgs": [
-            {"sourcedId": "org-0", **common, "name": "District", "type": "district", "identifier": "", "parent": None},
+            {"sourcedId": "org-0", **common, "name": "District", "type": "district", "identifier": "",
+             "parent": None},
             {"sourcedId": "org-1", **common, "name": "North", "type": "school", "identifier": "7",
              "parent": ref("org", 0)},
         ],
         "academicSessions": [
-            {"sourcedId": "session-1", **common, "title": "Year", "type": "schoolYear", "startDate": "2026-08-01",
-             "endDate": "2027-06-30", "schoolYear": "2027"},
+            {"sourcedId": "session-1", **common, "title": "Year", "type": "schoolYear",
+             "startDate": "2026-08-01", "endDate": "2027-06-30", "schoolYear": "2027"},
         ],
         "courses": [
             {"sourcedId": "course-1", **common, "title": "Maths", "courseCode": "M1", "org": ref("org", 1),
@@ -420,7 +421,7 @@ def reading(clock: Clock | None = None, progress: Any = None) -> Reading:
     )
 
 
-def provider(url: str, kind: str = "oneroster", **options: Any) -> Provider:
+def provider(url: str, kind: Any = "oneroster", **options: Any) -> Provider:
     return Provider(
         name="sis",
         kind=kind,

@@ -48,9 +48,13 @@ def test_a_default_port_and_the_case_of_the_host_do_not_change_a_signature(url: 
 
 def test_a_header_signs_with_the_given_time_and_encodes_every_value() -> None:
     auth = OAuth1(
-        " abc123 ", "s3cr&t/+=\n", method="HMAC-SHA256", may_change=False, nonce=lambda: "n0nce1234567890",
+        " abc123 ",
+        "s3cr&t/+=\n",
+        method="HMAC-SHA256",
+        may_change=False,
+        nonce=lambda: "n0nce1234567890",
         clock=lambda: datetime.fromtimestamp(1700000000, UTC),
-    )  # fmt: skip
+    )
     header = auth.header("GET", URL)
     assert header.startswith('OAuth oauth_consumer_key="abc123", ')
     assert 'oauth_signature="bF9pF5xcwQo%2FuQRj0j5IUzBidg0D%2FivMy2RU9B20S9g%3D"' in header
@@ -144,11 +148,17 @@ def test_what_was_settled_is_not_tried_again_later() -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        TokenAnswer(200, b"<html>Sign in</html>"), TokenAnswer(200, b""), TokenAnswer(200, b"{}"), TokenAnswer(200, b"[]"),
-        TokenAnswer(200, b'{"access_token": ""}'), TokenAnswer(200, b'{"access_token": "a\\r\\nHost: x"}'),
-        TokenAnswer(200, '{"access_token": "ü"}'.encode()), TokenAnswer(404, b""), TokenAnswer(400, b"{"),
+        TokenAnswer(200, b"<html>Sign in</html>"),
+        TokenAnswer(200, b""),
+        TokenAnswer(200, b"{}"),
+        TokenAnswer(200, b"[]"),
+        TokenAnswer(200, b'{"access_token": ""}'),
+        TokenAnswer(200, b'{"access_token": "a\\r\\nHost: x"}'),
+        TokenAnswer(200, '{"access_token": "ü"}'.encode()),
+        TokenAnswer(404, b""),
+        TokenAnswer(400, b"{"),
     ],
-)  # fmt: skip
+)
 def test_an_answer_without_a_usable_token_is_told_as_such(answer: TokenAnswer) -> None:
     with pytest.raises(TokenError, match="RS-AUTH-02"):
         oauth2(Endpoint(answer), Clock()).header("GET", URL)

@@ -31,6 +31,7 @@ from roster_pipeline_tests.unit.oneroster.server import (
 )
 
 BASE = "/ims/oneroster/v1p1"
+BOUNDS, LIMITS = Bounds(), Limits()
 
 
 def users(count: int) -> dict[str, list[Any]]:
@@ -55,7 +56,7 @@ class Read:
 
 
 def pull(
-    school: School, *, limit: int = 10, width: int = 1, bounds: Bounds = Bounds(), limits: Limits = Limits()
+    school: School, *, limit: int = 10, width: int = 1, bounds: Bounds = BOUNDS, limits: Limits = LIMITS
 ) -> Read:
     clock, pages, told = Clock(), Pages(), list[tuple[int, int | None]]()
     with ExitStack() as stack:
@@ -70,8 +71,12 @@ def pull(
             append=lambda page: pages.append("users", page),
             restart=lambda: pages.restart("users"),
             told=lambda rows, total: told.append((rows, total)),
-            limits=sizes, pool=pool, width=width, clock=clock, bounds=bounds,
-        ).read()  # fmt: skip
+            limits=sizes,
+            pool=pool,
+            width=width,
+            clock=clock,
+            bounds=bounds,
+        ).read()
     return Read(finding, pages, server, clock, told)
 
 
@@ -395,13 +400,9 @@ def test_an_order_that_changes_between_pages_is_unproven_without_a_total() -> No
     school = School(
         users(60), counts=False, arranged=lambda endpoint, offset, rows: shuffle.sample(rows, len(rows))
     )
-    try:
-        read = pull(school)
-    except SourceError as error:
-        assert error.code == "RS-PAGE-06"
-    else:
-        assert not read.finding.complete
-        assert read.codes == ["RS-PAGE-08"]
+    read = pull(school, limit=20)
+    assert not read.finding.complete
+    assert read.codes == ["RS-PAGE-08"]
 
 
 def test_an_order_that_changed_once_is_read_again_and_good() -> None:
@@ -509,13 +510,25 @@ def test_faults_that_pass_change_nothing(width: int) -> None:
 
 
 @widths
+def test_a_page_that_is_no_json_is_asked_for_once_more(width: int) -> None:
+    cut = Reply(b'{"users": [{"sour')
+    school = School(users(60), faults={"users": [None, cut]})
+    assert whole(pull(school, width=width), school)
+    first = School(users(60), faults={"users": [cut]})
+    assert whole(pull(first, width=width), first)
+    assert refusal(School(users(60), faults={"users": [None, *[cut] * 9]}), width=width).code == "RS-PAGE-02"
+
+
+@widths
 @pytest.mark.parametrize(
     "fault, code",
     [
-        (Reply({"orgs": district()["orgs"]}), "RS-PAGE-05"), (Reply({}), "RS-PAGE-04"),
-        (Reply({"imsx_codeMajor": "failure"}), "RS-PAGE-03"), (Reply(b"<html>"), "RS-PAGE-01"),
+        (Reply({"orgs": district()["orgs"]}), "RS-PAGE-05"),
+        (Reply({}), "RS-PAGE-04"),
+        (Reply({"imsx_codeMajor": "failure"}), "RS-PAGE-03"),
+        (Reply(b"<html>"), "RS-PAGE-01"),
     ],
-)  # fmt: skip
+)
 def test_a_bad_page_in_the_middle_fails_the_collection(width: int, fault: Reply, code: str) -> None:
     school = School(users(60), faults={"users": [None, None, fault, fault]})
     assert refusal(school, width=width).code == code
@@ -526,20 +539,20 @@ Habit = Callable[[School], None]
 
 @settings(max_examples=60)
 @given(
-    count=st.integers(0, 60), cap=st.integers(1, 30), limit=st.integers(1, 20), width=st.integers(1, 5), counts=st.booleans(),
-    ignores_limit=st.booleans(), past=st.sampled_from(["empty", "last", "first", "404"]),
-)  # fmt: skip
+    count=st.integers(0, 60),
+    cap=st.integers(1, 30),
+    limit=st.integers(1, 20),
+    width=st.integers(1, 5),
+    counts=st.booleans(),
+    ignores_limit=st.booleans(),
+    past=st.sampled_from(["empty", "last", "first", "404"]),
+)
 def test_no_honest_habit_loses_a_row(
     count: int, cap: int, limit: int, width: int, counts: bool, ignores_limit: bool, past: str
 ) -> None:
     school = School(users(count), cap=cap, counts=counts, ignores_limit=ignores_limit, past_the_end=past)
-    try:
-        read = pull(school, limit=limit, width=width)
-    except SourceError as error:
-        # The only thing that cannot be proven: pages of one row that repeat, without a count.
-        assert error.code in ("RS-PAGE-06", "RS-PAGE-09")
-        assert not counts
-        assert cap == 1 or ignores_limit
-    else:
-        assert len(read.ids) == len(set(read.ids))
-        assert whole(read, school)
+    if cap == 1 and not counts and past in ("last", "first") and count > 0:
+        return  # pages of one row that repeat, without a count: whether that is all cannot be told
+    read = pull(school, limit=limit, width=width)
+    assert len(read.ids) == len(set(read.ids))
+    assert whole(read, school)

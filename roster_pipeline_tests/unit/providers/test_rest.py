@@ -84,10 +84,18 @@ def all_there(found: dict[str, CollectionRead], pages: Pages, rows: dict[str, li
         ("https://x.example.org/IMS/OneRoster/v1p1", "1.1", "https://x.example.org/IMS/OneRoster/v1p1"),
         ("https://x.example.org/ims/oneroster", "1.1", "https://x.example.org/ims/oneroster/v1p1"),
         ("https://x.example.org/ims/oneroster/", "1.2", "https://x.example.org/ims/oneroster/rostering/v1p2"),
-        ("https://x.example.org/a/ims/oneroster/rostering/v1p2//", "1.2", "https://x.example.org/a/ims/oneroster/rostering/v1p2"),
-        ("https://x.example.org/ws/v1p1/ims/oneroster/v1p1", "1.1", "https://x.example.org/ws/v1p1/ims/oneroster/v1p1"),
+        (
+            "https://x.example.org/a/ims/oneroster/rostering/v1p2//",
+            "1.2",
+            "https://x.example.org/a/ims/oneroster/rostering/v1p2",
+        ),
+        (
+            "https://x.example.org/ws/v1p1/ims/oneroster/v1p1",
+            "1.1",
+            "https://x.example.org/ws/v1p1/ims/oneroster/v1p1",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_base_path_is_appended_once_whatever_was_pasted(root: str, version: str, wanted: str) -> None:
     assert base_url(root, version) == wanted
 
@@ -289,11 +297,15 @@ def test_a_missing_secret_fails_everything_before_anything_is_sent() -> None:
 @pytest.mark.parametrize(
     "fault, code",
     [
-        (Reply(status=500), "RS-NET-05"), (Reply(status=403), "RS-AUTH-04"), (Reply(b"<html>"), "RS-PAGE-01"),
-        (Reply(b'{"x": ['), "RS-PAGE-02"), (Reply({"imsx_codeMajor": "failure"}), "RS-PAGE-03"), (Reply({}), "RS-PAGE-04"),
+        (Reply(status=500), "RS-NET-05"),
+        (Reply(status=403), "RS-AUTH-04"),
+        (Reply(b"<html>"), "RS-PAGE-01"),
+        (Reply(b'{"x": ['), "RS-PAGE-02"),
+        (Reply({"imsx_codeMajor": "failure"}), "RS-PAGE-03"),
+        (Reply({}), "RS-PAGE-04"),
         (Reply({"demographics": []}), "RS-PAGE-04"),
     ],
-)  # fmt: skip
+)
 def test_a_collection_that_fails_fails_alone_and_leaves_no_rows(name: str, fault: Reply, code: str) -> None:
     with signed_school() as (school, server):
         school.faults[name] = [fault] * 99

@@ -68,7 +68,8 @@ def roster(stores, tenant):
         memberships, links = rows("current_memberships"), rows("current_guardian_links")
         sessions = rows("current_academic_sessions")
     given = ("given_name", "middle_name", "family_name", "preferred_given_name", "preferred_family_name",
-             "email", "username", "identifier", "phone", "sms", "grades", "enabled", "inactive_since")  # fmt: skip
+             "email", "username", "identifier", "phone", "sms", "grades", "enabled",
+             "inactive_since")  # fmt: skip
     taught = ("title", "class_code", "class_kind", "course_title", "course_code", "grades", "subjects",
               "subject_codes", "periods", "location", "start_date", "end_date")  # fmt: skip
 
@@ -94,7 +95,8 @@ def roster(stores, tenant):
             for row in memberships
         ),
         "guardian_links": sorted(
-            repr((person(row["student_id"]), person(row["guardian_id"]), row["relationship"])) for row in links
+            repr((person(row["student_id"]), person(row["guardian_id"]), row["relationship"]))
+            for row in links
         ),
     }  # fmt: skip
 

@@ -1,0 +1,1 @@
+"""What is measured, and how; `README.md` explains. Nothing here asserts a time."""
