@@ -123,11 +123,6 @@ class _Facts:
     ) -> None:
         self.sources, self.orgs, self.published, self.tonight = sources, schools.orgs, published, tonight
         self.speaking = {source.provider_id for source in sources if source.usable}
-        self.strict = {
-            source.provider_id
-            for source in sources
-            if source.options.respect_academic_sessions or source.options.respect_enrolment_date
-        }
         self.calendars = {row.school_id: row for row in rows.each(sessions.calendars)}
         classes = sessions.classes[~rows.among(sessions.classes["reason"], UNUSABLE)]
         self.with_classes = set(classes.loc[classes["reason"] != "classroom_data_off", "school_id"])
@@ -171,7 +166,7 @@ class _Facts:
         """(what, count, message) of everything that is wrong with a school's data."""
         calendar = self.calendars.get(school_id)
         counted = self.people[school_id]
-        if calendar is not None and self.strict & self._providers(school_id):
+        if calendar is not None:
             age = (self.tonight.as_of - dt.date.fromisoformat(calendar.newest_end)).days
             if age > self.tonight.between_sessions_days:
                 yield (
@@ -227,7 +222,15 @@ class _Facts:
                     self.people[school][what] = max(self.people[school][what], count)
 
     def _count_enrolments(self, enrolments: pd.DataFrame) -> None:
+        # Rows of different nights refer past each other: that says nothing of the school.
+        mixed = {
+            source.provider_id
+            for source in self.sources
+            if "stale" in {source.states[name] for name in ("users", "classes", "enrollments")}
+        }
         active = enrolments[~rows.among(enrolments["reason"], UNUSABLE)]
+        dangling = (active["dangling"] == "true") & ~rows.among(active["provider_id"], mixed)
+        active = active.assign(dangling=dangling.map({True: "true", False: ""}))
         for (school, dangling), count in active.value_counts(["school_id", "dangling"]).items():  # type: ignore[misc]
             self.people[school]["enrolments"] += count
             self.people[school]["dangling"] += count * (dangling == "true")

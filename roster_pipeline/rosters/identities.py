@@ -208,6 +208,7 @@ class _Merge:
         self.current, self.published, self.tonight = current, published, tonight
         self.kept_back = completeness.with_state(KEPT)
         self.frozen = completeness.with_state(KEPT, SILENT, EXCLUDED) - self._removed_exclusions(completeness)
+        self.excluded = completeness.with_state(EXCLUDED)
         self.dropped: dict[tuple[int, str], str] = {}
         self.tell: Counter[tuple[str, int]] = Counter()
         self.people = self._published_people()
@@ -307,7 +308,8 @@ class _Merge:
             schools = lists.get(record["schools"])
             if schools is None:
                 schools = lists[record["schools"]] = rows.parse_list(record["schools"])
-            if schools and self.kept_back.issuperset(schools):
+            speaking = set(schools) - self.excluded
+            if speaking and speaking <= self.kept_back:
                 link = self.links.get(key)
                 if link is None or not self._is_standing(link):
                     self.dropped[key] = "school_kept_back"
@@ -345,6 +347,12 @@ class _Merge:
         out = []
         for key, link in self.links.items():
             source = self.by_id.get(key[0])
+            if link["removed"] == "true" and source is not None:
+                # An inactive person whose row is here again, and whom dates or settings take out now.
+                person, state = self.people.get(link["person_id"]), _WHY_GONE.get(reason.get(key) or "")
+                if person is not None and person.final().inactive and not self._is_frozen(link["person_id"]):
+                    if state in (LEFT, OUT_OF_SCOPE) and source.proven("users", "enrollments"):
+                        self.link_state[key] = state
             if link["removed"] == "true" or reason.get(key) == "":
                 continue
             if source is None:
@@ -740,12 +748,20 @@ class _Merge:
                 state = GONE if link["removed"] == "true" else self._dead(key, person_id in alive)
                 links.append((*key, person_id, link["linked_by"], link["seen"], state))
         dead: dict[str, list[str]] = defaultdict(list)
+        made_here: dict[str, str] = {}  # by a provider that only attaches by now
         for link in links:
-            if self.links.get((link[0], link[1]), {}).get("removed") == "" and link[0] in self._speaking():
-                dead[link[2]].append(link[5])
+            key = link[0], link[1]
+            known = self.links.get(key, {}).get("removed") == ""
+            if (known or key in self.link_state) and link[0] in self._speaking():
+                dead[link[2]].append(self.link_state.get(key, link[5]))
+            elif known and link[3] == "created" and link[0] in self.attach_only:
+                proven = self.by_id[link[0]].proven("users", "enrollments")
+                made_here[link[2]] = OUT_OF_SCOPE if proven else STANDS
         for person in self.people.values():
             if person.alive and person.merged_into is None and person.person_id not in alive:
                 fate = _worst(dead.get(person.person_id, ()))
+                if person.person_id not in dead and not person.inactive:
+                    fate = made_here.get(person.person_id, fate)
                 if person.person_id in self.replaced:
                     fate = STANDS  # the id was given to somebody else, but nothing proves them gone
                 live.append((person.person_id, *("" for _ in FIELDS), "", "", "", fate))

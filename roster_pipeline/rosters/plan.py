@@ -94,7 +94,8 @@ class _Plan:
         )
         self.retired_schools = completeness.with_state(school_states.RETIRED)
         # What comes back after an exclusion replaces the old roster without a hold.
-        self.exempt = set(published.schools.loc[published.schools["state"] == "excluded", "school_id"])
+        again = (published.schools["state"] == "excluded") | (published.schools["included_again"] == "true")
+        self.exempt = set(published.schools.loc[again, "school_id"])
         self.school_names = dict(rows.keys(states, "school_id", "name"))
         self.held: list[tuple[str, str, int]] = []
         self.issues: list[Issue] = []
@@ -201,16 +202,27 @@ class _Plan:
                         "state": state,
                         "state_as_of": self.tonight.day,
                         "state_code": "",
+                        "included_again": self._still_to_replace(row["school_id"]),
                     }
                 )
             elif before is None or row["school_id"] in self.taken_out | self.retired_schools:
                 continue
             elif state == school_states.SILENT:
                 out.append(before)
+            elif state == school_states.KEPT:
+                again = "true" if row["school_id"] in self.exempt else "false"
+                out.append({**before, "state": state, "state_code": row["code"], "included_again": again})
             else:
                 out.append({**before, "state": state, "state_code": row["code"]})
         out.extend(stays.values())
         return _table(out, old)
+
+    def _still_to_replace(self, school_id: str) -> str:
+        """ "true" while the roster from before an exclusion waits for a complete sync to replace it."""
+        links = self.published.school_sources
+        who = set(links.loc[links["school_id"] == school_id, "provider_id"]) & set(self.by_id)
+        complete = all(self.by_id[p].proven("orgs", "classes", "users", "enrollments") for p in who)
+        return "true" if school_id in self.exempt and not complete else "false"
 
     def _academic_sessions(self, classes: pd.DataFrame) -> pd.DataFrame:
         """Tonight's sessions, and published ones that nobody proves gone or that a class still names."""
@@ -272,6 +284,8 @@ class _Plan:
                 return STAYS
             self.told["RS-SES-04", provider_id] += verdict["fate"] == ENDED
             return SETTLED
+        if verdict["reason"] == "excluded_school" and source.options.excluded_rosters == "keep":
+            return STAYS
         if verdict["reason"] == "" and verdict["fate"] in (FROZEN, GAP):
             self.told["RS-SES-02", provider_id] += verdict["fate"] == FROZEN
             return STAYS
@@ -517,9 +531,9 @@ class _Plan:
         if person_id in self.held_people or fate == fates.STANDS:
             return record
         since = record["inactive_since"]
+        if fate in (fates.LEFT, fates.OUT_OF_SCOPE):
+            return None
         if not since:
-            if fate in (fates.LEFT, fates.OUT_OF_SCOPE):
-                return None
             return {**record, "inactive_since": self.tonight.day}
         days = (self.tonight.as_of - dt.date.fromisoformat(since)).days
         if days <= self.tonight.grace_days or not self._may_remove(person_id, record):

@@ -118,7 +118,8 @@ def rehearse(users: pd.DataFrame, provider_id: int, options: Provider, known: Kn
         users: The columns of `oneroster.collections.COLUMNS["users"]`, all str.
     """
     usable = users[rows.reasons(users) == ""]
-    kept = usable[[_is_wanted(text, options) for text in usable["roles"].tolist()]]
+    wanted = [_is_wanted(text, options) for text in usable["roles"].tolist()]
+    kept = usable[pd.Series(wanted, index=usable.index, dtype=bool)]
     keys = [_key(email, options.merge) for email in kept["email"].tolist()]
     shared = {key for key, count in Counter(keys).items() if count > 1}
     exact, folded = _by_key(known, options.merge)

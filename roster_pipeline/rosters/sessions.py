@@ -128,7 +128,7 @@ def _of_source(
                 (end, rows.day_within(start, end, tonight.as_of, exclusive=exclusive)) for start, end in named
             )
             if options.respect_academic_sessions and not window.current:
-                unresolved += not window.dated
+                unresolved += not window.dated and not options.compatibility_mode
                 fate = _fate(window, was.get(key), source, tonight, exclusive=exclusive)
                 if fate in (ENDED, OUT):
                     why = "not_current" if window.dated else "undated"
@@ -292,9 +292,13 @@ def _fate(
     """What has become of a class that is not current, under the rule that it must be."""
     if was is None or not source.was("respect_academic_sessions", default=False):
         return OUT  # never published, or taken out by the option itself
+    if was == ("", "") and not window.dated:
+        return OUT  # it never had dates: published without the rule, or in compatibility mode
     if was[1] and not rows.day_within("", was[1], tonight.as_of, exclusive=exclusive):
         return ENDED
-    return GAP if window.dated and (window.start, window.end) == was else FROZEN
+    if not window.dated or (window.start, window.end) != was:
+        return FROZEN
+    return GAP if window.start <= tonight.day else OUT  # not begun: published without the rule
 
 
 def _calendars(parts: list[dict[str, list[tuple[str, bool]]]]) -> pd.DataFrame:

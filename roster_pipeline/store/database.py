@@ -87,6 +87,8 @@ schools = _published(
     Column("state", Text, nullable=False),
     Column("state_as_of", Date),
     Column("state_code", Text),
+    # While the roster from before an exclusion waits for a complete sync to replace it. Bookkeeping.
+    Column("included_again", Boolean),
 )
 
 academic_sessions = _published(
@@ -189,7 +191,9 @@ PUBLISHED: Final[tuple[Table, ...]] = (
     guardian_links,
 )
 
-BOOKKEEPING: Final = frozenset({"created_sync", "changed_sync", "removed_at", "provider_id", "seen"})
+BOOKKEEPING: Final = frozenset(
+    {"created_sync", "changed_sync", "removed_at", "provider_id", "seen", "included_again"}
+)
 
 VIEWS: Final[dict[str, str]] = {
     f"current_{table.name}": "SELECT "
@@ -332,6 +336,7 @@ def open_database(url: str) -> Engine:
     if version != SCHEMA_VERSION and engine.dialect.name == "sqlite":
         upgrade(engine)
     elif version != SCHEMA_VERSION:
+        engine.dispose()
         raise CodedError(
             "RS-DB-02",
             f"The roster database {shown(url)} has schema version {version or 'none'}; "

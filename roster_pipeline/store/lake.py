@@ -49,7 +49,10 @@ class ExtractFiles:
         """Adds a page: an all-string table with exactly the collection's columns."""
         if collection not in self._writers:
             file = (self.folder / f"{collection}.parquet").open("wb")
-            self._writers[collection] = pq.ParquetWriter(file, schema_of(collection), use_dictionary=False), file
+            self._writers[collection] = (
+                pq.ParquetWriter(file, schema_of(collection), use_dictionary=False),
+                file,
+            )
         self._writers[collection][0].write_table(page)
 
     def restart(self, collection: str) -> None:

@@ -74,12 +74,7 @@ def upgrade() -> None:
         sa.Column("removed_at", sa.DateTime(), nullable=True),
         sa.PrimaryKeyConstraint("tenant", "student_id", "guardian_id"),
     )
-    op.create_index(
-        "ix_guardian_links_guardian",
-        "guardian_links",
-        ["tenant", "guardian_id"],
-        unique=False,
-    )
+    op.create_index("ix_guardian_links_guardian", "guardian_links", ["tenant", "guardian_id"], unique=False)
     op.create_table(
         "leases",
         sa.Column("tenant", sa.Text(), nullable=False),
@@ -144,12 +139,7 @@ def upgrade() -> None:
         sa.Column("removed_at", sa.DateTime(), nullable=True),
         sa.PrimaryKeyConstraint("tenant", "provider_id", "source_id"),
     )
-    op.create_index(
-        "ix_person_sources_person",
-        "person_sources",
-        ["tenant", "person_id"],
-        unique=False,
-    )
+    op.create_index("ix_person_sources_person", "person_sources", ["tenant", "person_id"], unique=False)
     op.create_table(
         "providers",
         sa.Column("provider_id", sa.Integer(), autoincrement=True, nullable=False),
@@ -190,6 +180,7 @@ def upgrade() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("state_as_of", sa.Date(), nullable=True),
         sa.Column("state_code", sa.Text(), nullable=True),
+        sa.Column("included_again", sa.Boolean(), nullable=True),
         sa.Column("created_sync", sa.Integer(), nullable=False),
         sa.Column("changed_sync", sa.Integer(), nullable=False),
         sa.Column("removed_at", sa.DateTime(), nullable=True),
