@@ -458,9 +458,11 @@ class Sync:
             ["provider_id", "user_ref"],
         ].rename(columns={"user_ref": "source_id"})
         _remember_new(connection, enrolled_sources, self.tenant, enrolled, before.enrolled)
-        outcomes = found.identities.outcomes.drop(columns="roles").drop_duplicates(
-            ["provider_id", "source_id"]
-        )
+        outcomes = found.identities.outcomes.drop_duplicates(["provider_id", "source_id"])
+        unmatched = outcomes["outcome"] == "unmatched"
+        outcomes = outcomes.assign(
+            evidence=outcomes["reason"].mask(unmatched, ""), reason=outcomes["reason"].where(unmatched, "")
+        ).drop(columns=["roles", "one_with"])
         new = _new_rows(outcomes, read_table(connection, sync_outcomes, self.tenant))
         named = new.assign(
             provider=new["provider_id"].map(self._names()).fillna(""), sync_id=str(self.sync_id)

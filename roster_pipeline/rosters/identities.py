@@ -24,7 +24,7 @@ from roster_pipeline.rosters.source import Published, Source, Tonight, new_id
 
 PEOPLE_COLUMNS = ["person_id", *FIELDS, "roles", "enabled", "schools", "fate"]
 LINK_COLUMNS = ["provider_id", "source_id", "person_id", "linked_by", "seen", "state"]
-OUTCOME_COLUMNS = ["provider_id", "source_id", "outcome", "reason", "evidence", "person_id", "roles"]
+OUTCOME_COLUMNS = ["provider_id", "source_id", "outcome", "reason", "one_with", "person_id", "roles"]
 GUARDIAN_COLUMNS = ["student_id", "guardian_id", "relationship", "provider_id"]
 MERGED_COLUMNS = ["person_id", "merged_into"]
 
@@ -66,7 +66,8 @@ class Identities:
             person who is not, with the fate; values and `roles` (JSON [{role, school_id}]) only of
             the live ones.
         links: `LINK_COLUMNS`: every link, of providers and directories, with its state.
-        outcomes: `OUTCOME_COLUMNS`: one row a provider user; those of one provider person agree.
+        outcomes: `OUTCOME_COLUMNS`: one row a provider user; those of one provider person agree, and
+            have the source_id of one of them in `one_with`.
         guardians: `GUARDIAN_COLUMNS`: tonight's links of guardians and students.
         merged: `MERGED_COLUMNS`: people who turned out to be somebody else.
         users: (provider_id, source_id) → the reason for being dropped that was found here.
@@ -139,7 +140,6 @@ class _Group:
     person: _Person | None = None
     outcome: str = ""
     reason: str = ""
-    evidence: str = ""
 
     @property
     def family(self) -> bool:
@@ -535,13 +535,28 @@ class _Merge:
             if person is not None:
                 self._attach(row, person.final())
                 continue
-            unique = row.email and emails[row.provider_id, row.email] == 1
-            found = self._candidates("email", row.email) if unique else []
-            known = [p for p in found if not any(d.provider_id == row.provider_id for d in p.directory_rows)]
-            if len(found) == 1 and known and not _differ(_family_names(known[0]), row.family_name):
-                self._attach(row, known[0])
-            elif unique:
-                self._attach(row, self._new_person(row.provider_id, row.source_id))
+            if not row.email:
+                continue
+            owner = self._known_to_directory(row) if emails[row.provider_id, row.email] == 1 else None
+            # Whom nobody brings yet waits as a candidate; of several with one e-mail, each does.
+            self._attach(row, owner or self._new_person(row.provider_id, row.source_id))
+
+    def _known_to_directory(self, row: _DirectoryRow) -> _Person | None:
+        """The one person of tonight whom a new directory row names, by e-mail or by a provider's own key."""
+        found = self._candidates("email", row.email)
+        if not found:
+            found = [
+                person
+                for person in self._candidates("email_without_domain", row.email.rpartition("@")[0])
+                if any(
+                    self.by_id[r.provider_id].options.merge.key == "email_without_domain" for r in person.rows
+                )
+                and (not row.role or any(r.student for r in person.rows) == (row.role == "student"))
+            ]
+        if len(found) != 1 or _differ(_family_names(found[0]), row.family_name):
+            return None
+        taken = any(other.provider_id == row.provider_id for other in found[0].directory_rows)
+        return None if taken else found[0]
 
     def _attach(self, row: _DirectoryRow, person: _Person) -> None:
         person.directory_rows.append(row)
@@ -560,10 +575,9 @@ class _Merge:
         attach_only = source.provider_id in self.attach_only
         key = self._usable_key(source, group)
         if key:
-            every = self._candidates(source.options.merge.key, key)
+            every = [p for p in self._candidates(source.options.merge.key, key) if self._exists_for(p)]
             # Two rows of one provider are two people: whoever has one of them is no candidate.
             free = [p for p in every if all(r.provider_id != source.provider_id for r in p.rows)]
-            free = [p for p in free if self._exists_for(p)]
             if len(every) > 1 and free:
                 return self._refuse(group, "ambiguous")
             if free:
@@ -614,19 +628,25 @@ class _Merge:
     def _returning(self, source: Source, group: _Group, key: str) -> _Person | None:
         """Evidence 3: the one person who is gone, with this key and both names."""
         if not hasattr(self, "gone"):
-            self.gone: dict[tuple[str, str], list[_Person]] = defaultdict(list)
-            for person in self.people.values():
-                if person.merged_into is None and not person.rows and person.values["email"]:
-                    email = person.values["email"]
-                    self.gone["email", email].append(person)
-                    self.gone["email_without_domain", email.rpartition("@")[0] or email].append(person)
+            self.gone: dict[tuple[str, str], dict[_Person, None]] = defaultdict(dict)
+            emails = [(person, person.values["email"]) for person in self.people.values()]
+            emails += [
+                (self.people[link["person_id"]], self.seen[key].get("email", ""))
+                for key, link in self.links.items()
+                if link["person_id"] in self.people
+            ]
+            for person, email in emails:
+                if email and person.merged_into is None and not self._exists_for(person):
+                    self.gone["email", email][person] = None
+                    self.gone["email_without_domain", email.rpartition("@")[0] or email][person] = None
         names = group.name("given_name"), group.name("family_name")
         if not all(names):
             return None
         found = [
             person
             for person in self.gone.get((source.options.merge.key, key), ())
-            if not person.rows and (person.values["given_name"], person.values["family_name"]) == names
+            if not self._exists_for(person)
+            and (person.values["given_name"], person.values["family_name"]) == names
         ]
         return found[0] if len(found) == 1 else None
 
@@ -663,14 +683,18 @@ class _Merge:
     def join_people(self) -> None:
         """Two live identities of different sources with one usable e-mail and both names are one."""
         by_email: dict[str, dict[_Person, list[_Row]]] = defaultdict(lambda: defaultdict(list))
+        holders: dict[tuple[int, str], set[int]] = defaultdict(set)
+        for groups in self.groups.values():
+            for place, group in enumerate(groups):
+                for row in group.rows:
+                    holders[row.provider_id, row.values["email"]].add(place)
         for groups in self.groups.values():
             for group in groups:
                 if group.person is None:
                     continue
                 for row in group.rows:
                     email = row.values["email"]
-                    source = self.by_id[row.provider_id]
-                    if email and self.sharing[row.provider_id, self._key(source, email)] == 1:
+                    if email and len(holders[row.provider_id, email]) == 1:
                         by_email[email][group.person.final()].append(row)
         for people in by_email.values():
             if len(people) == 2:
@@ -747,21 +771,22 @@ class _Merge:
                 person_id = owner.final().person_id if owner else link["person_id"]
                 state = GONE if link["removed"] == "true" else self._dead(key, person_id in alive)
                 links.append((*key, person_id, link["linked_by"], link["seen"], state))
+        self.named_by: dict[str, set[int]] = defaultdict(set)  # by live links, as published
+        for key, link in self.links.items():
+            owner = self.people.get(link["person_id"])
+            if link["removed"] != "true" and owner is not None:
+                self.named_by[owner.final().person_id].add(key[0])
         dead: dict[str, list[str]] = defaultdict(list)
-        made_here: dict[str, str] = {}  # by a provider that only attaches by now
         for link in links:
             key = link[0], link[1]
             known = self.links.get(key, {}).get("removed") == ""
             if (known or key in self.link_state) and link[0] in self._speaking():
                 dead[link[2]].append(self.link_state.get(key, link[5]))
-            elif known and link[3] == "created" and link[0] in self.attach_only:
-                proven = self.by_id[link[0]].proven("users", "enrollments")
-                made_here[link[2]] = OUT_OF_SCOPE if proven else STANDS
         for person in self.people.values():
             if person.alive and person.merged_into is None and person.person_id not in alive:
                 fate = _worst(dead.get(person.person_id, ()))
                 if person.person_id not in dead and not person.inactive:
-                    fate = made_here.get(person.person_id, fate)
+                    fate = self._fate_of_attached(person, fate)
                 if person.person_id in self.replaced:
                     fate = STANDS  # the id was given to somebody else, but nothing proves them gone
                 live.append((person.person_id, *("" for _ in FIELDS), "", "", "", fate))
@@ -778,6 +803,14 @@ class _Merge:
             users=self.dropped,
             issues=self._issues(),
         )
+
+    def _fate_of_attached(self, person: _Person, fate: str) -> str:
+        """The fate of somebody active whom only providers name that attach, by a setting of today."""
+        who = self.named_by.get(person.person_id, set())
+        if not who or not who <= self.attach_only:
+            return fate
+        proven = all(self.by_id[provider_id].proven("users", "enrollments") for provider_id in who)
+        return OUT_OF_SCOPE if proven else STANDS
 
     def _speaking(self) -> set[int]:
         """Providers whose links can keep a person: not directories, not those that only attach."""
@@ -841,14 +874,14 @@ class _Merge:
                 spoken = [row for row in group.rows if not row.stands or self._frozen_row(row)]
                 roles = sorted({role for row in spoken for role, _ in row.roles})
                 person_id = group.person.final().person_id if group.person is not None else ""
+                outcome, reason = group.outcome, group.reason
                 if group.person is not None and not self._is_live(group.person.final()):
-                    outcome, reason, person_id = "unmatched", "person_is_gone", ""
-                    if group.person.final().alive:
-                        outcome, reason, person_id = "matched", "link", group.person.final().person_id
-                else:
-                    outcome, reason = group.outcome, group.reason
+                    # An attach-only link names somebody who is going, or gone.
+                    person = group.person.final()
+                    if not person.alive or not self.named_by[person_id] - self.attach_only:
+                        outcome, reason, person_id = "unmatched", "person_is_gone", ""
                 for row in spoken:
-                    yield (*row.key, outcome, reason, group.evidence, person_id, _json(roles))
+                    yield (*row.key, outcome, reason, spoken[0].source_id, person_id, _json(roles))
 
     def _frozen_row(self, row: _Row) -> bool:
         """A row that came tonight, but whose school keeps its last good roster."""

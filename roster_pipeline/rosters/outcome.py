@@ -34,7 +34,7 @@ GUIDE_COUNTS: Final = (
 )  # fmt: skip
 
 _SEVERITIES = ("sync failed", "school kept back", "warning", "note")
-_WAITING = {"RS-SES-02", "RS-SAFE-06"}  # something stays as published although the rows say otherwise
+_WAITING = {"RS-SES-02"}  # classes stay as published although the rows say otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,18 +179,19 @@ def _row_issues(found: Found, per_provider: dict[int, dict[str, dict[str, Any]]]
 def _outcomes(found: Found) -> pd.DataFrame:
     """One row a provider person: provider_id, person (an id, or the user's), outcome, reason, student, teacher, schools."""
     outcomes = found.identities.outcomes
-    users = found.current.users[["provider_id", "source_id", "schools"]].drop_duplicates(
-        ["provider_id", "source_id"]
-    )
-    people = outcomes.merge(users, on=["provider_id", "source_id"], how="left")
-    who = people["person_id"].where(people["person_id"] != "", "user " + people["source_id"])
-    people = people.assign(
+    users = found.current.users
+    at = dict(zip(rows.keys(users, "provider_id", "source_id"), users["schools"].tolist(), strict=True))
+    schools: dict[tuple[int, str], set[str]] = defaultdict(set)
+    for provider_id, source_id, one_with in rows.keys(outcomes, "provider_id", "source_id", "one_with"):
+        schools[provider_id, one_with].update(rows.parse_list(at.get((provider_id, source_id), "")))
+    people = outcomes.drop_duplicates(["provider_id", "one_with"])
+    who = people["person_id"].where(people["person_id"] != "", "user " + people["one_with"])
+    return people.assign(
         person=who,
         student=people["roles"].str.contains('"student"', regex=False),
         teacher=people["roles"].str.contains('"teacher"', regex=False),
-        schools=people["schools"].fillna(""),
-    )
-    return people.drop_duplicates(["provider_id", "person"])
+        schools=[rows.as_list(sorted(schools[key])) for key in rows.keys(people, "provider_id", "one_with")],
+    ).drop_duplicates(["provider_id", "person"])
 
 
 def _guide_counts(people: pd.DataFrame, classes: int) -> dict[str, int]:

@@ -105,6 +105,9 @@ class _Plan:
         }  # fmt: skip
         merged = identities.merged
         self.merged = dict(rows.keys(merged, "person_id", "merged_into"))
+        self.old_memberships, self.old_links = self._following(published)
+        taken = identities.links[identities.links["state"] == fates.OUT_OF_SCOPE]
+        self.out_of_scope = set(rows.keys(taken, "provider_id", "person_id"))
 
     def roster(self) -> Roster:
         """Every table in turn; people before memberships, because what waits there waits here too."""
@@ -142,6 +145,18 @@ class _Plan:
             if count
         ]
         return Roster(tables, self.dropped, self.merged, self.held, self.issues)
+
+    def _following(self, published: Published) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Published memberships and guardian links, those of joined people under the id that stays."""
+        memberships, links = published.memberships, published.guardian_links
+        if self.merged:
+            memberships, links = memberships.copy(), links.copy()
+            for frame, column in ((memberships, "person_id"), (links, "student_id"), (links, "guardian_id")):
+                frame[column] = [self.merged.get(person, person) for person in frame[column].tolist()]
+            memberships = memberships.drop_duplicates(["class_id", "person_id", "role"])
+            links = links[links["student_id"] != links["guardian_id"]]
+            links = links.drop_duplicates(["student_id", "guardian_id"])
+        return memberships.reset_index(drop=True), links.reset_index(drop=True)
 
     # ------------------------------------------------------------------ waiting
 
@@ -302,7 +317,7 @@ class _Plan:
     # ------------------------------------------------------------------ memberships
 
     def _memberships(self, classes: pd.DataFrame, old_people: dict[str, dict[str, str]]) -> pd.DataFrame:
-        old = self.published.memberships
+        old = self.old_memberships
         enrolments = self.current.enrolments
         owner = self._owner()
         kept = enrolments[enrolments["reason"] == ""].copy()
@@ -386,7 +401,7 @@ class _Plan:
         if not source.proven("classes", "users", "enrollments"):
             return STAYS
         fate = self.fate.get(person_id, "")
-        if (class_id, person_id) in by_dates or person_id in self.merged:
+        if (class_id, person_id) in by_dates or (provider_id, person_id) in self.out_of_scope:
             return SETTLED
         return SETTLED if fate in (fates.LEFT, fates.OUT_OF_SCOPE, fates.RETIRED) else COUNTED
 
@@ -405,7 +420,7 @@ class _Plan:
     # ------------------------------------------------------------------ guardian links
 
     def _guardian_links(self, old_people: dict[str, dict[str, str]]) -> pd.DataFrame:
-        old = self.published.guardian_links
+        old = self.old_links
         now = self.identities.guardians.assign(provider="")
         now = now[
             ~pd.Series(
@@ -435,14 +450,12 @@ class _Plan:
     def _link_cause(self, row: object, old_people: dict[str, dict[str, str]]) -> str:
         student, guardian = row.student_id, row.guardian_id  # type: ignore[attr-defined]
         provider_id = int(row.provider_id)  # type: ignore[attr-defined]
-        if student in self.merged or guardian in self.merged:
-            return SETTLED
         source = self.by_id.get(provider_id)
         if source is None:
             return SETTLED if provider_id in self.tonight.retired else STAYS
         if not source.proven("users") or self._is_wholly_frozen(old_people, student):
             return STAYS
-        if not source.options.sync_parent_data:
+        if not source.options.sync_parent_data or (provider_id, guardian) in self.out_of_scope:
             return SETTLED
         fate = self.fate.get(student, fates.GONE)
         if fate in (fates.LEFT, fates.OUT_OF_SCOPE):
@@ -495,10 +508,13 @@ class _Plan:
         """Everybody who is live, as tonight's rows say; the others as published, inactive, or gone."""
         out = []
         taught = self._taught(memberships, classes)
+        joined: dict[str, list[str]] = defaultdict(list)
+        for younger, older in self.merged.items():
+            joined[older].append(younger)
         for record in rows.records(self.identities.people):
             person_id, fate = record["person_id"], record["fate"]
             if fate == fates.LIVE:
-                before = old_people.get(person_id)
+                before = [old_people[p] for p in (person_id, *joined.get(person_id, ())) if p in old_people]
                 out.append(
                     {
                         **record,
@@ -549,13 +565,18 @@ class _Plan:
             links = self.identities.links
             for person, provider_id in rows.keys(links, "person_id", "provider_id"):
                 self.sources_of[person].add(provider_id)
-        return all(self._may_settle(who, "users", "enrollments") for who in self.sources_of[person_id])
+        return all(
+            self._may_settle(who, "users", "enrollments")
+            for who in self.sources_of[person_id]
+            # Those that only attach keep nobody, read or not.
+            if who not in self.by_id or not self.by_id[who].options.merge.attach_to_existing_users_only
+        )
 
     def _guardian_after(
         self, person_id: str, record: dict[str, str], links: pd.DataFrame, students: dict[str, str]
     ) -> dict[str, str] | None:
         """A guardian without a current student: stays with a link that waits, else goes as they went."""
-        old = self.published.guardian_links
+        old = self.old_links
         before = set(old.loc[old["guardian_id"] == person_id, "student_id"])
         still = set(links.loc[links["guardian_id"] == person_id, "student_id"]) & set(students)
         if any(not students[student] for student in still):
@@ -574,14 +595,14 @@ class _Plan:
                 out[person].add((role, school))
         return out
 
-    def _roles(self, text: str, before: dict[str, str] | None, taught: Iterable[tuple[str, str]]) -> str:
+    def _roles(self, text: str, before: list[dict[str, str]], taught: Iterable[tuple[str, str]]) -> str:
         """The roles of a live person; at schools that are kept back or excluded, those of before."""
         if not self.frozen and all(school in text for _, school in taught):
             return text  # nearly everybody: ids are long enough to be looked for in the text
         roles = {(r["role"], r["school_id"] or "") for r in orjson.loads(text)}
         here = {school for _, school in roles}
         new = {pair for pair in taught if pair[1] not in here}
-        then = {(r["role"], r["school_id"] or "") for r in orjson.loads(before["roles"])} if before else set()
+        then = {(r["role"], r["school_id"] or "") for record in before for r in orjson.loads(record["roles"])}
         roles = {pair for pair in roles | new if pair[1] not in self.frozen}
         roles |= {pair for pair in then if pair[1] in self.frozen}
         held = [{"role": role, "school_id": school or None} for role, school in sorted(roles)]

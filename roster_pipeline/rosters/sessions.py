@@ -82,7 +82,7 @@ def find_sessions(
     courses = _concat([part[1] for part in parts], COURSE_COLUMNS)
     classes = _concat([part[2] for part in parts], CLASS_COLUMNS)
     calendars = _calendars([part[3] for part in parts])
-    _drop_weaker_classes(sources, classes, published)
+    _drop_weaker_classes(sources, classes, published, tonight)
     return Sessions(sessions, courses, classes, calendars, issues)
 
 
@@ -294,6 +294,9 @@ def _fate(
         return OUT  # never published, or taken out by the option itself
     if was == ("", "") and not window.dated:
         return OUT  # it never had dates: published without the rule, or in compatibility mode
+    relaxed = source.was("compatibility_mode", default=False) and not source.options.compatibility_mode
+    if relaxed and not window.dated:
+        return OUT
     if was[1] and not rows.day_within("", was[1], tonight.as_of, exclusive=exclusive):
         return ENDED
     if not window.dated or (window.start, window.end) != was:
@@ -320,20 +323,31 @@ def _calendars(parts: list[dict[str, list[tuple[str, bool]]]]) -> pd.DataFrame:
     )
 
 
-def _drop_weaker_classes(sources: Sequence[Source], classes: pd.DataFrame, published: Published) -> None:
+def _drop_weaker_classes(
+    sources: Sequence[Source], classes: pd.DataFrame, published: Published, tonight: Tonight
+) -> None:
     """Where two providers bring classes to one school, only the stronger one's are published.
 
-    A provider that cannot speak tonight still brings what is published of it.
+    A provider that cannot speak tonight still brings what is published of it, and so does one whose
+    classes are missing in the middle of their sessions.
     """
     strength = {source.provider_id: source.strength for source in sources}
     sharing = {source.provider_id for source in sources if source.options.share_classes}
     silent = {source.provider_id for source in sources if not source.usable}
-    # Classes between terms count: else the weaker one's would come and go with the holidays.
-    kept = classes[classes["reason"].isin(["", "not_current", "undated"])]
+    teaching = {source.provider_id for source in sources if source.options.sync_classroom_data}
+    kept = classes[classes["reason"] == ""]
     bringing = list(rows.keys(kept, "school_id", "provider_id"))
-    old = published.classes
+    there = set(rows.keys(classes, "provider_id", "source_id"))
     bringing += [
-        (row.school_id, int(row.provider_id)) for row in rows.each(old) if int(row.provider_id) in silent
+        (row.school_id, row.provider_id)
+        for row in rows.each(published.classes)
+        if row.provider_id in silent
+        # Not sent tonight, and its sessions not over: its removal may have to wait.
+        or (
+            row.provider_id in teaching
+            and (row.provider_id, row.source_id) not in there
+            and (not row.end_date or row.end_date >= tonight.day)
+        )
     ]
     by_school: dict[str, set[int]] = {}
     for school_id, provider_id in set(bringing):

@@ -311,8 +311,8 @@ sync_outcomes = Table(  # the newest outcome of each provider person, since the 
     Column("provider", Text),
     Column("sync_id", Integer, nullable=False),
     Column("outcome", Text, nullable=False),
-    Column("reason", Text),
-    Column("evidence", Text),
+    Column("reason", Text),  # of an unmatched one
+    Column("evidence", Text),  # of the others: link, key, returned, new
     Column("person_id", Text),
 )
 
