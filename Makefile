@@ -69,7 +69,7 @@ docs: install ## write the pages that are generated from the code
 	$(BIN)/roster-pipeline codes --markdown > docs/codes.md
 
 ui: install ## open Dagster's UI on http://127.0.0.1:3000, on the demo's data
-	$(DAGSTER) dev --workspace workspace.yaml --host 127.0.0.1 --port $(PORT)
+	@$(BIN)/roster-pipeline demo --ui --port $(PORT)
 
 bench: install ## measure a large generated district against the floor
 	$(BIN)/python -m benchmarks

@@ -19,7 +19,7 @@ from roster_pipeline.partitions import TENANTS
 
 Rows = list[dict[str, Any]]
 
-WAITING: Final = frozenset({"RS-SAFE-01", "RS-SAFE-02", "RS-SAFE-03", "RS-SAFE-13"})
+WAITING: Final = frozenset({"RS-SAFE-01", "RS-SAFE-02", "RS-SAFE-03"})
 """The codes of removals that wait."""
 
 
@@ -52,9 +52,7 @@ def _incomplete(document: Mapping[str, Any]) -> Rows:
 
 def _waiting(document: Mapping[str, Any]) -> Rows:
     shown = ("code", "provider", "school", "count", "message")
-    return [
-        {name: issue[name] for name in shown} for issue in document["issues"] if issue["code"] in WAITING
-    ]
+    return [{name: issue[name] for name in shown} for issue in document["issues"] if issue["code"] in WAITING]
 
 
 CHECKS: Final = (
@@ -89,9 +87,7 @@ def specs(asset: str) -> list[dg.AssetCheckSpec]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)
         return [
-            dg.AssetCheckSpec(
-                check.name, asset=asset, description=check.description, partitions_def=TENANTS
-            )
+            dg.AssetCheckSpec(check.name, asset=asset, description=check.description, partitions_def=TENANTS)
             for check in CHECKS
         ]
 

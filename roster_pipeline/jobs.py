@@ -13,7 +13,6 @@ import dagster as dg
 from roster_pipeline import tags
 from roster_pipeline.assets import ASSETS
 from roster_pipeline.assets.raw import RAW
-from roster_pipeline.partitions import TENANTS
 from roster_pipeline.providers import KINDS
 from roster_pipeline.store.lease import is_dead
 from roster_pipeline.tenants.document import Tenant
@@ -21,7 +20,6 @@ from roster_pipeline.tenants.document import Tenant
 SYNC_TENANT: Final = dg.define_asset_job(
     "sync_tenant",
     selection=[asset.key for asset in ASSETS],
-    partitions_def=TENANTS,
     # A step is a second's work; a process for each would cost several times that.
     executor_def=dg.in_process_executor,
     description="One sync of one tenant: read, filter, merge, check, publish.",
@@ -32,7 +30,9 @@ _UNFINISHED: Final = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 
 def selection(tenant: Tenant) -> list[dg.AssetKey]:
     """The assets that a sync of this tenant needs: the raw ones of its own kinds, and all that follow."""
-    kinds = {provider.kind for provider in tenant.providers} | ({"directory"} if tenant.directories else set())
+    kinds = {provider.kind for provider in tenant.providers} | (
+        {"directory"} if tenant.directories else set()
+    )
     raw = [dg.AssetKey([RAW, kind]) for kind in KINDS if kind in kinds]
     return [*raw, *(asset.key for asset in ASSETS if asset.key.path[0] != RAW)]
 
@@ -63,7 +63,7 @@ def end_dead_runs(instance: dg.DagsterInstance, tenant: str | None = None) -> li
     filters = dg.RunsFilter(statuses=_UNFINISHED, tags={tags.PARTITION: tenant} if tenant else None)
     ended = []
     for run in instance.get_runs(filters=filters):
-        process = run.tags.get(tags.PROCESS)
+        process = tags.process_of(run.tags, run.run_id)
         if process and is_dead(process):
             instance.report_run_failed(run, "RS-RUN-02: The process of this sync was ended.")
             instance.add_run_tags(run.run_id, {tags.OUTCOME: "interrupted", tags.ERROR_CODE: "RS-RUN-02"})

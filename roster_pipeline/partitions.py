@@ -11,7 +11,8 @@ from typing import Final
 
 import dagster as dg
 
-TENANTS: Final = dg.DynamicPartitionsDefinition(name="tenants")
+NAME: Final = "tenants"
+TENANTS: Final = dg.DynamicPartitionsDefinition(name=NAME)
 
 
 def partition_changes(

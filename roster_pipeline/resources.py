@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-import roster_pipeline
 from roster_pipeline import tags
 from roster_pipeline.codes import CodedError, Issue
+from roster_pipeline.faults import place_of
 from roster_pipeline.store.home import Home
 from roster_pipeline.store.lease import this_process
 
@@ -35,8 +34,6 @@ Progress = Callable[[str, str, int, int | None], None]
 """Gets provider, collection, rows so far and the total told."""
 Document = dict[str, Any]
 """What a sync tells, as `sync --json` prints it."""
-
-_PACKAGE: Final = str(Path(roster_pipeline.__file__).parent)
 
 
 def nobody(*_: object) -> None:
@@ -74,7 +71,7 @@ class Rosters:
             yield self._begun(context)
         except Exception as error:
             self._failure = self._fail(context, error)
-            # Not `from error`: the text of an error that is not ours may hold a row, and Dagster would store it.
+            # Not `from error`: the text of an error that is not ours may hold a row, and Dagster stores it.
             raise self._failure from None
 
     def ended(self, context: dg.AssetExecutionContext, document: Document) -> None:
@@ -112,7 +109,7 @@ class Rosters:
             dry_run=run.tags.get(tags.DRY_RUN) == "true",
             world=World.real(self.environ, self.progress),
         )
-        told = {tags.PROCESS: this_process()}
+        told = {tags.PROCESS: tags.of_process(this_process(), run.run_id)}
         if tags.OUTCOME in run.tags:  # a re-execution inherits the tags of the run before it
             told |= {tags.OUTCOME: "running", tags.ERROR_CODE: ""}
         context.instance.add_run_tags(run.run_id, told)
@@ -184,7 +181,9 @@ def as_of(run_tags: Mapping[str, str]) -> date | None:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise CodedError("RS-CFG-02", f"The run's tag {tags.AS_OF} is no date; write it as 2026-11-21.") from None
+        raise CodedError(
+            "RS-CFG-02", f"The run's tag {tags.AS_OF} is no date; write it as 2026-11-21."
+        ) from None
 
 
 def not_begun(
@@ -206,15 +205,6 @@ def not_begun(
     }
 
 
-def place_of(error: BaseException) -> str:
-    """Where in this package an error arose: `rosters/plan.py:120`. A place in the code holds no values."""
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if frame.filename.startswith(_PACKAGE)] or frames
-    if not ours:
-        return "an unknown place"
-    return f"{ours[-1].filename.removeprefix(_PACKAGE).lstrip('/')}:{ours[-1].lineno}"
-
-
 def registered_names() -> list[str]:
     """The names of all tenants of the registry.
 
@@ -222,7 +212,8 @@ def registered_names() -> list[str]:
         CodedError: RS-DB-01 or RS-DB-02 if it cannot be read.
     """
     with _registry() as (connection, registry):
-        return registry.names(connection)
+        found: list[str] = registry.names(connection)
+        return found
 
 
 def registered_tenants() -> list[Tenant]:

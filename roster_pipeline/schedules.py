@@ -10,7 +10,7 @@ from typing import Final
 import dagster as dg
 
 from roster_pipeline.jobs import SYNC_TENANT, run_tags, selection
-from roster_pipeline.partitions import TENANTS, partition_changes
+from roster_pipeline.partitions import NAME, partition_changes
 from roster_pipeline.resources import registered_tenants
 from roster_pipeline.tenants import nights
 from roster_pipeline.tenants.document import Region
@@ -32,9 +32,9 @@ def nightly(region: Region) -> dg.ScheduleDefinition:
         if not tenants:
             return dg.SkipReason(f"There is no tenant in the region {region}.")
         # A run needs its key. Those that are too many are the sensor's business.
-        existing = context.instance.get_dynamic_partitions(TENANTS.name)
+        existing = context.instance.get_dynamic_partitions(NAME)
         add, _ = partition_changes([tenant.tenant for tenant in tenants], existing, ())
-        context.instance.add_dynamic_partitions(TENANTS.name, add)
+        context.instance.add_dynamic_partitions(NAME, add)
         night = nights.newest_window(region, context.scheduled_execution_time).start
         return [
             dg.RunRequest(

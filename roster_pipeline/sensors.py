@@ -7,7 +7,7 @@ import dagster as dg
 from roster_pipeline import tags
 from roster_pipeline.codes import CodedError
 from roster_pipeline.jobs import end_dead_runs
-from roster_pipeline.partitions import TENANTS, partition_changes
+from roster_pipeline.partitions import NAME, TENANTS, partition_changes
 from roster_pipeline.resources import registered_names
 
 _NOT_OVER = [
@@ -40,13 +40,15 @@ def tenant_registry(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
     except CodedError as error:
         # A registry that cannot be read is not an empty one.
         return dg.SkipReason(f"{error}; no partition was changed.")
-    existing = instance.get_dynamic_partitions(TENANTS.name)
-    going = instance.get_runs(filters=dg.RunsFilter(statuses=_NOT_OVER)) if set(existing) - set(wanted) else []
+    existing = instance.get_dynamic_partitions(NAME)
+    going = (
+        instance.get_runs(filters=dg.RunsFilter(statuses=_NOT_OVER)) if set(existing) - set(wanted) else []
+    )
     in_flight = {run.tags.get(tags.PARTITION, "") for run in going}
     add, delete = (keys[:AT_ONCE] for keys in partition_changes(wanted, existing, in_flight))
     if not add and not delete:
         return dg.SkipReason("The partitions are the tenants of the registry.")
-    requests = [
+    requests: list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest] = [
         *([TENANTS.build_add_request(add)] if add else []),
         *([TENANTS.build_delete_request(delete)] if delete else []),
     ]

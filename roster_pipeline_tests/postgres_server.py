@@ -60,11 +60,15 @@ class PostgresServer:
     user: str = "postgres"
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
-    def new_database(self) -> str:
-        """The name of a database that nobody has used."""
+    def new_database(self, template: str = "template1") -> str:
+        """The name of a database that nobody has used: empty, or a copy of one without connections."""
         name = f"test_{next(self._numbers)}"
         with self._connect() as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                    sql.Identifier(name), sql.Identifier(template)
+                )
+            )
         return name
 
     def drop_database(self, name: str) -> None:

@@ -197,6 +197,10 @@ def _runs_at_import(node: ast.AST) -> Iterator[ast.AST]:
             yield from _runs_at_import(child)
 
 
+def _is_read(name: ast.Name) -> bool:
+    return isinstance(name.ctx, ast.Load)  # and not the field of a class that is called so
+
+
 @_each([path for path in SOURCES if _is_importable(path)])
 def test_no_module_reads_the_environment_at_import(path: Path) -> None:
     """A setting that is read at import is read in the wrong process, and before a test can change it."""

@@ -17,7 +17,7 @@ from roster_pipeline.resources import Rosters
 def current_sessions(
     context: dg.AssetExecutionContext, rosters: dg.ResourceParam[Rosters]
 ) -> dg.MaterializeResult[None]:
-    """Schools in scope, the sessions that are current on `as_of`, and the current classes with their sessions.
+    """Schools in scope, the sessions that are current on `as_of`, and the current classes with their dates.
 
     The table `classes` says how many classes each provider sent, how many of them count, and why the others
     do not. Without any current class look at `as_of` first, then at the school's sessions: a new school year

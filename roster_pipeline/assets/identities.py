@@ -13,11 +13,13 @@ from roster_pipeline.resources import Rosters
 def merged_identities(
     context: dg.AssetExecutionContext, rosters: dg.ResourceParam[Rosters]
 ) -> dg.MaterializeResult[None]:
-    """One row a person, one link a provider's user, and for every user one outcome: matched, created or unmatched.
+    """One row a person, one link a user of a provider, and for every user one outcome.
+
+    The outcomes are matched, created and unmatched.
 
     The ids are proposals until `published_rosters` writes them. The table `schools` says which schools are
-    complete and which are kept back, with the code of the reason. Many `created` after the first sync mean that
-    ids or e-mail addresses have changed at the provider; many `unmatched`, that addresses are shared.
+    complete and which are kept back, with the code of the reason. Many created after the first sync mean
+    that ids or e-mail addresses have changed at the provider; many unmatched, that addresses are shared.
     """
     with rosters.step(context) as sync:
         metadata = of_step(sync.merged_identities())

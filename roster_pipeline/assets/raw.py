@@ -26,9 +26,9 @@ _DESCRIPTION: Final = """Reads {what}, and keeps every collection with its state
 - `stale`: not readable now. The last complete one, at most 7 days old, stands in and removes nothing.
 - `failed`: not readable, and nothing stands in.
 
-This asset is made also when everything failed, and where the tenant has no such provider (`configured` is then
-false): a provider that is down never stops the others. Why a collection is not `ok` stands in the table
-`issues`, with a code and a cure. To read again, materialise this asset and all that follow it.
+This asset is made also when everything failed, and where the tenant has no such provider (`configured` is
+then false): a provider that is down never stops the others. Why a collection is not `ok` stands in the
+table `issues`, with a code and a cure. To read again, materialise this asset and all that follow it.
 """
 
 

@@ -22,12 +22,13 @@ from roster_pipeline.resources import Document, Rosters
 def published_rosters(
     context: dg.AssetExecutionContext, rosters: dg.ResourceParam[Rosters]
 ) -> Iterator[dg.AssetCheckResult | dg.AssetObservation | dg.MaterializeResult[None]]:
-    """What the products read: schools, sessions, classes, people, memberships and guardian links of the tenant.
+    """What the products read: schools, sessions, classes, people, memberships and guardian links.
 
-    All of it changes in one transaction, or nothing does.
+    All of a tenant's changes in one transaction, or nothing does.
 
     - `successful`: published; notes and unmatched users are no fault.
-    - `partial`: published, but a collection was not read completely, a school was kept back, or a removal waits.
+    - `partial`: published, but a collection was not read completely, a school was kept back, or a removal
+      waits.
     - `failed`: nothing new was published. What was published stays, and the run is a failure.
 
     The table `issues` says why, one line a cause, with a code, the cure and who has to act. `successful` and

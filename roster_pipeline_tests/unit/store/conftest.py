@@ -1,0 +1,20 @@
+"""A roster database of the test's own, without a migration: the tables as they are declared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from roster_pipeline.store import database
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    """An empty SQLite roster database in a file."""
+    engine = database.connect(f"sqlite:///{tmp_path / 'roster.db'}")
+    database.metadata.create_all(engine)
+    yield engine
+    engine.dispose()

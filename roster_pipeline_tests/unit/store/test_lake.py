@@ -1,0 +1,249 @@
+"""The lake: whoever follows a pointer finds the whole thing behind it, and only what nobody reads goes."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from roster_pipeline.codes import CodedError
+from roster_pipeline.oneroster.collections import COLLECTIONS, COLUMNS, DIRECTORY_COLUMNS
+from roster_pipeline.store import lake as lake_module
+from roster_pipeline.store.lake import Lake, schema_of
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(str(tmp_path / "lake"))
+
+
+def page(collection: str, *ids: str) -> pa.Table:
+    names = DIRECTORY_COLUMNS if collection == "people" else COLUMNS[collection]
+    first = names[0]
+    return pa.table(
+        {name: pa.array(ids if name == first else [""] * len(ids), pa.string()) for name in names}
+    )
+
+
+def frame(*values: str) -> pd.DataFrame:
+    return pd.DataFrame({"provider_id": pd.Series(range(len(values)), dtype="int64"),
+                         "name": pd.Series(list(values), dtype="str")})  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------ extracts
+
+
+def test_pages_come_back_as_one_frame_in_their_order(lake: Lake):
+    with lake.extract("oak", 1, 7, ("users", "orgs")) as sink:
+        sink.append("users", page("users", "s1", "s2"))
+        sink.append("users", page("users", "s3"))
+    found = lake.read_extract("oak", 1, 7, "users")
+    assert found["sourcedId"].tolist() == ["s1", "s2", "s3"]
+    assert list(found.columns) == list(COLUMNS["users"])
+    assert not found.isna().any().any()
+
+
+def test_a_collection_without_a_page_is_an_empty_frame_of_text(lake: Lake):
+    with lake.extract("oak", 1, 7, COLLECTIONS):
+        pass
+    for collection in COLLECTIONS:
+        found = lake.read_extract("oak", 1, 7, collection)
+        assert found.empty
+        assert {str(kind) for kind in found.dtypes} == {"str"}
+
+
+def test_a_collection_that_is_read_again_forgets_its_first_pages(lake: Lake):
+    with lake.extract("oak", 1, 7, ("users",)) as sink:
+        sink.append("users", page("users", "s1", "s2"))
+        sink.restart("users")
+        sink.append("users", page("users", "s3"))
+    assert lake.read_extract("oak", 1, 7, "users")["sourcedId"].tolist() == ["s3"]
+
+
+def test_a_collection_that_is_given_up_is_empty(lake: Lake):
+    with lake.extract("oak", 1, 7, ("users",)) as sink:
+        sink.append("users", page("users", "s1"))
+        sink.restart("users")
+    assert lake.read_extract("oak", 1, 7, "users").empty
+
+
+def test_a_directory_has_columns_of_its_own():
+    assert schema_of("people").names == list(DIRECTORY_COLUMNS)
+
+
+def test_tenants_providers_and_syncs_do_not_mix(lake: Lake):
+    for tenant, provider_id, sync_id in (("oak", 1, 1), ("oak", 1, 2), ("oak", 2, 1), ("elm", 1, 1)):
+        with lake.extract(tenant, provider_id, sync_id, ("users",)) as sink:
+            sink.append("users", page("users", f"{tenant}{provider_id}{sync_id}"))
+    assert lake.read_extract("oak", 1, 2, "users")["sourcedId"].tolist() == ["oak12"]
+    assert lake.read_extract("elm", 1, 1, "users")["sourcedId"].tolist() == ["elm11"]
+
+
+def test_nothing_is_complete_at_first_and_then_what_was_said(lake: Lake):
+    assert lake.complete("oak", 1) == {}
+    told = {"users": {"sync_id": 3, "rows": 5, "as_of": "2025-10-15"}}
+    lake.set_complete("oak", 1, told)
+    assert lake.complete("oak", 1) == told
+    assert lake.complete("oak", 2) == {}
+
+
+def test_folders_are_for_their_owner_only(lake: Lake):
+    with lake.extract("oak", 1, 7, ("users",)):
+        pass
+    folder = Path(lake.url) / "tenants" / "oak" / "extracts" / "1" / "7"
+    assert stat.S_IMODE(folder.stat().st_mode) & 0o077 == 0
+
+
+# ------------------------------------------------------------------------------------------ tables
+
+
+def test_the_newest_tables_of_an_asset_are_those_written_last(lake: Lake):
+    assert lake.facts("oak", "current_sessions") is None
+    lake.write("oak", 1, "current_sessions", {"classes": frame("a")}, {"as_of": "2025-10-15"})
+    lake.write("oak", 2, "current_sessions", {"classes": frame("b", "c")}, {"as_of": "2025-10-16"})
+    facts = lake.facts("oak", "current_sessions")
+    assert facts == {"as_of": "2025-10-16", "sync_id": 2, "tables": ["classes"]}
+    found = lake.read("oak", "current_sessions", facts)["classes"]
+    assert found["name"].tolist() == ["b", "c"]
+    assert {name: str(kind) for name, kind in found.dtypes.items()} == {"provider_id": "int64", "name": "str"}
+
+
+def test_a_sync_that_is_named_gives_its_own_tables(lake: Lake):
+    for number in (1, 2):
+        lake.write("oak", number, "asset", {"t": frame(str(number))}, {})
+    facts = lake.facts("oak", "asset", 1)
+    assert facts is not None
+    assert lake.read("oak", "asset", facts)["t"]["name"].tolist() == ["1"]
+    assert lake.facts("oak", "asset", 3) is None
+
+
+def test_an_empty_table_keeps_its_columns_and_types(lake: Lake):
+    lake.write("oak", 1, "asset", {"t": frame()}, {})
+    facts = lake.facts("oak", "asset")
+    assert facts is not None
+    found = lake.read("oak", "asset", facts)["t"]
+    assert {name: str(kind) for name, kind in found.dtypes.items()} == {"provider_id": "int64", "name": "str"}
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("dies_at", ["t.parquet", "facts.json", "asset.json"])
+def test_a_sync_killed_at_any_file_leaves_the_old_tables(
+    lake: Lake, dies_at: str, monkeypatch: pytest.MonkeyPatch
+):
+    lake.write("oak", 1, "asset", {"t": frame("old")}, {"n": 1})
+
+    # The kill comes when the file has been written in part, before it has its name.
+    real_json, real_table = lake_module._write_json, lake_module.pq.write_table
+
+    def write_json(path: Path, value: dict) -> None:
+        if path.name == dies_at:
+            path.with_name(f".{path.name}.1").write_text(json.dumps(value)[:5])
+            raise Killed
+        real_json(path, value)
+
+    def write_table(table: pa.Table, file) -> None:
+        if dies_at == "t.parquet":
+            file.write(b"PAR1 and no more")
+            raise Killed
+        real_table(table, file)
+
+    monkeypatch.setattr(lake_module, "_write_json", write_json)
+    monkeypatch.setattr(lake_module.pq, "write_table", write_table)
+    with pytest.raises(Killed):
+        lake.write("oak", 2, "asset", {"t": frame("new")}, {"n": 2})
+    monkeypatch.undo()
+    facts = lake.facts("oak", "asset")
+    assert facts is not None
+    assert facts["n"] == 1
+    assert lake.read("oak", "asset", facts)["t"]["name"].tolist() == ["old"]
+    lake.write("oak", 3, "asset", {"t": frame("newer")}, {"n": 3})
+    assert (lake.facts("oak", "asset") or {})["n"] == 3
+
+
+def test_a_json_file_is_never_seen_in_part(lake: Lake, monkeypatch: pytest.MonkeyPatch):
+    lake.set_complete("oak", 1, {"users": {"sync_id": 1, "rows": 1, "as_of": "2025-10-15"}})
+
+    def dies(self: Path, target: Path) -> Path:
+        raise Killed
+
+    monkeypatch.setattr(Path, "replace", dies)
+    with pytest.raises(Killed):
+        lake.set_complete("oak", 1, {})
+    assert lake.complete("oak", 1)["users"]["sync_id"] == 1
+
+
+def test_a_lake_that_cannot_be_written_says_so_with_a_code(tmp_path: Path):
+    (tmp_path / "lake").write_text("a file is in the way")
+    with pytest.raises(CodedError) as refused:
+        Lake(str(tmp_path / "lake")).write("oak", 1, "asset", {}, {})
+    assert refused.value.code == "RS-DB-03"
+    assert str(tmp_path) not in refused.value.message
+
+
+# ------------------------------------------------------------------------------------------ retention
+
+
+def extract(lake: Lake, provider_id: int, sync_id: int, *complete: str) -> None:
+    with lake.extract("oak", provider_id, sync_id, ("users", "orgs")):
+        pass
+    told = {name: {"sync_id": sync_id, "rows": 0, "as_of": "2025-10-15"} for name in complete}
+    lake.set_complete("oak", provider_id, {**lake.complete("oak", provider_id), **told})
+
+
+def kept(lake: Lake, *under: str) -> set[str]:
+    folder = Path(lake.url) / "tenants" / "oak" / Path(*under)
+    return {path.name for path in folder.iterdir() if path.is_dir()} if folder.exists() else set()
+
+
+def test_the_last_complete_extracts_are_kept_and_older_ones_go(lake: Lake):
+    extract(lake, 1, 1, "users", "orgs")
+    extract(lake, 1, 2, "users")
+    extract(lake, 1, 3)
+    extract(lake, 1, 4)
+    lake.prune("oak")
+    assert kept(lake, "extracts", "1") == {"1", "2"}  # orgs of 1, users of 2
+
+
+def test_extracts_that_the_newest_tables_were_made_of_are_kept(lake: Lake):
+    extract(lake, 1, 1, "users", "orgs")
+    extract(lake, 1, 2, "users", "orgs")
+    raw = {"as_of": "2025-10-15", "providers": {"1": {"collections": {"users": {"sync_id": 1}}}}}
+    lake.write("oak", 3, "current_sessions", {}, {"raw": raw})
+    lake.prune("oak")
+    assert kept(lake, "extracts", "1") == {"1", "2"}
+    lake.write("oak", 4, "current_sessions", {}, {"raw": {"providers": {}}})
+    lake.prune("oak")
+    assert kept(lake, "extracts", "1") == {"2"}
+
+
+def test_tables_that_newer_tables_read_are_kept_and_others_go(lake: Lake):
+    for number in (1, 2, 3):
+        lake.write("oak", number, "current_sessions", {"t": frame("x")}, {})
+    lake.write("oak", 2, "merged", {}, {"reads": {"current_sessions": 1}})
+    lake.prune("oak")
+    assert kept(lake, "syncs") == {"1", "2", "3"}
+    lake.write("oak", 4, "merged", {}, {"reads": {"current_sessions": 3}})
+    lake.prune("oak")
+    assert kept(lake, "syncs") == {"3", "4"}
+    for asset, sync_id in (("current_sessions", 3), ("merged", 4)):
+        assert (lake.facts("oak", asset) or {})["sync_id"] == sync_id
+
+
+def test_pruning_one_tenant_leaves_the_others(lake: Lake):
+    for tenant in ("oak", "elm"):
+        for number in (1, 2):
+            lake.write(tenant, number, "asset", {"t": frame(tenant)}, {})
+    lake.prune("oak")
+    assert lake.facts("elm", "asset", 1) is not None
+    assert lake.facts("oak", "asset", 1) is None
+
+
+def test_pruning_a_tenant_of_whom_nothing_is_known_is_harmless(lake: Lake):
+    lake.prune("nobody")
