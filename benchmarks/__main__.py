@@ -108,9 +108,7 @@ def main() -> None:
             process = whole_process(environment, *command, "sync", "bench", "--as-of", day)
     rows = floor["rows"]
     sys.stdout.write(f"{rows:,} rows in {floor['pages']} pages, {floor['megabytes']} MB\n\n")
-    sys.stdout.write(
-        f"{'':<34}{'CPU s':>8}{'clock s':>9}{'peak MiB':>10}{'rows/CPU s':>14}{'x floor':>10}\n"
-    )
+    sys.stdout.write(f"{'':<34}{'CPU s':>8}{'clock s':>9}{'peak MiB':>10}{'rows/CPU s':>14}{'x floor':>10}\n")
     show("floor", floor, floor["cpu_s"], rows)
     for name, sync in (("first sync", first), ("unchanged sync", second)):
         parts = ("extraction", "rules", "publishing")

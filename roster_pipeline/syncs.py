@@ -46,7 +46,8 @@ if TYPE_CHECKING:
 
     from roster_pipeline.store.home import Stores
     from roster_pipeline.store.lake import Lake
-    from roster_pipeline.tenants.document import Tenant
+    from roster_pipeline.tenants.document import Directory as DirectoryOptions
+    from roster_pipeline.tenants.document import Provider, Tenant
     from roster_pipeline.tenants.registry import Registered
 
 STALE_DAYS: Final = 7
@@ -759,11 +760,12 @@ def _keys_under(
     extracts = {who: entry for facts in raw if facts for who, entry in facts["providers"].items()}
     if not extracts or not register["as_of"]:
         return None
+    named: list[Provider | DirectoryOptions] = [*document.providers, *document.directories]
     ids = {
         source.name: registered.provider_ids.get(
             source.name, registered.provider_ids.get(source.was or "", -place)
         )
-        for place, source in enumerate((*document.providers, *document.directories), start=1)
+        for place, source in enumerate(named, start=1)
     }
     gone = {who: name for name, who in registered.provider_ids.items() if who not in ids.values()}
     tonight = build_tonight(

@@ -134,7 +134,8 @@ def serving(
     tables: Tables, flavour: str, *, certificate: tuple[Path, Path] | None = None, **options: Any
 ) -> Iterator[Serving]:
     """A sandbox that knows the tests' credentials."""
-    app = application(tables, flavour, client_id=CLIENT_ID, client_secret=CLIENT_SECRET, **options)
+    credentials = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+    app = application(tables, flavour, **(credentials | options))
     with serve(app, certificate=certificate) as served:
         yield served
 

@@ -10,6 +10,7 @@ import datetime as dt
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
@@ -141,7 +142,7 @@ class _Facts:
         strength = {source.provider_id: source.strength for source in self.sources}
         orgs = self.orgs[self.orgs["school_id"] != ""]
         order = orgs["provider_id"].map(strength)
-        mine: dict[str, list[object]] = defaultdict(list)
+        mine: dict[str, list[Any]] = defaultdict(list)
         for row in orgs.assign(order=order).sort_values(["order", "source_id"]).itertuples():
             mine[row.school_id].append(row)
         links: dict[str, set[int]] = defaultdict(set)
@@ -150,14 +151,14 @@ class _Facts:
         old = {row.school_id: row for row in rows.each(self.published.schools)}
         for school_id in [*mine, *(key for key in old if key not in mine)]:
             here = mine.get(school_id)
-            row: object = here[0] if here else old[school_id]
-            named = {r.provider_id for r in here or []}  # type: ignore[attr-defined]
+            first: Any = here[0] if here else old[school_id]
+            named = {r.provider_id for r in here or []}
             yield _School(
                 school_id,
-                row.name,  # type: ignore[attr-defined]
-                next((r.identifier for r in here or [row] if r.identifier), ""),  # type: ignore[attr-defined]
-                int(row.provider_id),  # type: ignore[attr-defined]
-                row.source_id,  # type: ignore[attr-defined]
+                first.name,
+                next((r.identifier for r in here or [first] if r.identifier), ""),
+                int(first.provider_id),
+                first.source_id,
                 named | links[school_id],
                 school_id in old,
             )
@@ -206,8 +207,8 @@ class _Facts:
                 "nameless": (users["given_name"] == "") & (users["family_name"] == ""),
             }
         )
-        for (schools, roles, masked, nameless), count in combined.value_counts().items():  # type: ignore[misc]
-            held = {role for role, _ in rows.parse_list(roles)}  # type: ignore[misc]
+        for (schools, roles, masked, nameless), count in combined.value_counts().items():
+            held = {role for role, _ in rows.parse_list(roles)}
             for school in rows.parse_list(schools):
                 counted = self.people[school]
                 counted["rows"] += count
@@ -217,7 +218,7 @@ class _Facts:
                     counted[role] += count
         for column, what in ((["given_name", "family_name"], "same name"), (["email"], "same e-mail")):
             known = users[(users[column] != "").all(axis=1)]
-            for (schools, *_), count in known.value_counts(["schools", *column]).items():  # type: ignore[misc]
+            for (schools, *_), count in known.value_counts(["schools", *column]).items():
                 for school in rows.parse_list(schools):
                     self.people[school][what] = max(self.people[school][what], count)
 
@@ -231,7 +232,7 @@ class _Facts:
         active = enrolments[~rows.among(enrolments["reason"], UNUSABLE)]
         dangling = (active["dangling"] == "true") & ~rows.among(active["provider_id"], mixed)
         active = active.assign(dangling=dangling.map({True: "true", False: ""}))
-        for (school, dangling), count in active.value_counts(["school_id", "dangling"]).items():  # type: ignore[misc]
+        for (school, dangling), count in active.value_counts(["school_id", "dangling"]).items():
             self.people[school]["enrolments"] += count
             self.people[school]["dangling"] += count * (dangling == "true")
         # Somebody who teaches a class is a teacher, whatever the user row says.
@@ -275,10 +276,10 @@ class _Facts:
                 (row.email, row.given_name, row.family_name) not in known_as
             )
             for role in rows.parse_list(row.roles):
-                if role["role"] == "student" and role["school_id"]:  # type: ignore[index]
+                if role["role"] == "student" and role["school_id"]:
                     for grade in rows.parse_list(row.grades):
-                        total[role["school_id"], grade] += 1  # type: ignore[index]
-                        gone[role["school_id"], grade] += is_gone  # type: ignore[index]
+                        total[role["school_id"], grade] += 1
+                        gone[role["school_id"], grade] += is_gone
         out: dict[str, list[tuple[str, int]]] = defaultdict(list)
         for (school, grade), count in sorted(total.items()):
             if count >= _GRADE and gone[school, grade] == count:

@@ -278,7 +278,7 @@ class _Judge:
         parsed = self._parsed.get(text)
         if parsed is None:
             parsed = self._parsed[text] = []
-            for role, org, begin, end in rows.parse_list(text):  # type: ignore[misc]
+            for role, org, begin, end in rows.parse_list(text):
                 school = self.by_org.get((self.source.provider_id, org))
                 first, last = vocabulary.date(begin), vocabulary.date(end)
                 if first and last and first > last:
@@ -324,7 +324,7 @@ class _Judge:
         pairs = sorted({(entry[0], entry[1]) for entry in held if entry[1] not in self.excluded})
         return (
             why,
-            rows.as_list([list(pair) for pair in pairs]),  # type: ignore[misc]
+            rows.as_list([list(pair) for pair in pairs]),
             rows.as_list(sorted(schools)),
             "true" if family else "",
             "true" if student else "",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from operator import attrgetter
 
 import orjson
@@ -105,6 +106,10 @@ def find_identities(
                 merge.find_person(source, group)
     merge.join_people()
     return merge.result()
+
+
+_Link = tuple[int, str, str, str, str, str]
+"""`LINK_COLUMNS` of one link."""
 
 
 @dataclass(slots=True, eq=False)
@@ -247,7 +252,7 @@ class _Merge:
                 alive=record["removed"] != "true",
                 inactive=record["inactive_since"] != "",
                 values={name: record[name] for name in FIELDS},
-                roles=rows.parse_list(record["roles"]),  # type: ignore[arg-type]
+                roles=rows.parse_list(record["roles"]),
             )
             if record["merged_into"]:
                 merged[record["person_id"]] = record["merged_into"]
@@ -320,7 +325,7 @@ class _Merge:
                 _Row(
                     *key,
                     {name: record[name] for name in FIELDS},
-                    rows.parse_list(record["roles"]),  # type: ignore[arg-type]
+                    rows.parse_list(record["roles"]),
                     record["enabled"],
                     schools,
                     record["family"] == "true",
@@ -350,9 +355,10 @@ class _Merge:
             if link["removed"] == "true" and source is not None:
                 # An inactive person whose row is here again, and whom dates or settings take out now.
                 person, state = self.people.get(link["person_id"]), _WHY_GONE.get(reason.get(key) or "")
-                if person is not None and person.final().inactive and not self._is_frozen(link["person_id"]):
-                    if state in (LEFT, OUT_OF_SCOPE) and source.proven("users", "enrollments"):
-                        self.link_state[key] = state
+                inactive = person is not None and person.final().inactive
+                proven = state in (LEFT, OUT_OF_SCOPE) and source.proven("users", "enrollments")
+                if state and inactive and proven and not self._is_frozen(link["person_id"]):
+                    self.link_state[key] = state
             if link["removed"] == "true" or reason.get(key) == "":
                 continue
             if source is None:
@@ -625,20 +631,24 @@ class _Merge:
             return "other_family_name"
         return ""
 
+    @cached_property
+    def gone(self) -> dict[tuple[str, str], dict[_Person, None]]:
+        """(kind of key, key) → people who were known by it and whom nobody brings tonight."""
+        found: dict[tuple[str, str], dict[_Person, None]] = defaultdict(dict)
+        emails = [(person, person.values["email"]) for person in self.people.values()]
+        emails += [
+            (self.people[link["person_id"]], self.seen[key].get("email", ""))
+            for key, link in self.links.items()
+            if link["person_id"] in self.people
+        ]
+        for person, email in emails:
+            if email and person.merged_into is None and not self._exists_for(person):
+                found["email", email][person] = None
+                found["email_without_domain", email.rpartition("@")[0] or email][person] = None
+        return found
+
     def _returning(self, source: Source, group: _Group, key: str) -> _Person | None:
         """Evidence 3: the one person who is gone, with this key and both names."""
-        if not hasattr(self, "gone"):
-            self.gone: dict[tuple[str, str], dict[_Person, None]] = defaultdict(dict)
-            emails = [(person, person.values["email"]) for person in self.people.values()]
-            emails += [
-                (self.people[link["person_id"]], self.seen[key].get("email", ""))
-                for key, link in self.links.items()
-                if link["person_id"] in self.people
-            ]
-            for person, email in emails:
-                if email and person.merged_into is None and not self._exists_for(person):
-                    self.gone["email", email][person] = None
-                    self.gone["email_without_domain", email.rpartition("@")[0] or email][person] = None
         names = group.name("given_name"), group.name("family_name")
         if not all(names):
             return None
@@ -743,8 +753,8 @@ class _Merge:
         for row in younger.rows:
             self._index(older, row.values["email"])
             self.linked_by[row.key] = "joined"
-        for row in younger.directory_rows:
-            self.linked_by[row.provider_id, row.source_id] = "joined"
+        for entry in younger.directory_rows:
+            self.linked_by[entry.provider_id, entry.source_id] = "joined"
         younger.rows, younger.directory_rows = [], []
         older.alive = older.alive or younger.alive
         self.merged.append((younger, older))
@@ -753,45 +763,18 @@ class _Merge:
 
     def result(self) -> Identities:
         """Everything that was found, as tables."""
-        live, links = [], []
         people = dict(self.people)
-        for groups in self.groups.values():
-            for group in groups:
-                if group.person is not None:
-                    people.setdefault(group.person.person_id, group.person)
-        for person in people.values():
-            if person.merged_into is None and self._is_live(person):
-                live.append(self._record(person))
-                links.extend(self._links(person))
-        done = {(link[0], link[1]) for link in links}
-        alive = {record[0] for record in live}
-        for key, link in self.links.items():
-            if key not in done:
-                owner = self.people.get(link["person_id"])
-                person_id = owner.final().person_id if owner else link["person_id"]
-                state = GONE if link["removed"] == "true" else self._dead(key, person_id in alive)
-                links.append((*key, person_id, link["linked_by"], link["seen"], state))
-        self.named_by: dict[str, set[int]] = defaultdict(set)  # by live links, as published
-        for key, link in self.links.items():
-            owner = self.people.get(link["person_id"])
-            if link["removed"] != "true" and owner is not None:
-                self.named_by[owner.final().person_id].add(key[0])
-        dead: dict[str, list[str]] = defaultdict(list)
-        for link in links:
-            key = link[0], link[1]
-            known = self.links.get(key, {}).get("removed") == ""
-            if (known or key in self.link_state) and link[0] in self._speaking():
-                dead[link[2]].append(self.link_state.get(key, link[5]))
-        for person in self.people.values():
-            if person.alive and person.merged_into is None and person.person_id not in alive:
-                fate = _worst(dead.get(person.person_id, ()))
-                if person.person_id not in dead and not person.inactive:
-                    fate = self._fate_of_attached(person, fate)
-                if person.person_id in self.replaced:
-                    fate = STANDS  # the id was given to somebody else, but nothing proves them gone
-                live.append((person.person_id, *("" for _ in FIELDS), "", "", "", fate))
+        for group in self._groups():
+            if group.person is not None:
+                people.setdefault(group.person.person_id, group.person)
+        live = [person for person in people.values() if person.merged_into is None and self._is_live(person)]
+        alive = {person.person_id for person in live}
+        links = self._all_links(live, alive)
+        self.named_by = self._published_sources()
         return Identities(
-            people=pd.DataFrame(live, columns=PEOPLE_COLUMNS, dtype="str"),
+            people=pd.DataFrame(
+                [*map(self._record, live), *self._not_live(alive, links)], columns=PEOPLE_COLUMNS, dtype="str"
+            ),
             links=_frame(links, LINK_COLUMNS),
             outcomes=_frame(self._outcomes(), OUTCOME_COLUMNS),
             guardians=_frame(self._guardians(alive), GUARDIAN_COLUMNS),
@@ -803,6 +786,48 @@ class _Merge:
             users=self.dropped,
             issues=self._issues(),
         )
+
+    def _groups(self) -> Iterable[_Group]:
+        return (group for groups in self.groups.values() for group in groups)
+
+    def _all_links(self, live: list[_Person], alive: set[str]) -> list[_Link]:
+        """Those of live people, and every published one that is none of them any more."""
+        links = [link for person in live for link in self._links(person)]
+        done = {link[:2] for link in links}
+        for key, link in self.links.items():
+            if key not in done:
+                owner = self.people.get(link["person_id"])
+                person_id = owner.final().person_id if owner else link["person_id"]
+                state = GONE if link["removed"] == "true" else self._dead(key, person_id in alive)
+                links.append((*key, person_id, link["linked_by"], link["seen"], state))
+        return links
+
+    def _published_sources(self) -> dict[str, set[int]]:
+        """person_id → the providers and directories that named them by a live link before tonight."""
+        found: dict[str, set[int]] = defaultdict(set)
+        for key, link in self.links.items():
+            owner = self.people.get(link["person_id"])
+            if link["removed"] != "true" and owner is not None:
+                found[owner.final().person_id].add(key[0])
+        return found
+
+    def _not_live(self, alive: set[str], links: list[_Link]) -> Iterable[tuple[str, ...]]:
+        """Published people without a live row, with their fate."""
+        said: dict[str, list[str]] = defaultdict(list)
+        speaking = self._speaking()
+        for provider_id, source_id, person_id, _, _, state in links:
+            key = provider_id, source_id
+            was_live = key in self.links and self.links[key]["removed"] != "true"
+            if provider_id in speaking and (was_live or key in self.link_state):
+                said[person_id].append(self.link_state.get(key, state))
+        for person in self.people.values():
+            if person.alive and person.merged_into is None and person.person_id not in alive:
+                fate = _worst(said.get(person.person_id, ()))
+                if person.person_id not in said and not person.inactive:
+                    fate = self._fate_of_attached(person, fate)
+                if person.person_id in self.replaced:
+                    fate = STANDS  # the id was given to somebody else, but nothing proves them gone
+                yield (person.person_id, *("" for _ in FIELDS), "", "", "", fate)
 
     def _fate_of_attached(self, person: _Person, fate: str) -> str:
         """The fate of somebody active whom only providers name that attach, by a setting of today."""
@@ -852,7 +877,7 @@ class _Merge:
             LIVE,
         )
 
-    def _links(self, person: _Person) -> Iterable[tuple[int, str, str, str, str, str]]:
+    def _links(self, person: _Person) -> Iterable[_Link]:
         for row in person.rows:
             old = self.links.get(row.key)
             linked_by = self.linked_by.get(row.key) or (old["linked_by"] if old else "created")
@@ -883,11 +908,14 @@ class _Merge:
                 for row in spoken:
                     yield (*row.key, outcome, reason, spoken[0].source_id, person_id, _json(roles))
 
+    @cached_property
+    def here(self) -> set[tuple[int, str]]:
+        """The users with a row of tonight that counts."""
+        users = self.current.users[self.current.users["reason"] == ""]
+        return set(rows.keys(users, "provider_id", "source_id"))
+
     def _frozen_row(self, row: _Row) -> bool:
         """A row that came tonight, but whose school keeps its last good roster."""
-        if not hasattr(self, "here"):
-            users = self.current.users[self.current.users["reason"] == ""]
-            self.here = set(rows.keys(users, "provider_id", "source_id"))
         return row.key in self.here
 
     def _guardians(self, alive: set[str]) -> Iterable[tuple[str, str, str, int]]:
@@ -1000,6 +1028,6 @@ def _tokens(row: _Row) -> Iterable[tuple[str, ...]]:
     if identifier and "@" not in identifier:
         yield "identifier", identifier, *names
     if row.user_ids:
-        for kind, value in rows.parse_list(row.user_ids):  # type: ignore[misc]
+        for kind, value in rows.parse_list(row.user_ids):
             if kind and value and "@" not in value:
                 yield "userIds", kind, value, *names

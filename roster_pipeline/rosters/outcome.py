@@ -115,7 +115,7 @@ def collections(found: Found) -> dict[int, dict[str, dict[str, Any]]]:
             reason = reason.where(reason != "", later)
         for (provider_id, why), count in (
             pd.DataFrame({"p": frame["provider_id"], "r": reason}).value_counts().items()
-        ):  # type: ignore[misc]
+        ):
             told = out[int(provider_id)][name]
             told["read"] += int(count)
             if why:
@@ -128,7 +128,7 @@ def collections(found: Found) -> dict[int, dict[str, dict[str, Any]]]:
 def report(
     found: Found, changes: dict[str, Changes], durations: dict[int, float], issues: Sequence[Issue]
 ) -> dict[str, Any]:
-    """The contract's members that follow from the rules: status, counts, changes, providers, schools, issues."""
+    """The contract's members that follow from the rules, from `status` to `issues`."""
     status, why = status_of(found, issues)
     people = _outcomes(found)
     tables = found.roster.tables
@@ -177,7 +177,7 @@ def _row_issues(found: Found, per_provider: dict[int, dict[str, dict[str, Any]]]
 
 
 def _outcomes(found: Found) -> pd.DataFrame:
-    """One row a provider person: provider_id, person (an id, or the user's), outcome, reason, student, teacher, schools."""
+    """One row a provider person, with `person` (an id, or the user's), student, teacher and schools."""
     outcomes = found.identities.outcomes
     users = found.current.users
     at = dict(zip(rows.keys(users, "provider_id", "source_id"), users["schools"].tolist(), strict=True))
@@ -210,12 +210,10 @@ def _guide_counts(people: pd.DataFrame, classes: int) -> dict[str, int]:
 def _roster_counts(tables: dict[str, pd.DataFrame]) -> dict[str, int]:
     people = tables["people"]
     active = people[people["inactive_since"] == ""]
-    holds = Counter(
-        {text: int(count) for text, count in active["roles"].value_counts().items()}  # type: ignore[misc]
-    )
+    holds = Counter({text: int(count) for text, count in active["roles"].value_counts().items()})
     by_role: Counter[str] = Counter()
     for text, count in holds.items():
-        for role in {entry["role"] for entry in rows.parse_list(text)}:  # type: ignore[index]
+        for role in {entry["role"] for entry in rows.parse_list(text)}:
             by_role["guardian" if vocabulary.is_family(role) else role] += count
     return {
         "people": len(active),

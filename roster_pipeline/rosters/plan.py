@@ -12,7 +12,8 @@ import datetime as dt
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pandas as pd
@@ -191,7 +192,8 @@ class _Plan:
         self.issues.append(
             Issue(
                 code,
-                f"{count} of {total} {kind.replace('_', ' ')} of {where or 'no school'} would go at once; they wait.",
+                f"{count} of {total} {kind.replace('_', ' ')} of {where or 'no school'} would go at once; "
+                "they wait.",
                 school=where,
                 count=count,
             )
@@ -233,7 +235,7 @@ class _Plan:
         return _table(out, old)
 
     def _still_to_replace(self, school_id: str) -> str:
-        """ "true" while the roster from before an exclusion waits for a complete sync to replace it."""
+        """Says "true" while the roster from before an exclusion waits for a complete sync to replace it."""
         links = self.published.school_sources
         who = set(links.loc[links["school_id"] == school_id, "provider_id"]) & set(self.by_id)
         complete = all(self.by_id[p].proven("orgs", "classes", "users", "enrollments") for p in who)
@@ -283,8 +285,8 @@ class _Plan:
         self.class_cause = dict(rows.keys(missing, "class_id", "cause"))
         return _table(pd.concat([wanted, missing[stays]]) if stays.any() else wanted, old)
 
-    def _class_cause(self, row: object, verdict: dict[str, str] | None) -> str:
-        provider_id, school_id = int(row.provider_id), row.school_id  # type: ignore[attr-defined]
+    def _class_cause(self, row: Any, verdict: dict[str, str] | None) -> str:
+        provider_id, school_id = int(row.provider_id), row.school_id
         source = self.by_id.get(provider_id)
         if source is None:
             return SETTLED if provider_id in self.tonight.retired else STAYS
@@ -306,8 +308,8 @@ class _Plan:
             return STAYS
         return SETTLED if source.proven("classes") else STAYS
 
-    def _has_ended(self, row: object, source: Source) -> bool:
-        end = row.end_date  # type: ignore[attr-defined]
+    def _has_ended(self, row: Any, source: Source) -> bool:
+        end = row.end_date
         over = bool(end) and not rows.day_within(
             "", end, self.tonight.as_of, exclusive=source.options.end_dates == "exclusive"
         )
@@ -387,12 +389,12 @@ class _Plan:
         }
 
     def _membership_cause(
-        self, row: object, live_classes: set[str], frozen_classes: set[str], by_dates: set[tuple[str, str]]
+        self, row: Any, live_classes: set[str], frozen_classes: set[str], by_dates: set[tuple[str, str]]
     ) -> str:
-        class_id, person_id = row.class_id, row.person_id  # type: ignore[attr-defined]
-        provider_id = int(row.provider_id)  # type: ignore[attr-defined]
+        class_id, person_id = row.class_id, row.person_id
+        provider_id = int(row.provider_id)
         if class_id not in live_classes:
-            return self.class_cause.get(class_id, SETTLED)
+            return str(self.class_cause.get(class_id, SETTLED))
         source = self.by_id.get(provider_id)
         if source is None:
             return SETTLED if provider_id in self.tonight.retired else STAYS
@@ -447,9 +449,9 @@ class _Plan:
         schools = self._schools_of(old_people, person_id)
         return bool(schools) and self.frozen.issuperset(schools)
 
-    def _link_cause(self, row: object, old_people: dict[str, dict[str, str]]) -> str:
-        student, guardian = row.student_id, row.guardian_id  # type: ignore[attr-defined]
-        provider_id = int(row.provider_id)  # type: ignore[attr-defined]
+    def _link_cause(self, row: Any, old_people: dict[str, dict[str, str]]) -> str:
+        student, guardian = row.student_id, row.guardian_id
+        provider_id = int(row.provider_id)
         source = self.by_id.get(provider_id)
         if source is None:
             return SETTLED if provider_id in self.tonight.retired else STAYS
@@ -556,15 +558,18 @@ class _Plan:
             return record
         return None
 
+    @cached_property
+    def sources_of(self) -> dict[str, set[int]]:
+        """person_id → every provider and directory that ever named them."""
+        found: dict[str, set[int]] = defaultdict(set)
+        for person, provider_id in rows.keys(self.identities.links, "person_id", "provider_id"):
+            found[person].add(provider_id)
+        return found
+
     def _may_remove(self, person_id: str, record: dict[str, str]) -> bool:
         """Whether tonight's extracts prove somebody gone who has been inactive for long enough."""
         if self.frozen & set(_role_schools(record["roles"])):
             return False
-        if not hasattr(self, "sources_of"):
-            self.sources_of: dict[str, set[int]] = defaultdict(set)
-            links = self.identities.links
-            for person, provider_id in rows.keys(links, "person_id", "provider_id"):
-                self.sources_of[person].add(provider_id)
         return all(
             self._may_settle(who, "users", "enrollments")
             for who in self.sources_of[person_id]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
@@ -252,7 +253,7 @@ def _enrolment_dates(source: Source) -> dict[str, tuple[str, str]]:
     return out
 
 
-def _named(row: dict[str, str], course: object, dates: dict[str, tuple[str, str]]) -> list[str]:
+def _named(row: dict[str, str], course: Any, dates: dict[str, tuple[str, str]]) -> list[str]:
     """The sessions that a class lives by: its terms, else its course's school year."""
     named = [name for name in rows.parse_list(row["terms"]) if name in dates]
     year = getattr(course, "schoolYear", "")
@@ -261,7 +262,7 @@ def _named(row: dict[str, str], course: object, dates: dict[str, tuple[str, str]
 
 def _window(
     row: dict[str, str],
-    course: object,
+    course: Any,
     dates: dict[str, tuple[str, str]],
     enrolment_dates: dict[str, tuple[str, str]],
     tonight: Tonight,

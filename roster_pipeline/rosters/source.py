@@ -112,6 +112,7 @@ class Tonight:
 
     @property
     def day(self) -> str:
+        """`as_of` as an ISO date, as the frames have dates."""
         return self.as_of.isoformat()
 
 

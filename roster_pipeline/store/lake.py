@@ -18,7 +18,7 @@ import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -79,11 +79,12 @@ class Lake:
 
     @property
     def root(self) -> Path:
+        """The folder that everything is in."""
         if "://" not in self.url:
             return Path(self.url)
         from upath import UPath  # only a remote lake pays for the import
 
-        return UPath(self.url)
+        return cast("Path", UPath(self.url))  # it has a Path's methods
 
     def _tenant(self, tenant: str) -> Path:
         return self.root / "tenants" / tenant
@@ -203,7 +204,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 def _write_json(path: Path, value: dict[str, Any]) -> None:
     with _coded(path):
         _make(path.parent)
-        if isinstance(path, Path) and type(path).__module__.startswith("pathlib"):
+        if type(path).__module__.startswith("pathlib"):
             temporary = path.with_name(f".{path.name}.{os.getpid()}")
             temporary.write_text(json.dumps(value), encoding="utf-8")
             temporary.replace(path)

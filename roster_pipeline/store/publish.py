@@ -67,7 +67,7 @@ def _rows(
     table: Table, names: list[str], frame: pd.DataFrame, head: tuple[Any, ...]
 ) -> Iterator[tuple[Any, ...]]:
     """Rows for the driver: "" becomes null, "true" and "false" what they say."""
-    columns = []
+    columns: list[list[Any]] = []
     for name in names:
         kind = table.columns[name].type
         values = frame[name].tolist()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import random
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +80,11 @@ class House:
             sync.close()
         return {entry["collection"]: entry["state"] for entry in told["tables"]["collections"]}
 
-    def rows(self, table: str) -> list[Mapping[str, Any]]:
+    def rows(self, table: str) -> list[dict[str, Any]]:
         with self.place.stores.database.connect() as connection:
-            return list(connection.execute(text(f"SELECT * FROM {table}")).mappings())
+            return [dict(row) for row in connection.execute(text(f"SELECT * FROM {table}")).mappings()]
 
-    def everything(self) -> dict[str, list[Mapping[str, Any]]]:
+    def everything(self) -> dict[str, list[dict[str, Any]]]:
         """All that a sync publishes and remembers."""
         return {
             name: self.rows(name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from roster_pipeline.rosters.completeness import Completeness, judge_schools
@@ -26,13 +28,13 @@ def states(found: Completeness) -> dict[str, tuple[str, str]]:
     return {name: (state, code) for name, state, code in rows}
 
 
-def north(sis: Provider, as_of: str = "", **settings: object) -> tuple[str, str]:
+def north(sis: Provider, as_of: str = "", **settings: Any) -> tuple[str, str]:
     return states(judge(story(sis, **settings), as_of))["North School"]
 
 
 GOOD = ("published", "")
 
-# ------------------------------------------------------------------------------------------ students and teachers
+# ------------------------------------------------------------------------------------------ people
 
 
 @pytest.mark.parametrize(
@@ -53,7 +55,7 @@ GOOD = ("published", "")
         pytest.param("t1 s1", {"limit_to": {"grades": ["12"]}}, GOOD, id="students of other grades"),
     ],
 )
-def test_a_school_with(people: str, options: dict[str, object], expected: tuple[str, str]):
+def test_a_school_with(people: str, options: dict[str, Any], expected: tuple[str, str]):
     assert north(school_of(people, **options)) == expected
 
 
@@ -95,7 +97,7 @@ def test_a_teacher_of_another_school_who_teaches_here_is_a_teacher_here():
     ],
 )
 def test_a_newest_session_that(when: str, days: int, expected: tuple[str, str], rule: str):
-    sis = school_of("t1 s1", **{rule: True}).session("year", when)
+    sis = school_of("t1 s1").option(**{rule: True}).session("year", when)
     assert north(sis, between_sessions_days=days) == expected
 
 
@@ -159,7 +161,7 @@ def test_enrolments_of_a_class_that_is_not_there_count_for_the_school_that_they_
 
 
 @pytest.mark.parametrize("options", [{"limit_to": {"grades": ["09"]}}, {"exclude_schools": ["south"]}])
-def test_rows_of_users_whom_the_settings_took_out_refer_to_somebody(options: dict[str, object]):
+def test_rows_of_users_whom_the_settings_took_out_refer_to_somebody(options: dict[str, Any]):
     sis = school_of("t1 s1", **options).org("south").users("s2 s3", grades=["10"], orgs="south")
     assert north(sis.enrol("c1", "s2 s3")) == GOOD
 

@@ -131,7 +131,7 @@ def test_an_exclusive_end_date_of_today_no_longer_counts():
     assert users(found)["open"] == ""
 
 
-# ------------------------------------------------------------------------------------------ sessions and leaving
+# ------------------------------------------------------------------------------------------ leaving
 
 
 def test_between_sessions_everybody_stays():
@@ -145,6 +145,13 @@ def test_each_student_is_judged_by_the_calendar_of_their_own_school():
     sis.session("past", "2025-02-03..2025-09-26").teaches("c1", "t1 s1[..2025-09-26]")
     found = find(story(sis.teaches("c2", "s2[..2025-09-26]", school="south", terms=["past"])))
     assert users(found) == {"t1": "", "s1": "left", "s2": ""}
+
+
+def test_a_student_of_two_schools_stays_while_one_of_them_is_between_sessions():
+    sis = provider("sis", "t1 s1", respect_enrolment_date=True).org("south").users("s2", orgs="north south")
+    sis.session("past", "2025-02-03..2025-09-26").teaches("c1", "t1 s1 s2[..2025-09-26]")
+    found = find(story(sis.teaches("c2", "s2[..2025-09-26]", school="south", terms=["past"])))
+    assert users(found)["s2"] == ""
 
 
 def test_a_student_without_an_org_is_judged_by_the_schools_of_the_enrolments():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from roster_pipeline_tests.rosters import (
     story,
 )
 
-# ------------------------------------------------------------------------------------------ one night, one key
+# ------------------------------------------------------------------------------------------ one key
 # A night of two providers in which each user of `cl` is a case of its own: fields of the user of `sis`
 # (None: there is none), fields of that of `cl`, and the outcome. They have the case's name as e-mail.
 
@@ -66,7 +67,7 @@ LOCAL_CASES: dict[str, tuple[dict | None, dict, str]] = {
 }  # fmt: skip
 
 
-def pairs(cases: dict[str, tuple[dict | None, dict, str]], **options: object) -> Night:
+def pairs(cases: dict[str, tuple[dict | None, dict, str]], **options: Any) -> Night:
     sis, cl = provider("sis", "t1"), provider("cl", "", **options)
     for name, (one, other, _) in cases.items():
         for made, fields in ((sis, one), (cl, other)):
@@ -142,7 +143,7 @@ def test_every_provider_person_has_one_outcome(by_email: Night):
 # ------------------------------------------------------------------------------------------ shared keys
 
 
-def shared(**options: object) -> Night:
+def shared(**options: Any) -> Night:
     sis = provider("sis", "s1 s2 s3").users("s1 s2", email="home@x.example")
     sis.users("s4 s5", email="kids@x.example", given="Kid", family="Kin")
     cl = provider("cl", "s1..s3", **options)
@@ -177,25 +178,36 @@ def test_a_local_part_that_two_rows_share_in_two_domains_is_no_key():
 
 # ------------------------------------------------------------------------------------------ folding
 
-FOLDS: dict[str, tuple[dict, dict, bool]] = {
-    "one-master-id": ({**A, "master": "m1"}, {**B, "master": "m1"}, True),
-    "one-identifier-and-names": ({**A, "identifier": "1001"}, {**A, "identifier": "1001"}, True),
-    "one-identifier-other-given-name": ({**A, "identifier": "1002"}, {**A, "identifier": "1002", "given": "Zoe"}, False),
-    "one-identifier-other-family-name": ({**A, "identifier": "1003"}, {**A, "identifier": "1003", "family": "Z"}, False),
-    "one-identifier-without-names": (
-        {"identifier": "1004", "given": "", "family": ""}, {"identifier": "1004", "given": "", "family": ""}, False,
-    ),
-    "one-identifier-like-an-email": ({**A, "identifier": "a@x.example"}, {**A, "identifier": "a@x.example"}, False),
-    "one-user-id-of-one-type": ({**A, "user_ids": [["LDAP", "u1"]]}, {**A, "user_ids": [["SIS", "q"], ["LDAP", "u1"]]}, True),
-    "one-user-id-of-two-types": ({**A, "user_ids": [["LDAP", "u2"]]}, {**A, "user_ids": [["SIS", "u2"]]}, False),
-    "one-user-id-other-names": ({**A, "user_ids": [["LDAP", "u3"]]}, {**B, "user_ids": [["LDAP", "u3"]]}, False),
-    "one-user-id-like-an-email": (
-        {**A, "user_ids": [["LDAP", "u@x.example"]]}, {**A, "user_ids": [["LDAP", "u@x.example"]]}, False,
-    ),
-    "one-email-and-names": ({**A, "email": "same@x.example"}, {**A, "email": "same@x.example"}, False),
-    "one-username": ({**A, "username": "ada"}, {**A, "username": "ada"}, False),
-    "nothing-in-common": (A, B, False),
-}  # fmt: skip
+
+def _folds() -> dict[str, tuple[dict, dict, bool]]:
+    """Name → fields of two rows, and whether they are one person."""
+
+    def ids(number: int, **other: Any) -> tuple[dict, dict]:
+        return {**A, "identifier": str(number)}, {**A, "identifier": str(number), **other}
+
+    def user_ids(kind: str, value: str, names: dict = A, also: tuple = ()) -> tuple[dict, dict]:
+        one, other = ["LDAP", value], [kind, value]
+        return {**A, "user_ids": [one]}, {**names, "user_ids": [*also, other]}
+
+    nobody = {"given": "", "family": "", "identifier": "1004"}
+    return {
+        "one-master-id": ({**A, "master": "m1"}, {**B, "master": "m1"}, True),
+        "one-identifier-and-names": (*ids(1001), True),
+        "one-identifier-other-given-name": (*ids(1002, given="Zoe"), False),
+        "one-identifier-other-family-name": (*ids(1003, family="Zed"), False),
+        "one-identifier-without-names": (nobody, nobody, False),
+        "one-identifier-like-an-email": (dict(A, identifier="a@x"), dict(A, identifier="a@x"), False),
+        "one-user-id-of-one-type": (*user_ids("LDAP", "u1", also=(["SIS", "q"],)), True),
+        "one-user-id-of-two-types": (*user_ids("SIS", "u2"), False),
+        "one-user-id-other-names": (*user_ids("LDAP", "u3", B), False),
+        "one-user-id-like-an-email": (*user_ids("LDAP", "u@x.example"), False),
+        "one-email-and-names": ({**A, "email": "same@x.example"}, {**A, "email": "same@x.example"}, False),
+        "one-username": ({**A, "username": "ada"}, {**A, "username": "ada"}, False),
+        "nothing-in-common": (A, B, False),
+    }
+
+
+FOLDS = _folds()
 
 
 @pytest.fixture(scope="module")
@@ -239,7 +251,7 @@ def test_rows_that_fold_later_become_one_person_with_the_older_id():
 
 
 def two_nights(
-    change, sis: Provider | None = None, *others: Provider, **settings: object
+    change, sis: Provider | None = None, *others: Provider, **settings: Any
 ) -> tuple[Night, Night]:
     """A night, a change of the rows, and the next night."""
     sis = sis or provider("sis", "t1 s1..s6").users("s6", identifier="1006")
@@ -389,7 +401,7 @@ def test_another_provider_that_has_a_person_keeps_them_alive():
     assert second.person("cl/s6") == first.person("s6")
 
 
-# ------------------------------------------------------------------------------------------ stronger and weaker
+# ---------------------------------------------------------------------------------------- stronger and weaker
 
 
 def test_no_weaker_provider_creates_anybody_while_a_stronger_one_was_never_complete():
@@ -625,7 +637,7 @@ def test_of_two_directories_the_first_one_gives_the_login_email():
 # ------------------------------------------------------------------------------------------ guardians
 
 
-def family(**options: object) -> Provider:
+def family(**options: Any) -> Provider:
     made = school_of("t1 s1..s6", sync_parent_data=True, relationship_type="guardian", **options)
     return made.users("g1 g2").users("s1", agents=["g1"]).users("g2", agents=["s2"])
 

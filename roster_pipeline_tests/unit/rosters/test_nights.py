@@ -17,6 +17,7 @@ from roster_pipeline_tests.rosters import Night, Provider, Story, provider, stor
 HUMANS = [f"s{n}" for n in range(1, 9)] + ["t1", "t2"]
 CLASSES = ["c1", "c2"]
 STATES = ["unproven", "stale", "failed"]
+READ = ["users", "enrollments", "classes"]
 
 # A step is a name and what it is about; all of them are about one provider.
 STEP = st.one_of(
@@ -41,7 +42,7 @@ NIGHTS = st.lists(NIGHT, min_size=2, max_size=4)
 
 
 class World:
-    """Two providers of the same ten humans; each has a sourcedId that may change and an own number for ever."""
+    """Two providers of the same ten humans; each has a sourcedId that may change."""
 
     def __init__(self, **options: Any) -> None:
         sis = provider("sis", "", respect_enrolment_date=True).org("south")
@@ -152,7 +153,7 @@ OPTIONS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=14, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 @given(nights=NIGHTS, options=OPTIONS)
 def test_whatever_happens_the_invariants_hold(nights: list[Any], options: dict[str, Any]):
     owner: dict[str, str] = {}
@@ -183,11 +184,10 @@ def nobody_goes_unproven(told: Night) -> None:
         mine = old[(old["provider_id"] == source.provider_id) & (old["removed"] == "")]
         people = told.before.people
         active = set(people.loc[(people["removed"] == "") & (people["inactive_since"] == ""), "person_id"])
+        now = {row["person_id"] for row in told.table("people") if not row["inactive_since"]}
         for person in set(mine["person_id"]) & active:
-            person = told.found.roster.merged.get(person, person)
-            assert any(
-                row["person_id"] == person and not row["inactive_since"] for row in told.table("people")
-            ), "somebody went although nothing proved it"
+            heir = told.found.roster.merged.get(person, person)
+            assert heir in now, "somebody went although nothing proved it"
 
 
 def values_are_the_strongest(world: World, told: Night) -> None:
@@ -203,19 +203,19 @@ def values_are_the_strongest(world: World, told: Night) -> None:
         for name, user, person, live in links(told):
             if live and name == made.name and user in made.rows["users"] and user not in dropped:
                 rows.setdefault(person, []).append(made.rows["users"][user])
-    for person in told.table("people"):
-        if person["inactive_since"] or person["person_id"] not in rows:
+    for row in told.table("people"):
+        if row["inactive_since"] or row["person_id"] not in rows:
             continue
         for ours, theirs in (("phone", "phone"), ("email", "email"), ("given_name", "givenName")):
-            values = [row.get(theirs, "") for row in rows[person["person_id"]]]
-            assert person[ours] == next((value for value in values if value), "")
+            values = [user.get(theirs, "") for user in rows[row["person_id"]]]
+            assert row[ours] == next((value for value in values if value), "")
 
 
 def _label(made: Provider, user: str) -> str:
     return user if made.name == "sis" else f"{made.name}/{user}"
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+@settings(max_examples=5, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 @given(nights=NIGHTS, options=OPTIONS, rng=st.randoms(use_true_random=False))
 def test_the_order_of_rows_and_providers_changes_no_roster(nights: list[Any], options: dict[str, Any], rng):
     one = run(nights[:-1], lambda *_: None, **options)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from roster_pipeline.codes import CodedError
@@ -140,7 +141,7 @@ def test_a_sync_killed_at_any_file_leaves_the_old_tables(
     lake.write("oak", 1, "asset", {"t": frame("old")}, {"n": 1})
 
     # The kill comes when the file has been written in part, before it has its name.
-    real_json, real_table = lake_module._write_json, lake_module.pq.write_table
+    real_json, real_table = lake_module._write_json, pq.write_table
 
     def write_json(path: Path, value: dict) -> None:
         if path.name == dies_at:
@@ -155,7 +156,7 @@ def test_a_sync_killed_at_any_file_leaves_the_old_tables(
         real_table(table, file)
 
     monkeypatch.setattr(lake_module, "_write_json", write_json)
-    monkeypatch.setattr(lake_module.pq, "write_table", write_table)
+    monkeypatch.setattr(pq, "write_table", write_table)
     with pytest.raises(Killed):
         lake.write("oak", 2, "asset", {"t": frame("new")}, {"n": 2})
     monkeypatch.undo()

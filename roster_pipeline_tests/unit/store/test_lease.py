@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import socket
 import subprocess
 import sys
@@ -213,7 +214,7 @@ def test_a_process_of_another_user_lives(monkeypatch: pytest.MonkeyPatch):
     def refused(pid: int, signal: int) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(lease_module.os, "kill", refused)
+    monkeypatch.setattr(os, "kill", refused)
     assert not is_dead(this_process())
 
 

@@ -1,4 +1,4 @@
-"""Writing a tenant's changes: rows keep their keys for ever, removal is an update, and it is all or nothing."""
+"""Writing a tenant's changes: keys for ever, removal as an update, and all or nothing."""
 
 from __future__ import annotations
 

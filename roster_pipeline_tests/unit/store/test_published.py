@@ -30,19 +30,28 @@ def asked(engine: Engine) -> list[str]:
 @pytest.fixture
 def roster(engine: Engine) -> StoredRoster:
     with engine.begin() as connection:
+        # person_id, given_name, enabled, inactive_since, removed_at
         people = [
-            {"person_id": "p1", "given_name": "Ada", "enabled": True, "inactive_since": None, "removed_at": None},
-            {"person_id": "p2", "given_name": None, "enabled": False, "inactive_since": dt.date(2025, 10, 1), "removed_at": REMOVED},
-            {"person_id": "p3", "given_name": "", "enabled": None, "inactive_since": None, "removed_at": None},
-        ]  # fmt: skip
-        connection.execute(insert(database.people), [{**SYNC, **row} for row in people])
+            ("p1", "Ada", True, None, None),
+            ("p2", None, False, dt.date(2025, 10, 1), REMOVED),
+            ("p3", "", None, None, None),
+        ]
+        names = ("person_id", "given_name", "enabled", "inactive_since", "removed_at")
+        rows = [{**SYNC, **dict(zip(names, row, strict=True))} for row in people]
+        connection.execute(insert(database.people), rows)
         connection.execute(insert(database.people), [{**SYNC, "tenant": "elm", "person_id": "p9"}])
-        links = [{"provider_id": 7, "source_id": f"s{n}", "provider": "sis", "person_id": f"p{n}", "linked_sync": n,
-                  "linked_by": "created", "removed_at": REMOVED if n == 2 else None} for n in (1, 2)]  # fmt: skip
-        connection.execute(insert(database.person_sources), [{**SYNC, **row} for row in links])
-        schools = [{"school_id": f"x{n}", "name": "North", "state": "published", "provider_id": 7,
-                    "state_as_of": dt.date(2025, 10, 14), "removed_at": REMOVED if n == 2 else None} for n in (1, 2)]  # fmt: skip
-        connection.execute(insert(database.schools), [{**SYNC, **row} for row in schools])
+        link = {"provider_id": 7, "provider": "sis", "linked_by": "created", "linked_sync": 1}
+        school = {
+            "name": "North",
+            "state": "published",
+            "provider_id": 7,
+            "state_as_of": dt.date(2025, 10, 14),
+        }
+        for n, removed in ((1, None), (2, REMOVED)):
+            mark = {**SYNC, "removed_at": removed}
+            keys = {"source_id": f"s{n}", "person_id": f"p{n}"}
+            connection.execute(insert(database.person_sources), [{**mark, **link, **keys}])
+            connection.execute(insert(database.schools), [{**mark, **school, "school_id": f"x{n}"}])
         connection.execute(
             insert(database.enrolled_sources), [{"tenant": "oak", "provider_id": 7, "source_id": "s1"}]
         )
