@@ -76,8 +76,8 @@ class Rosters:
 
     def ended(self, context: dg.AssetExecutionContext, document: Document) -> None:
         """Tells how the sync ended: as tags of the run, and to whoever hears."""
-        code = "" if document["status"] == "successful" else document["issues"][0]["code"]
-        self._tag(context, document["status"], code, region=document["region"])
+        codes = [] if document["status"] == "successful" else [issue["code"] for issue in document["issues"]]
+        self._tag(context, document["status"], "".join(codes[:1]), region=document["region"])
         self._interrupted = nobody
         self.hears(document)
 

@@ -524,10 +524,10 @@ def test_values_of_a_field_that_turn_empty(name: str, case: str, emptied: tuple[
     assert emptied[1].who(who)[_COLUMNS.get(field, field)] == expected
 
 
-def test_vanished_values_are_counted_and_make_the_sync_partial(emptied: tuple[Night, Night]):
+def test_vanished_values_are_counted_and_leave_the_sync_successful(emptied: tuple[Night, Night]):
     stay = sum(gone for cases in EMPTIED.values() for _, _, gone, stay in cases.values() if stay)
     assert emptied[1].count_of("RS-SAFE-06") == stay
-    assert emptied[1].status == "partial"
+    assert emptied[1].status == "successful"  # a warning: no removal is held
 
 
 def test_values_that_were_masked_tonight_have_turned_empty():
@@ -594,10 +594,11 @@ def test_a_user_of_an_attach_only_provider_attaches_to_somebody_of_a_directory()
     assert told.outcome("s2") == "unmatched by nobody_matches"
 
 
-def test_a_directory_with_one_email_twice_identifies_nobody():
+def test_an_email_of_two_people_of_a_directory_is_ambiguous():
     people = {name: {"email": "s1@north.example"} for name in ("d1", "d2")}
     told = with_logins(provider("sis", "s1 t1"), people).night().check()
-    assert told.outcome("s1") == "created by new"
+    assert told.outcome("s1") == "unmatched by ambiguous"
+    assert told.people == {"t1"}
 
 
 def test_a_directory_that_cannot_be_read_changes_nobody():

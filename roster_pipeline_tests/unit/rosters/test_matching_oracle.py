@@ -137,7 +137,50 @@ def decide(
                 humans.append(match)
             if match is not None:
                 match.users += [(name, n) for n in group]
-    return outcomes, [set(human.users) for human in humans]
+    _join(humans, world, rules)
+    return outcomes, [set(human.users) for human in humans if human.users]
+
+
+def _join(humans: list[Human], world: World, rules: dict[str, Rules]) -> None:
+    """ "Two live identities of different sources that turn out to share a usable full e-mail and both names,
+    and are exactly two, are joined"."""
+    every = {user.email for users in world.values() for user in users} - {""}
+    joined: list[Human] = []
+    for email in sorted(every):
+        usable = {
+            name: sum(email in {users[n].email for n in group} for group in fold(users)) == 1
+            for name, users in world.items()
+        }
+        having = {
+            id(human): (
+                human,
+                [(name, world[name][n]) for name, n in human.users if world[name][n].email == email],
+            )
+            for human in humans
+        }
+        having = {key: (human, users) for key, (human, users) in having.items() if users}
+        if len(having) < 2:
+            continue
+        (one, ones), (other, others), *more = having.values()
+        if more or not all(usable[name] for name, _ in [*ones, *others]):
+            if all(any(usable[name] for name, _ in users) for _, users in having.values()) and not more:
+                raise Silent  # usable for some of the rows
+            if sum(any(usable[name] for name, _ in users) for _, users in having.values()) > 1:
+                raise Silent  # whether those count with whom it is not usable
+            continue
+        names = {(user.given, user.family) for _, user in [*ones, *others]}
+        if len(names) > 1 or not all(next(iter(names))):
+            continue
+        if {name for name, _ in one.users} & {name for name, _ in other.users}:
+            continue  # of one source they are two
+        students = {world[name][n].student for name, n in [*one.users, *other.users]}
+        if len(students) > 1 and any(rules[name].without_domain for name, _ in [*one.users, *other.users]):
+            raise Silent  # whether the full e-mail joins whom the local part never does
+        if one in joined or other in joined:
+            raise Silent  # the order in which several are joined
+        joined += [one, other]
+        one.users += other.users
+        other.users = []
 
 
 def _evidence(

@@ -448,7 +448,7 @@ def test_a_renamed_provider_keeps_everything():
     assert {row["provider"] for row in second.table("classes")} == {"mis"}
 
 
-# ---------------------------------------------------------------------------------------- classes and sessions
+# ---------------------------------------------------------------------------------- classes and sessions
 
 
 def test_a_class_ends_without_a_hold_though_it_was_the_schools_only_one():

@@ -332,12 +332,6 @@ def test_a_stronger_provider_without_classroom_data_takes_no_place():
     assert both(sis, provider("cl").teaches("c9")) == (set(), {"c9"})
 
 
-def test_the_stronger_providers_classes_count_in_its_holidays_too():
-    sis = provider("sis", "", respect_academic_sessions=True).session("old", "2024-08-19..2025-06-13")
-    sis.teaches("c1", terms=["old"])
-    assert both(sis, provider("cl").teaches("c9")) == (set(), set())
-
-
 def test_a_stronger_provider_that_cannot_speak_keeps_its_place():
     sis, cl = provider("sis", "t1 s1").teaches("c1", "t1 s1"), provider("cl", "t1 s1").teaches("c9", "t1 s1")
     told = story(sis, cl)
