@@ -49,10 +49,7 @@ class ExtractFiles:
         """Adds a page: an all-string table with exactly the collection's columns."""
         if collection not in self._writers:
             file = (self.folder / f"{collection}.parquet").open("wb")
-            self._writers[collection] = (
-                pq.ParquetWriter(file, schema_of(collection), use_dictionary=False),
-                file,
-            )
+            self._writers[collection] = _writer(file, collection), file
         self._writers[collection][0].write_table(page)
 
     def restart(self, collection: str) -> None:
@@ -174,6 +171,13 @@ class Lake:
             for old in provider.iterdir():
                 if old.is_dir() and old.name not in last | used:
                     _remove(old)
+
+
+def _writer(file: Any, collection: str) -> pq.ParquetWriter:
+    # Ids hardly repeat, and nobody looks for a value: a dictionary and statistics would only cost.
+    return pq.ParquetWriter(
+        file, schema_of(collection), use_dictionary=False, write_statistics=False, compression="lz4"
+    )
 
 
 def _frame(path: Path) -> pd.DataFrame:

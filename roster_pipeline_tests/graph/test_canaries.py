@@ -207,7 +207,7 @@ if where == "KINDS":
 from roster_pipeline.cli import main
 main()
 """
-_MISTAKES: Final = ("KINDS", "find_current", "find_identities", "write_changes")
+_MISTAKES: Final = ("KINDS", "find_identities", "write_changes")
 
 _QUERY: Final = """{ runsOrError { ... on Runs { results {
   runId status tags { key value } runConfigYaml
@@ -312,7 +312,7 @@ def _apply_well(here: Deployment, stack: ExitStack, tables: Tables, root: Path) 
         served = stack.enter_context(serving(tables, flavour, client_secret=SECRET, demographics=True))
         secret = f"file:{root / 'secret'}" if flavour == "classlink" else "env:SANDBOX_SECRET"
         family = {"sync_parent_data": True, "relationship_type": "guardian"} if flavour == "classlink" else {}
-        here.apply(flavour, rest_provider(served, **family) | {"client_secret": secret})
+        here.apply(flavour, rest_provider(served) | {"client_secret": secret} | family)
     write_csv(tables, root / "export", "1.2")
     here.apply("csv", csv_provider(root / "export"))
     return ["classlink", "powerschool", "csv"]

@@ -133,8 +133,8 @@ def _course(folder: Path, url: str, exports: list[Path]) -> Course:
 
 
 def _tell(here: Deployment, exports: Path) -> None:
-    options = {"respect_enrolment_date": True, "respect_academic_sessions": True}
-    guardians = {"sync_parent_data": True, "relationship_type": "guardian"}
+    options: dict[str, Any] = {"respect_enrolment_date": True, "respect_academic_sessions": True}
+    guardians: dict[str, Any] = {"sync_parent_data": True, "relationship_type": "guardian"}
     here.apply(
         TENANT,
         csv_provider(exports / "sis", **options, merge={"priority": 2}),

@@ -366,6 +366,19 @@ def test_a_school_that_is_included_again_is_replaced_without_a_hold(excluded: tu
     assert third.last_good["South School"] == "2025-10-17"
 
 
+def test_however_many_go_when_a_school_is_included_again_none_of_them_waits():
+    sis = school_of("t1 s1").org("south").users("t2 s21..s40", orgs="south")
+    told = begun(sis.teaches("c2", "t2 s21..s40", school="south"))
+    (sis,) = told.providers
+    sis.option(exclude_schools=["South School"])
+    told.night()
+    sis.option(exclude_schools=[]).gone("s23..s40")
+    third = told.night().check()
+    assert third.status == "successful"
+    assert third.members("c2") == labels("t2 s21 s22")
+    assert third.inactive == labels("s23..s40")
+
+
 def test_an_excluded_school_can_be_removed():
     sis = two_schools()
     _, second = nights(sis, lambda sis: sis.option(exclude_schools=["south"], excluded_rosters="remove"))

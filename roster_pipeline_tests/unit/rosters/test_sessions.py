@@ -332,11 +332,11 @@ def test_a_stronger_provider_without_classroom_data_takes_no_place():
     assert both(sis, provider("cl").teaches("c9")) == (set(), {"c9"})
 
 
-def test_a_stronger_provider_that_cannot_speak_keeps_its_place():
-    sis, cl = provider("sis", "t1 s1").teaches("c1", "t1 s1"), provider("cl", "t1 s1").teaches("c9", "t1 s1")
-    told = story(sis, cl)
-    told.night()
-    sis.state("failed", "users")
+@pytest.mark.parametrize("end", ["2026-06-12", "2025-10-15"], ids=["in its session", "after its session"])
+def test_a_stronger_provider_that_cannot_speak_keeps_its_place(end: str):
+    sis = provider("sis", "t1 s1").teaches("c1", "t1 s1").session("year", f"2025-08-18..{end}")
+    told = begun(sis, provider("cl", "t1 s1").teaches("c9", "t1 s1"))
+    told.providers[0].state("failed", "users")
     found = find(told).classes
     assert found.loc[found["source_id"] == "c9", "reason"].tolist() == ["class_of_weaker_source"]
 
