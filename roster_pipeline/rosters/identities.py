@@ -726,6 +726,13 @@ class _Merge:
             return False
         if {row.provider_id for row in one.rows} & {row.provider_id for row in other.rows}:
             return False
+        bare = any(
+            self.by_id[row.provider_id].options.merge.key == "email_without_domain"
+            for row in [*one.rows, *other.rows]
+        )
+        known = all(any(row.roles for row in person.rows) for person in (one, other))
+        if bare and known and _is_student(one) != _is_student(other):
+            return False  # there, a student is never joined to an adult
         names = {(row.values["given_name"], row.values["family_name"]) for row in [*one_rows, *other_rows]}
         return len(names) == 1 and all(names.pop())
 
@@ -968,6 +975,10 @@ def _frame(records: Iterable[tuple[object, ...]], columns: list[str]) -> pd.Data
 
 def _has_family_role(row: _Row) -> bool:
     return any(vocabulary.is_family(role) for role, _ in row.roles)
+
+
+def _is_student(person: _Person) -> bool:
+    return any(row.student for row in person.rows)
 
 
 def _family_names(person: _Person) -> set[str]:

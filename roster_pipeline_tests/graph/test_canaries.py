@@ -288,7 +288,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
                 told = here.sync(tenant, DAY)
             outcome.note("badly", told)
             outcome.said[tenant] = f"{out.getvalue()} {err.getvalue()} {json.dumps(told)}".encode()
-        _sync(outcome, "runs", main, "echo-401", "echo-200-token", "server-envelope-in-200", "csv-cut")
+        _sync(outcome, "runs", main, "echo-401", "csv-cut")
         here.apply("mistaken", csv_provider(root / "export"))
         for where in _MISTAKES:
             _sync(outcome, f"mistake in {where}", _MISTAKE.format(person=PERSON, where=where), "mistaken")
@@ -367,7 +367,7 @@ def test_every_bad_sync_was_one_and_has_a_code(outcome: Outcome) -> None:
     assert all(outcome.codes[name] for name in bad)
     for where in _MISTAKES:
         assert outcome.codes[f"mistake in {where} mistaken"] == ["RS-RUN-99"]
-    assert outcome.said["graphql (stdout)"].count(b'"runId"') == 3 + 4 + len(_MISTAKES) + 1
+    assert outcome.said["graphql (stdout)"].count(b'"runId"') == 3 + 2 + len(_MISTAKES) + 1
 
 
 def test_dagster_s_folder_holds_nothing_personal_and_no_secret(outcome: Outcome) -> None:

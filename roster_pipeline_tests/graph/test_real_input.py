@@ -61,7 +61,7 @@ def every_way(
             first, second = here.sync(tenant, SATURDAY), here.sync(tenant, SATURDAY)
             told[way] = first, second, here.roster(tenant)
         here.apply("terminal", csv_provider(district, **BOTH))
-        told["terminal"] = _run(here), _run(here), here.roster("terminal")
+        told["terminal"] = _run(here), here.sync("terminal", SATURDAY), here.roster("terminal")
     return told
 
 

@@ -82,7 +82,6 @@ def test_a_teacher_of_another_school_who_teaches_here_is_a_teacher_here():
 # ------------------------------------------------------------------------------------------ sessions
 
 
-@pytest.mark.parametrize("rule", ["respect_academic_sessions", "respect_enrolment_date"])
 @pytest.mark.parametrize(
     "when, days, expected",
     [
@@ -96,9 +95,14 @@ def test_a_teacher_of_another_school_who_teaches_here_is_a_teacher_here():
         ("2026-08-19..2027-06-11", 0, GOOD),
     ],
 )
-def test_a_newest_session_that(when: str, days: int, expected: tuple[str, str], rule: str):
-    sis = school_of("t1 s1").option(**{rule: True}).session("year", when)
+def test_a_newest_session_that(when: str, days: int, expected: tuple[str, str]):
+    sis = school_of("t1 s1", respect_academic_sessions=True).session("year", when)
     assert north(sis, between_sessions_days=days) == expected
+
+
+def test_the_date_rule_alone_looks_at_the_newest_session_too():
+    sis = school_of("t1 s1", respect_enrolment_date=True).session("year", "2024-08-19..2025-06-16")
+    assert north(sis) == ("kept", "RS-SES-01")
 
 
 def test_only_the_newest_session_of_a_school_is_looked_at():

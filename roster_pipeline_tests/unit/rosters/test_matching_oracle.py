@@ -312,7 +312,7 @@ def compare(several: list[World], rules: dict[str, Rules]) -> None:
         assert sorted(map(sorted, here)) == sorted(map(sorted, humans))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=18, deadline=None)
 @given(
     several=st.lists(worlds(2), min_size=1, max_size=12),
     rules=st.fixed_dictionaries({"sis": RULES, "cl": RULES, "tp": st.just(Rules())}),
@@ -321,7 +321,7 @@ def test_of_two_providers_everybody_is_who_the_page_says(several: list[World], r
     compare(several, rules)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=18, deadline=None)
 @given(
     several=st.lists(worlds(3), min_size=1, max_size=12),
     rules=st.fixed_dictionaries({"sis": RULES, "cl": RULES, "tp": RULES}),
@@ -330,7 +330,7 @@ def test_of_three_providers_everybody_is_who_the_page_says(several: list[World],
     compare(several, rules)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     several=st.lists(worlds(3), min_size=1, max_size=8),
     rules=st.fixed_dictionaries({"sis": RULES, "cl": RULES, "tp": RULES}),

@@ -153,7 +153,7 @@ OPTIONS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+@settings(max_examples=6, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 @given(nights=NIGHTS, options=OPTIONS)
 def test_whatever_happens_the_invariants_hold(nights: list[Any], options: dict[str, Any]):
     owner: dict[str, str] = {}
@@ -215,7 +215,7 @@ def _label(made: Provider, user: str) -> str:
     return user if made.name == "sis" else f"{made.name}/{user}"
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+@settings(max_examples=3, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 @given(nights=NIGHTS, options=OPTIONS, rng=st.randoms(use_true_random=False))
 def test_the_order_of_rows_and_providers_changes_no_roster(nights: list[Any], options: dict[str, Any], rng):
     one = run(nights[:-1], lambda *_: None, **options)

@@ -147,7 +147,8 @@ def test_a_source_s_own_address_of_a_person_counts_too() -> None:
 
 def test_people_of_a_directory_are_known_once() -> None:
     people = known(
-        {"id": "s1"}, {"id": "s4", "email": "old@north.example", "links": [(LOGINS, "l4", "old@north.example")]},
+        {"id": "s1"},
+        {"id": "s4", "email": "old@north.example", "links": [(LOGINS, "l4", "old@north.example")]},
         logins=directory(("l1", "s1@north.example"), ("l2", "s2@north.example"), ("l4", "s4@north.example")),
     )  # fmt: skip
     assert len(people) == 3
