@@ -298,11 +298,7 @@ class _Judge:
         entries = self._roles(roles)
         self.unknown_org += any(entry[2] for entry in entries)
         wanted = options.relationship_type if options.sync_parent_data else None
-        held = [
-            entry
-            for entry in entries
-            if not vocabulary.is_family(entry[0]) or vocabulary.family(entry[0]) == wanted
-        ]
+        held = [entry for entry in entries if vocabulary.family(entry[0]) in ("", wanted)]
         family = bool(held) and all(vocabulary.is_family(entry[0]) for entry in held)
         schools = {entry[1] for entry in held if entry[1]} | enrolled.schools.get(user, set())
         why = left = ""
