@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import dagster as dg
 
-from roster_pipeline.assets.metadata import tables
+from roster_pipeline.metadata import tables
 from roster_pipeline.partitions import TENANTS
 
 Rows = list[dict[str, Any]]

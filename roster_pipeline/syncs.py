@@ -219,6 +219,14 @@ class Sync:
         complete = lake.complete(self.tenant, provider_id)
         issues: list[Issue] = []
         found = {read.name: self._judge(read, complete, source.name, issues) for read in reads}
+        for name in COLLECTIONS if kind != DIRECTORY else ():
+            if found[name]["state"] == "ok" and lake.has_rows_without_id(
+                self.tenant, provider_id, self.sync_id, name
+            ):
+                found[name] |= {
+                    "state": "unproven",
+                    "proof": "It has rows without a sourcedId: nobody knows whose they are.",
+                }
         newly = {
             name: {"sync_id": self.sync_id, "rows": entry["rows"], "as_of": self.as_of.isoformat()}
             for name, entry in found.items()

@@ -3,8 +3,8 @@
 import dagster as dg
 
 from roster_pipeline.assets.current import current_enrolments
-from roster_pipeline.assets.metadata import of_step
 from roster_pipeline.assets.raw import RAW
+from roster_pipeline.metadata import of_step
 from roster_pipeline.partitions import TENANTS
 from roster_pipeline.resources import Rosters
 

@@ -4,7 +4,7 @@ from typing import Final
 
 import dagster as dg
 
-from roster_pipeline.assets.metadata import of_step
+from roster_pipeline.metadata import of_step
 from roster_pipeline.partitions import TENANTS
 from roster_pipeline.providers import KINDS
 from roster_pipeline.resources import Rosters

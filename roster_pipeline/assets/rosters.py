@@ -6,7 +6,7 @@ import dagster as dg
 
 from roster_pipeline import checks
 from roster_pipeline.assets.identities import merged_identities
-from roster_pipeline.assets.metadata import Metadata, of_document
+from roster_pipeline.metadata import Metadata, of_document
 from roster_pipeline.partitions import TENANTS
 from roster_pipeline.resources import Document, Rosters
 

@@ -170,6 +170,7 @@ class _Enrolled:
     current: set[str]
     some: set[str]
     ever: set[str]
+    linked: set[str]
     schools: dict[str, set[str]]
     active: pd.DataFrame
 
@@ -188,9 +189,17 @@ def _enrolled(source: Source, enrolments: pd.DataFrame, published: Published) ->
         some=set(active["user_ref"].tolist()),
         ever=set(enrolments["user_ref"].tolist())
         | set(before.loc[before["provider_id"] == source.provider_id, "source_id"].tolist()),
+        linked=_linked(source, published) if source.states["enrollments"] == "unproven" else set(),
         schools=_schools_by_user(counting),
         active=active,
     )
+
+
+def _linked(source: Source, published: Published) -> set[str]:
+    """The provider's users who stand behind a published person."""
+    links = published.person_sources
+    mine = links[(links["provider_id"] == source.provider_id) & (links["removed"] != "true")]
+    return set(mine["source_id"].tolist())
 
 
 def _schools_by_user(enrolments: pd.DataFrame) -> dict[str, set[str]]:
@@ -347,10 +356,10 @@ class _Judge:
             return ""  # between sessions all people stay
         if user in enrolled.some:
             return DATED
+        if user in enrolled.ever and (self.rows_prove_absence or user not in enrolled.linked):
+            return VANISHED  # without proof nobody goes; but who had left before does not come back
         if not self.rows_prove_absence:
             return ""
-        if user in enrolled.ever:
-            return VANISHED
         self.unscheduled += 1
         return ""
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from roster_pipeline.codes import CodedError
@@ -104,6 +105,13 @@ class Lake:
         """A collection as a DataFrame: all columns str, never null."""
         folder = self._tenant(tenant) / "extracts" / str(provider_id) / str(sync_id)
         return _frame(folder / f"{collection}.parquet")
+
+    def has_rows_without_id(self, tenant: str, provider_id: int, sync_id: int, collection: str) -> bool:
+        """Whether an extract's collection has rows that cannot be told apart."""
+        path = self._tenant(tenant) / "extracts" / str(provider_id) / str(sync_id) / f"{collection}.parquet"
+        with _coded(path), path.open("rb") as file:
+            ids = pq.read_table(file, columns=["sourcedId"])["sourcedId"]
+        return bool(pc.any(pc.equal(ids, "")).as_py())
 
     def complete(self, tenant: str, provider_id: int) -> dict[str, dict[str, Any]]:
         """The last complete extract of each collection: `{collection: {sync_id, rows, as_of}}`."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Final
 import pytest
 
 from roster_pipeline.sandbox.source import load
+from roster_pipeline_tests.graph.killing import PROCESSES
 from roster_pipeline_tests.syncing import (
     Deployment,
     Document,
@@ -35,6 +37,9 @@ WAYS = ("csv", "powerschool", "classlink", "oneroster-1.1", "oneroster-1.2")
 EVERY_WAY = (*WAYS, "terminal")
 PROJECT = Path(__file__).parents[2]
 
+Told = tuple[Document, Document, Roster]
+"""The first sync, the second one, and what is published after them."""
+
 
 @pytest.fixture
 def here(tmp_path: Path) -> Iterator[Deployment]:
@@ -43,33 +48,31 @@ def here(tmp_path: Path) -> Iterator[Deployment]:
 
 
 @pytest.fixture(scope="module")
-def every_way(
-    shared_data: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, tuple[Document, Document, Roster]]:
-    """The large district by each way of reading: its first sync, its second one, and the roster."""
+def every_way(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Told]:
+    """The large district by each way of reading; two of them at a time, in processes of their own."""
     district = shared_data / "merge-labs-district" / "district-large.zip"
-    tables = load(district)
-    told = {}
-    with deployment(tmp_path_factory.mktemp("district")) as here, ExitStack() as stack:
-        for way in WAYS:
-            if way == "csv":
-                provider = csv_provider(district, **BOTH)
-            else:
-                provider = rest_provider(stack.enter_context(serving(tables, way)), **BOTH)
-            tenant = way.replace(".", "-")
-            here.apply(tenant, provider)
-            first, second = here.sync(tenant, SATURDAY), here.sync(tenant, SATURDAY)
-            told[way] = first, second, here.roster(tenant)
-        here.apply("terminal", csv_provider(district, **BOTH))
-        told["terminal"] = _run(here), here.sync("terminal", SATURDAY), here.roster("terminal")
-    return told
+    with ProcessPoolExecutor(2, mp_context=PROCESSES) as pool:
+        begun = {way: pool.submit(_by, way, district, tmp_path_factory.mktemp("way")) for way in EVERY_WAY}
+        return {way: told.result(timeout=300) for way, told in begun.items()}
+
+
+def _by(way: str, district: Path, folder: Path) -> Told:
+    """Both syncs of a tenant that reads the district in this way, and its roster after them."""
+    with deployment(folder) as here, ExitStack() as stack:
+        if way in ("csv", "terminal"):
+            provider = csv_provider(district, **BOTH)
+        else:
+            provider = rest_provider(stack.enter_context(serving(load(district), way)), **BOTH)
+        here.apply("district", provider)
+        first = _run(here) if way == "terminal" else here.sync("district", SATURDAY)
+        return first, here.sync("district", SATURDAY), here.roster("district")
 
 
 def _run(here: Deployment) -> Document:
     """A sync as an operator starts it: a run of the job in the deployment's Dagster instance."""
     done = subprocess.run(
         [sys.executable, "-c", "from roster_pipeline.cli import main; main()",
-         "sync", "terminal", "--as-of", SATURDAY.isoformat(), "--json"],
+         "sync", "district", "--as-of", SATURDAY.isoformat(), "--json"],
         env=environment(ROSTER_HOME=str(here.home.folder), PYTHONPATH=str(PROJECT)),
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
@@ -79,9 +82,7 @@ def _run(here: Deployment) -> Document:
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)
-def test_the_large_district_is_published_whole(
-    every_way: dict[str, tuple[Document, Document, Roster]], way: str
-) -> None:
+def test_the_large_district_is_published_whole(every_way: dict[str, Told], way: str) -> None:
     first, _, roster = every_way[way]
     assert (first["status"], first["issues"]) == ("successful", [])
     assert {name: len(rows) for name, rows in roster.items()} == {
@@ -105,18 +106,14 @@ def test_the_large_district_is_published_whole(
 
 
 @pytest.mark.parametrize("way", EVERY_WAY[1:])
-def test_every_way_gives_one_roster(
-    every_way: dict[str, tuple[Document, Document, Roster]], way: str
-) -> None:
+def test_every_way_gives_one_roster(every_way: dict[str, Told], way: str) -> None:
     of_files, of_way = every_way["csv"][2], every_way[way][2]
     for name, rows in of_files.items():
         assert of_way[name] ^ rows == set(), name
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)
-def test_the_second_sync_of_the_large_district_changes_nothing(
-    every_way: dict[str, tuple[Document, Document, Roster]], way: str
-) -> None:
+def test_the_second_sync_of_the_large_district_changes_nothing(every_way: dict[str, Told], way: str) -> None:
     second = every_way[way][1]
     assert (second["status"], changed(second)) == ("successful", {})
     counts = second["counts"]
@@ -124,9 +121,7 @@ def test_the_second_sync_of_the_large_district_changes_nothing(
 
 
 @pytest.mark.parametrize("way", EVERY_WAY)
-def test_every_row_that_was_read_is_accounted_for(
-    every_way: dict[str, tuple[Document, Document, Roster]], way: str
-) -> None:
+def test_every_row_that_was_read_is_accounted_for(every_way: dict[str, Told], way: str) -> None:
     for document in every_way[way][:2]:
         (provider,) = document["providers"]
         for name, found in provider["collections"].items():

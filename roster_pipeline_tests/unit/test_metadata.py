@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from roster_pipeline.assets.metadata import MOST_ROWS, of_step, table, tables
+from roster_pipeline.metadata import MOST_ROWS, of_step, table, tables
 
 
 def test_a_step_s_figures_stand_under_their_names_and_its_rows_under_dagster_s() -> None:
