@@ -24,8 +24,8 @@ PROJECT: Final = PACKAGE.parent
 # What Dagster runs, and what starts it. Whatever is not named here is below the line, but for `__main__`:
 # that is a way to start a command.
 ABOVE_THE_LINE: Final = {
-    "definitions", "assets", "checks", "jobs", "schedules", "sensors", "partitions", "resources", "tags", "metadata",
-    "cli",
+    "definitions", "assets", "checks", "jobs", "schedules", "sensors", "partitions", "resources", "tags",
+    "metadata", "cli",
 }  # fmt: skip
 SAYS_NOTHING: Final = re.compile(r"(.*_)?(util|helper|manager|processor)s?|common|misc")
 
