@@ -72,9 +72,7 @@ def find_current(
     in_session = {
         row.school_id: row.current == "true" for row in rows.each(sessions.calendars) if row.school_id
     }
-    by_org = {
-        (int(row.provider_id), row.source_id): row.school_id for row in rows.each(published.school_sources)
-    } | schools.by_org()
+    by_org = published.schools_by_org() | schools.by_org()
     for source in sources:
         if not source.usable:
             continue
@@ -83,15 +81,7 @@ def find_current(
         kept = set(users[-1].loc[users[-1]["reason"] == "", "source_id"].tolist())
         found.loc[(found["reason"] == "") & ~rows.among(found["user_ref"], kept), "reason"] = "user_dropped"
         enrolments.append(found)
-    return Current(_concat(users, USER_COLUMNS), _concat(enrolments, ENROLMENT_COLUMNS), issues)
-
-
-def _concat(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
-    if not frames:
-        return pd.DataFrame(
-            {name: pd.Series(dtype="int64" if name == "provider_id" else "str") for name in columns}
-        )
-    return pd.concat(frames, ignore_index=True)[columns]
+    return Current(rows.stacked(users, USER_COLUMNS), rows.stacked(enrolments, ENROLMENT_COLUMNS), issues)
 
 
 def _enrolments(

@@ -108,6 +108,14 @@ def find_identities(
     return merge.result()
 
 
+_BARE = "email_without_domain"
+
+
+def key_of(kind: str, email: str) -> str:
+    """An e-mail as the merge key of a kind: the whole address, or what stands before the last @."""
+    return email.rpartition("@")[0] or email if kind == _BARE else email
+
+
 _Link = tuple[int, str, str, str, str, str]
 """`LINK_COLUMNS` of one link."""
 
@@ -462,9 +470,7 @@ class _Merge:
     # ------------------------------------------------------------------ keys
 
     def _key(self, source: Source, email: str) -> str:
-        if source.options.merge.key == "email_without_domain":
-            return email.rpartition("@")[0] or email
-        return email
+        return key_of(source.options.merge.key, email)
 
     def _count_keys(self) -> None:
         """How many people of each provider share a key: a shared one is no key for any of them."""
@@ -488,7 +494,7 @@ class _Merge:
     def _index(self, person: _Person, email: str) -> None:
         if email:
             self.at["email", email][person] = None
-            self.at["email_without_domain", email.rpartition("@")[0] or email][person] = None
+            self.at[_BARE, key_of(_BARE, email)][person] = None
 
     def _candidates(self, kind: str, key: str) -> list[_Person]:
         found = {person.final(): None for person in self.at.get((kind, key), {})}
@@ -553,10 +559,8 @@ class _Merge:
         if not found:
             found = [
                 person
-                for person in self._candidates("email_without_domain", row.email.rpartition("@")[0])
-                if any(
-                    self.by_id[r.provider_id].options.merge.key == "email_without_domain" for r in person.rows
-                )
+                for person in self._candidates(_BARE, key_of(_BARE, row.email))
+                if any(self.by_id[r.provider_id].options.merge.key == _BARE for r in person.rows)
                 and (not row.role or any(r.student for r in person.rows) == (row.role == "student"))
             ]
         if len(found) != 1 or _differ(_family_names(found[0]), row.family_name):
@@ -621,7 +625,7 @@ class _Merge:
     def _contradiction(self, source: Source, group: _Group, person: _Person) -> str:
         """Why a single candidate is not the same person after all; "" if nothing speaks against it."""
         merge = source.options.merge
-        if merge.key == "email_without_domain":
+        if merge.key == _BARE:
             known = [row.student for row in person.rows if row.roles] + [
                 row.role == "student" for row in person.directory_rows if row.role
             ]
@@ -644,7 +648,7 @@ class _Merge:
         for person, email in emails:
             if email and person.merged_into is None and not self._exists_for(person):
                 found["email", email][person] = None
-                found["email_without_domain", email.rpartition("@")[0] or email][person] = None
+                found[_BARE, key_of(_BARE, email)][person] = None
         return found
 
     def _returning(self, source: Source, group: _Group, key: str) -> _Person | None:
@@ -726,10 +730,7 @@ class _Merge:
             return False
         if {row.provider_id for row in one.rows} & {row.provider_id for row in other.rows}:
             return False
-        bare = any(
-            self.by_id[row.provider_id].options.merge.key == "email_without_domain"
-            for row in [*one.rows, *other.rows]
-        )
+        bare = any(self.by_id[row.provider_id].options.merge.key == _BARE for row in [*one.rows, *other.rows])
         known = all(any(row.roles for row in person.rows) for person in (one, other))
         if bare and known and _is_student(one) != _is_student(other):
             return False  # there, a student is never joined to an adult

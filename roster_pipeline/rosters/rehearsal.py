@@ -19,6 +19,7 @@ import pandas as pd
 from roster_pipeline.codes import Issue
 from roster_pipeline.oneroster import vocabulary
 from roster_pipeline.rosters import rows
+from roster_pipeline.rosters.identities import key_of
 
 if TYPE_CHECKING:
     from roster_pipeline.rosters.source import Published
@@ -160,7 +161,7 @@ def _is_wanted(text: str, options: Provider) -> bool:
 def _key(email: str, merge: Merge) -> str:
     if not email or vocabulary.is_masked(email):
         return ""
-    return (email.rpartition("@")[0] or email) if merge.key == "email_without_domain" else email
+    return key_of(merge.key, email)
 
 
 def _free(people: Iterable[str], known: Known, provider_id: int) -> list[str]:

@@ -94,6 +94,15 @@ def as_list(values: list[Any]) -> str:
 # thousands of rows, these are most of what the rules cost.
 
 
+def stacked(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+    """The frames below each other, with these columns; an empty frame of them where there is none."""
+    if not frames:
+        return pd.DataFrame(
+            {name: pd.Series(dtype="int64" if name == "provider_id" else "str") for name in columns}
+        )
+    return pd.concat(frames, ignore_index=True)[columns]
+
+
 def keys(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
     """The values of some columns, a tuple a row."""
     return zip(*(frame[name].tolist() for name in columns), strict=True)

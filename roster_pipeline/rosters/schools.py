@@ -69,9 +69,7 @@ def find_schools(sources: Sequence[Source], published: Published, tonight: Tonig
     them has none, when their names are (product.md, "Schools"). What was found before is kept by
     `school_sources`, unless the identifiers contradict it by now.
     """
-    links = {
-        (int(row.provider_id), row.source_id): row.school_id for row in rows.each(published.school_sources)
-    }
+    links = published.schools_by_org()
     usable = [source for source in sources if source.usable]
     known = _published_schools(published, links, {source.provider_id for source in usable})
     frames = []

@@ -70,29 +70,19 @@ def find_sessions(
     """The sessions of all sources, and which of their classes count on `tonight.as_of`."""
     usable = [source for source in sources if source.usable]
     by_org = schools.by_org()
-    remembered = {
-        (int(row.provider_id), row.source_id): row.school_id for row in rows.each(published.school_sources)
-    }
+    remembered = published.schools_by_org()
     was = {
         (int(row.provider_id), row.source_id): (row.start_date, row.end_date)
         for row in rows.each(published.classes)
     }
     issues: list[Issue] = []
     parts = [_of_source(source, schools, {**remembered, **by_org}, was, tonight, issues) for source in usable]
-    sessions = _concat([part[0] for part in parts], SESSION_COLUMNS)
-    courses = _concat([part[1] for part in parts], COURSE_COLUMNS)
-    classes = _concat([part[2] for part in parts], CLASS_COLUMNS)
+    sessions = rows.stacked([part[0] for part in parts], SESSION_COLUMNS)
+    courses = rows.stacked([part[1] for part in parts], COURSE_COLUMNS)
+    classes = rows.stacked([part[2] for part in parts], CLASS_COLUMNS)
     calendars = _calendars([part[3] for part in parts])
     _drop_weaker_classes(sources, classes, published, tonight)
     return Sessions(sessions, courses, classes, calendars, issues)
-
-
-def _concat(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
-    if not frames:
-        return pd.DataFrame(
-            {name: pd.Series(dtype="int64" if name == "provider_id" else "str") for name in columns}
-        )
-    return pd.concat(frames, ignore_index=True)[columns]
 
 
 def _of_source(

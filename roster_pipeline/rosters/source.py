@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
+from roster_pipeline.rosters import rows
+
 if TYPE_CHECKING:
     from roster_pipeline.tenants.document import Provider
 
@@ -88,6 +90,15 @@ class Published:
     guardian_links: pd.DataFrame
     school_sources: pd.DataFrame
     enrolled: pd.DataFrame
+
+    def schools_by_org(self) -> dict[tuple[int, str], str]:
+        """(provider_id, org) → the school_id that it was found to be."""
+        return {
+            (provider_id, org): school
+            for provider_id, org, school in rows.keys(
+                self.school_sources, "provider_id", "source_id", "school_id"
+            )
+        }
 
 
 @dataclass(frozen=True, slots=True)
