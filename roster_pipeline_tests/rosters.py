@@ -720,6 +720,16 @@ class Night:
         assert len(found) <= 1
         return f"{found['outcome'].iat[0]} by {found['reason'].iat[0]}" if len(found) else ""
 
+    @cached_property
+    def became(self) -> dict[str, tuple[str, str, str]]:
+        """User → outcome, reason and evidence, of every user row of tonight; as the database keeps it."""
+        frame = outcome.of_every_user(self.found.current, self.found.identities)
+        assert not frame.duplicated(["provider_id", "source_id"]).any(), "a user with two outcomes"
+        return {
+            self.label(who, user): (what, why, evidence)
+            for who, user, what, why, evidence, _ in frame.itertuples(index=False, name=None)
+        }
+
     def reason(self, collection: str, label: str) -> str:
         """Why a row was dropped before people were matched, or ""."""
         frame = {
@@ -769,6 +779,27 @@ class Night:
         return self
 
     def _check_outcomes(self) -> None:
+        users = self.found.current.users
+        known = users[~users["reason"].isin(["no_id", "duplicate"])]
+        keys = zip(known["provider_id"], known["source_id"], strict=True)
+        assert set(self.became) == {self.label(who, user) for who, user in keys}
+        assert all(why for _, why, _ in self.became.values()), "an outcome without a reason"
+        for told in self.report["providers"]:
+            if not any(source.usable for source in self.found.sources if source.name == told["name"]):
+                continue
+            counted = told["collections"]["users"]
+            mine = [
+                became
+                for label, became in self.became.items()
+                if self.key(label)[0] == self.provider_ids[told["name"]]
+            ]
+            dropped = Counter(why for what, why, _ in mine if what == "dropped")
+            dropped["unmatched"] = sum(what == "unmatched" for what, _, _ in mine)
+            here = {
+                why: count for why, count in counted["dropped"].items() if why not in ("no_id", "duplicate")
+            }
+            assert {why: count for why, count in dropped.items() if count} == here
+            assert sum(what in ("matched", "created") for what, _, _ in mine) == counted["kept"]
         frame = self.found.identities.outcomes
         for told in self.report["providers"]:
             who = self.provider_ids[told["name"]]
