@@ -32,6 +32,7 @@ from roster_pipeline.rosters import outcome
 from roster_pipeline.rosters.changes import KEYS, Changes, compare
 from roster_pipeline.rosters.identities import Directory as FoundDirectory
 from roster_pipeline.rosters.outcome import Found
+from roster_pipeline.rosters.sentences import AREAS
 from roster_pipeline.rosters.source import REQUIRED, Published, Source, State, Tonight
 from roster_pipeline.store import database
 from roster_pipeline.store.published import columns_of
@@ -778,12 +779,27 @@ class Night:
             assert told, f"{self.status} without a reason"
         return self
 
+    def _check_sentences(self) -> None:
+        """Whatever became of a row can be said in words."""
+        said = [
+            (what if what != "matched" else evidence, why) for what, why, evidence in self.became.values()
+        ]
+        for area, frame in (
+            ("enrolment", self.found.current.enrolments),
+            ("class", self.found.sessions.classes),
+            ("org", self.found.schools.orgs),
+            ("session", self.found.sessions.sessions),
+        ):
+            said += [(area, why) for why in frame["reason"].unique() if why]
+        assert {(area, why) for area, why in said if why not in AREAS[area]} == set()
+
     def _check_outcomes(self) -> None:
         users = self.found.current.users
         known = users[~users["reason"].isin(["no_id", "duplicate"])]
         keys = zip(known["provider_id"], known["source_id"], strict=True)
         assert set(self.became) == {self.label(who, user) for who, user in keys}
         assert all(why for _, why, _ in self.became.values()), "an outcome without a reason"
+        self._check_sentences()
         for told in self.report["providers"]:
             if not any(source.usable for source in self.found.sources if source.name == told["name"]):
                 continue

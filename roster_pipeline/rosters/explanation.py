@@ -262,12 +262,14 @@ class Explanation:
         if key in self.known.outcomes:
             return self.known.outcomes[key]
         source = self.known.by_id.get(key[0])
-        for row in self.known.remembered_of(key):
-            if source is not None and source.usable and row["outcome"] != outcome.GONE:
-                why = outcome.NOT_SENT if source.proven("users") else outcome.NOT_PROVEN
-                return {"outcome": outcome.GONE, "reason": why, "evidence": ""}
-            return {name: row[name] for name in ("outcome", "reason", "evidence")}
-        return {"outcome": "", "reason": "", "evidence": ""}
+        remembered = self.known.remembered_of(key)
+        was = remembered[0] if remembered else {"outcome": "", "reason": "", "evidence": ""}
+        if source is None or not source.usable or was["outcome"] == outcome.GONE:
+            return dict(was)
+        if (was["outcome"] or key in self.known.owners) and self.known.raw(key[0], "users", key[1]) is None:
+            why = outcome.NOT_SENT if source.proven("users") else outcome.NOT_PROVEN
+            return {"outcome": outcome.GONE, "reason": why, "evidence": ""}
+        return dict(was)
 
     def _user_causes(self, key: Key, name: str) -> Iterator[Because]:
         """Why the user is matched, created or not: one cause, and the provider's trouble before it."""
