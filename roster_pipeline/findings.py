@@ -140,7 +140,8 @@ class Findings:
             subjects |= dict.fromkeys(self._subjects(person))
         if not subjects:
             near = tuple(self._near(who, self._spellings()))
-            raise NobodyFitsError("RS-IDN-10", f"Nobody of {self.tenant} fits what was asked for.", near)
+            message = f"Nobody of {self.tenant} fits what was asked for.{self._unread()}"
+            raise NobodyFitsError("RS-IDN-10", message, near)
         return list(subjects)
 
     def classes(self, which: str) -> list[str]:
@@ -162,8 +163,20 @@ class Findings:
             words = {row[name]: row[name] for name in _CLASS_WORDS[1:] for row in rows.records(usable)}
             words |= {row[name]: row[name] for name in _CLASS_WORDS[1:] for row in self._classes.values()}
             near = tuple(self._near(which, words))
-            raise NobodyFitsError("RS-REF-06", f"No class of {self.tenant} fits what was asked for.", near)
+            message = f"No class of {self.tenant} fits what was asked for.{self._unread()}"
+            raise NobodyFitsError("RS-REF-06", message, near)
         return list(found)
+
+    def _unread(self) -> str:
+        """Which providers could not be used: what is asked for may be theirs."""
+        troubled = [source for source in self._sources if not source.usable]
+        told = [
+            " ".join(
+                [source.name, *(f"({issue['code']})" for issue in self._trouble[source.provider_id][:1])]
+            )
+            for source in troubled
+        ]
+        return f" Could not be used in the last sync: {', '.join(told)}." if told else ""
 
     def _scoped(self, word: str) -> tuple[int | None, str]:
         """(provider_id, sourcedId) of `provider/sourcedId`; (None, the word) of anything else."""

@@ -53,13 +53,19 @@ class Explanation:
             person_id,
             name,
             state,
-            tuple(self._published_person(record, state)),
+            (*self._published_person(record, state), *self._why_not(state, told)),
             tuple(told),
             tuple(source.name for source in self.known.sources if source.provider_id not in has),
             tuple(found for school in schools for found in self._school_causes(school)),
             tuple(self._breaks(schools)),
             tuple(self._family(person_id)),
         )
+
+    def _why_not(self, state: str, users: Sequence[UserStory]) -> Iterator[str]:
+        """In one sentence, why somebody is not published, or will not be for long."""
+        against = [user for user in users if user.outcome in _AGAINST and user.because]
+        if state != "active" and against:
+            yield against[0].because[-1].text
 
     def _by_strength(self, key: Key) -> tuple[int, Key]:
         source = self.known.by_id.get(key[0])
@@ -72,7 +78,7 @@ class Explanation:
         if row is None:
             raise KeyError(class_id)
         who, source_id = int(row["provider_id"]), row["source_id"]
-        live = record is not None and not record["removed_at"]
+        live = self._is_published(class_id)
         causes = tuple(dict.fromkeys(self._class_causes(class_id)))
         if record is None:
             published = "Not published."
@@ -105,6 +111,10 @@ class Explanation:
             tuple(left_out),
         )
 
+    def _is_published(self, class_id: str) -> bool:
+        record = self.known.record("classes", "class_id", class_id)
+        return record is not None and not record["removed_at"]
+
     def answer(self, person_id: str, users: Sequence[Key], class_id: str) -> Answer:
         """Why somebody is, or is not, in a class."""
         row = self.known.class_rows.get(class_id) or self.known.record("classes", "class_id", class_id) or {}
@@ -134,6 +144,7 @@ class Explanation:
             title,
             row.get("source_id", ""),
             school,
+            self._is_published(class_id),
             bool(mine),
             bool(told),
             said,
@@ -204,7 +215,7 @@ class Explanation:
             self._since(since) if since else "",
             causes,
             self._user_row(who, raw) if raw else {},
-            self._key_words(key) if source and raw else "",
+            self._key_words(key) if became["outcome"] in ("matched", "created", "unmatched") else "",
             self._extract(who, "users", "enrollments"),
             tuple(f"{self.known.name_of(one, ())} (person {one})" for one in could_be),
             tuple(
