@@ -209,7 +209,7 @@ def _person(story: PersonStory) -> Lines:
 
 
 def _user(user: UserStory, known: Sequence[Because]) -> Lines:
-    since = f", since {user.since}" if user.since else ""
+    since = f", {'linked ' if user.outcome == 'matched' else ''}since {user.since}" if user.since else ""
     yield 2, f"{user.provider} · {user.source_id}" + (f" · {user.outcome}{since}" if user.outcome else "")
     yield from _because(user.because, 4)
     for one in user.could_be:

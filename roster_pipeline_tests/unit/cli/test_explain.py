@@ -166,7 +166,7 @@ def test_why_is_this_pupil_not_in_my_class(here: Deployment, school: School) -> 
     assert done.stdout.splitlines() == [
         "tiny: the last sync, 2 for 2025-10-16, was successful.",
         "",
-        f"{CANARY} Ofs1 is not in Maths c1 (North School).",
+        f"{CANARY} Ofs1 is not in Maths c1 (North School) any more: sync 2 (2025-10-16) took them out.",
         "  The enrolment ended on 2025-10-15 (end dates are inclusive), and `respect_enrolment_date` is on "
         "for files.",
         "  → If that is wrong, correct the dates of the enrolment in the school's system.",

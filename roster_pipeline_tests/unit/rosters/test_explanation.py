@@ -34,7 +34,15 @@ def known_of(tenant: Story, /, **changes: Any) -> Known:
         about = {"created_sync": "1", "changed_sync": str(number)}
         return [{**about, **row, "removed_at": row.get("removed", "")} for row in rows]
 
-    names = ("people", "memberships", "guardian_links", "classes", "schools", "academic_sessions")
+    names = (
+        "people",
+        "person_sources",
+        "memberships",
+        "guardian_links",
+        "classes",
+        "schools",
+        "academic_sessions",
+    )
     given: dict[str, Any] = {
         "tenant": tenant.tenant(),
         "names": {who: name for name, who in night.provider_ids.items()},
@@ -348,7 +356,9 @@ def test_who_has_left_is_told_by_what():
         "Given-s1 Family-s1 has left: a session of their school is current, and none of their enrolments is."
     )
     assert here.person("s1").state == "removed"
-    assert here.person("s1").published == ("Not published any more: removed by sync 2 (2025-10-16).",)
+    assert here.person("s1").published == (
+        "Not published any more: removed by sync 2 (2025-10-16).", first(here.user("s1"))[2],
+    )  # fmt: skip
 
 
 def test_who_has_left_by_rows_that_are_not_sent_any_more_is_told_that():
@@ -514,3 +524,49 @@ def test_a_school_between_sessions_says_that_its_people_stay():
         "North School is between sessions: none is current on 2026-06-20, and the last one known ended on "
         "2026-06-12. All its people stay meanwhile."
     )
+
+
+def test_who_was_in_the_class_is_told_since_when_they_are_not():
+    tenant = begun(big())
+    tenant.providers[0].teaches("c1", "t1 s2..s9")
+    assert told(tenant).why("s1").said == (
+        "Given-s1 Family-s1 is not in Class c1 (North School) any more: sync 2 (2025-10-16) took them out."
+    )
+
+
+def test_rows_of_an_earlier_night_are_told_with_their_day():
+    tenant = begun(big())
+    tenant.providers[0].state("stale", "users")
+    here = told(tenant, extracted={(1, "users"): 1, (1, "enrollments"): 2})
+    assert here.user("s1").extract == (
+        "users could not be read; the last complete one is used, and removes nothing (what is shown was read "
+        "by sync 1 (2025-10-15)); enrollments read completely"
+    )
+
+
+def test_since_when_a_user_is_linked_is_told():
+    tenant = begun(big())
+    tenant.night()
+    assert told(tenant).user("s1").since == "sync 1 (2025-10-15)"
+
+
+def test_a_retired_provider_is_told_as_one():
+    tenant = begun(big(), school_of("s1 s77", name="cl", share_classes=True))
+    tenant.retire(tenant.providers[1])
+    names = {1: "sis", 2: "cl"}
+    here = told(tenant, names=names)
+    links = here.night.published.person_sources.set_index("source_id")["person_id"]
+    story_ = here.explanation.person(links["s77"], [(2, "s77")])
+    assert story_.users[0].because[0].text == "cl is retired: none of its users counts any more."
+    assert story_.state == "inactive"
+
+
+def test_nothing_of_a_class_that_is_over_is_asked_of_whom_it_has():
+    """A person is told of once, whatever number of rows, and a class that is over tells its own cause."""
+    school = big(respect_academic_sessions=True).session("fall", "2025-08-18..2025-10-14")
+    school.teaches("c2", "t1 s1..s3", terms=["fall"]).enrol("c2", "s1")
+    story_ = told(story(school)).class_("c2")
+    assert sorted(one.person for one in story_.left_out) == [
+        "Given-s1 Family-s1", "Given-s2 Family-s2", "Given-s3 Family-s3", "Given-t1 Family-t1",
+    ]  # fmt: skip
+    assert {one.because for one in story_.left_out} == {story_.because}
