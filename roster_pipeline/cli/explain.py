@@ -245,8 +245,18 @@ def _enrolments(several: Iterable[EnrolmentStory], known: Sequence[Because]) -> 
             said = [one.class_title, one.school, one.role, span]
             yield 4, f"{'in    ' if one.published else 'not in'}  {' · '.join(part for part in said if part)}"
         if cause is not None:
-            yield 12, f"All {len(alike)}: {cause.text}" if len(alike) > 1 else cause.text
+            yield 12, _of_all(alike) + cause.text
     yield from _cures([cause for cause in together if cause is not None and cause not in known], 4)
+
+
+def _of_all(several: Sequence[object]) -> str:
+    match len(several):
+        case 1:
+            return ""
+        case 2:
+            return "Both: "
+        case count:
+            return f"All {count}: "
 
 
 def _class(story: ClassStory) -> Lines:

@@ -570,3 +570,36 @@ def test_nothing_of_a_class_that_is_over_is_asked_of_whom_it_has():
         "Given-s1 Family-s1", "Given-s2 Family-s2", "Given-s3 Family-s3", "Given-t1 Family-t1",
     ]  # fmt: skip
     assert {one.because for one in story_.left_out} == {story_.because}
+
+
+def test_every_user_and_class_of_a_messy_tenant_can_be_told_of_whatever_happened():
+    """Nothing that the rules let through may make a story fail, or leave it without words."""
+    one = big(sync_parent_data=True, relationship_type="guardian", respect_enrolment_date=True)
+    one.users("g1", agents=["s1", "s99"]).users("s10", email="****").users("s11 s12", email="x@north.example")
+    one.users("s13", roles=[["student", "nowhere", "", ""]]).users("s14", status="inactive").users(
+        "s15", roles=[]
+    )
+    one.again("users", "s2", given="Newer", modified="2025-10-01").users("s16", given="", family="", email="")
+    one.enrol("c1", "s13 s14 s77").enrol("c9", "s1").teaches("c3", "s3[2026-01-01..2025-01-01]", terms=["no"])
+    one.teaches("c4", "t1 s4", school="nowhere", course="nothing", title="")
+    two = school_of("t1 s1 s2 s30", name="cl").option(merge={"key": "email_without_domain"})
+    tenant = story(one, two, keeps_back=())
+    tenant.night().check()
+    one.gone("s4", "c3").users("s1", status="tobedeleted").option(exclude_schools=["south"]).org("south")
+    two.state("failed", "enrollments")
+    here = told(tenant)
+    known = here.explanation.known
+    explanation = Explanation(known)
+    users = {*known.users, *known.owners}
+    classes = {*known.class_rows, *(row["class_id"] for row in known.published["classes"])}
+    assert len(users) > 20
+    assert len(classes) == 3
+    for key in users:
+        person = explanation.person(known.owner(key), [key])
+        assert person.name
+        assert all(user.because for user in person.users), key
+        for class_id in classes:
+            answer = explanation.answer(known.owner(key), [key], class_id)
+            assert answer.is_member or answer.because, (key, class_id)
+    for class_id in classes:
+        assert explanation.klass(class_id).published
