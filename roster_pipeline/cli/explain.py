@@ -11,7 +11,7 @@ import os
 import shutil
 import textwrap
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -102,8 +102,14 @@ def _answers(explanation: Explanation, people: Sequence[Subject], classes: Seque
         if subject.person_id or subject.users
         for class_id in classes
     ]
-    for fits in ("is_member", "is_enrolled", "class_is_published"):
-        if some := [told for told in every if getattr(told, fits)]:
+    fits: Sequence[Callable[[Answer], bool]] = (
+        lambda told: told.is_member,
+        lambda told: told.is_enrolled and told.class_is_published,
+        lambda told: told.is_enrolled,
+        lambda told: told.class_is_published,
+    )
+    for fit in fits:
+        if some := [told for told in every if fit(told)]:
             return some
     return every
 
@@ -145,7 +151,8 @@ def _print(lines: Lines) -> None:
 def _header(findings: Findings) -> Lines:
     sync = findings.sync or {}
     number, day = sync["sync_id"], sync["as_of"]
-    codes = " ".join(dict.fromkeys(issue["code"] for issue in sync["issues"]))
+    worse = [issue["code"] for issue in sync["issues"] if issue["severity"] != "note"]
+    codes = " ".join(dict.fromkeys(worse))
     if sync.get("dry_run"):
         how = "was a dry run: what follows is what it found, and nothing of it was published"
     elif sync["status"] == "failed":

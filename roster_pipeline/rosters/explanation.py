@@ -58,6 +58,11 @@ class Explanation:
         against = [user for user in users if user.outcome in AGAINST and user.because]
         if state != "active" and against:
             yield against[0].because[-1].text
+        attached = {user.provider for user in users if user.outcome == "matched"}
+        for source in self.known.sources:
+            attaches = source.options.merge.attach_to_existing_users_only
+            if state == "inactive" and attaches and source.name in attached:
+                yield f"{source.name} still has them, but only attaches to existing users: it keeps nobody."
 
     def _by_strength(self, key: Key) -> tuple[int, Key]:
         source = self.known.by_id.get(key[0])
@@ -165,8 +170,9 @@ class Explanation:
             day = dt.date.fromisoformat(record["inactive_since"])
             last = day + dt.timedelta(days=self.known.tenant.grace_days)
             yield (
-                f"Published, but inactive since {day}: no source brings them any more. Removed by the first "
-                f"complete sync for a day after {last} (grace_days is {self.known.tenant.grace_days})."
+                f"Published, but inactive since {day}: no source that keeps them brings them any more. "
+                f"Removed by the first complete sync for a day after {last} (grace_days is "
+                f"{self.known.tenant.grace_days})."
             )
         else:
             yield f"Published since {self._since(record['created_sync'])}."

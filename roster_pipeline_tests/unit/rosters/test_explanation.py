@@ -374,8 +374,8 @@ def test_who_is_inactive_is_told_until_when():
     here = told(tenant)
     assert here.person("s1").state == "inactive"
     assert here.person("s1").published[0] == (
-        "Published, but inactive since 2025-10-16: no source brings them any more. Removed by the first "
-        "complete sync for a day after 2025-10-23 (grace_days is 7)."
+        "Published, but inactive since 2025-10-16: no source that keeps them brings them any more. Removed "
+        "by the first complete sync for a day after 2025-10-23 (grace_days is 7)."
     )
     assert here.user("s1").because[0].text == "sis does not send this user any more."
 
@@ -603,3 +603,12 @@ def test_every_user_and_class_of_a_messy_tenant_can_be_told_of_whatever_happened
             assert answer.is_member or answer.because, (key, class_id)
     for class_id in classes:
         assert explanation.klass(class_id).published
+
+
+def test_a_source_that_only_attaches_is_told_to_keep_nobody():
+    weaker = provider("cl", "s1", merge={"attach_to_existing_users_only": True})
+    tenant = begun(big(), weaker)
+    tenant.providers[0].gone("s1")
+    assert told(tenant).person("s1").published[-1] == (
+        "cl still has them, but only attaches to existing users: it keeps nobody."
+    )
