@@ -356,3 +356,21 @@ def test_a_fault_of_ours_shows_nobody(here: Deployment, monkeypatch: pytest.Monk
     done = _run("tiny", "--person", "s1")
     assert done.exit_code == 1
     assert done.stderr.startswith("RS-RUN-99: KeyError in ")
+
+
+@pytest.mark.postgres
+def test_the_same_is_told_on_postgres(
+    here: Deployment, school: School, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = (("--person", "s1"), ("--class", "c1"), ("--person", "s1", "--class", "c1"))
+    here.sync("tiny", FIRST)
+    here.sync("tiny", SECOND)
+    on_sqlite = [_told("tiny", *words) for words in asked]
+    monkeypatch.setenv("ROSTER_HOME", str(tmp_path / "postgres"))
+    monkeypatch.setenv("ROSTER_DATABASE_URL", postgres_url)
+    with deployment(tmp_path / "postgres", postgres_url) as there:
+        there.apply("tiny", csv_provider(school.folder, name="files"))
+        there.sync("tiny", FIRST)
+        there.sync("tiny", SECOND)
+        assert [_told("tiny", *words) for words in asked] == on_sqlite
+    assert _run("tiny", "--person", "S1@north.example").stdout.splitlines()[1:] == ["  s1@north.example"]
