@@ -497,8 +497,9 @@ class _Merge:
             self.at[_BARE, key_of(_BARE, email)][person] = None
 
     def _candidates(self, kind: str, key: str) -> list[_Person]:
+        """The people of tonight with a key: not those whom only a link that attaches still names."""
         found = {person.final(): None for person in self.at.get((kind, key), {})}
-        return [person for person in found if person.rows or person.directory_rows]
+        return [person for person in found if self._exists_for(person)]
 
     # ------------------------------------------------------------------ the steps
 
@@ -563,6 +564,8 @@ class _Merge:
                 if any(self.by_id[r.provider_id].options.merge.key == _BARE for r in person.rows)
                 and (not row.role or any(r.student for r in person.rows) == (row.role == "student"))
             ]
+        if not found:  # somebody who is gone returns with a new login
+            return self._returning("email", row.email, (row.given_name, row.family_name))
         if len(found) != 1 or _differ(_family_names(found[0]), row.family_name):
             return None
         taken = any(other.provider_id == row.provider_id for other in found[0].directory_rows)
@@ -585,7 +588,7 @@ class _Merge:
         attach_only = source.provider_id in self.attach_only
         key = self._usable_key(source, group)
         if key:
-            every = [p for p in self._candidates(source.options.merge.key, key) if self._exists_for(p)]
+            every = self._candidates(source.options.merge.key, key)
             # Two rows of one provider are two people: whoever has one of them is no candidate.
             free = [p for p in every if all(r.provider_id != source.provider_id for r in p.rows)]
             if len(every) > 1 and free:
@@ -596,7 +599,8 @@ class _Merge:
                     return self._refuse(group, problem)
                 return self._assign(group, free[0], "matched", "key", "key")
             if not attach_only:
-                returned = self._returning(source, group, key)
+                names = group.name("given_name"), group.name("family_name")
+                returned = self._returning(source.options.merge.key, key, names)
                 if returned is not None:
                     return self._assign(group, returned, "matched", "returned", "returned")
         if attach_only:
@@ -651,14 +655,13 @@ class _Merge:
                 found[_BARE, key_of(_BARE, email)][person] = None
         return found
 
-    def _returning(self, source: Source, group: _Group, key: str) -> _Person | None:
+    def _returning(self, kind: str, key: str, names: tuple[str, str]) -> _Person | None:
         """Evidence 3: the one person who is gone, with this key and both names."""
-        names = group.name("given_name"), group.name("family_name")
         if not all(names):
             return None
         found = [
             person
-            for person in self.gone.get((source.options.merge.key, key), ())
+            for person in self.gone.get((kind, key), ())
             if not self._exists_for(person)
             and (person.values["given_name"], person.values["family_name"]) == names
         ]
@@ -748,7 +751,7 @@ class _Merge:
             return
         key = self._usable_key(source, group)
         if key and any(
-            person is not group.person.final() and self._exists_for(person)
+            person is not group.person.final()
             for person in self._candidates(source.options.merge.key, key)
             if any(self._key(source, row.values["email"]) == key for row in person.rows)
         ):
