@@ -322,6 +322,9 @@ CATALOGUE: Final[dict[str, Code]] = _table(
     ("RS-PRV-05", "The providers sent nothing at all.",
      "The app shares no data yet, or the export is only header rows.", "Share the schools with the app, or export again.",
      "school", "sync failed", True),
+    ("RS-PRV-06", "Compatibility mode would help with this provider.",
+     "Its server is a minimum implementation of OneRoster, which understands and offers less than most.", "Set `compatibility_mode: true` for the provider in the tenant document, apply it, and sync again.",
+     "operator", "warning", False),
 )
 # fmt: on
 

@@ -246,7 +246,13 @@ class Sync:
         last = complete.get(read.name)
         entry = {"state": read.state, "rows": read.rows, "sync_id": self.sync_id, "proof": read.proof}
         seen = {(issue.code, issue.message) for issue in issues}
-        issues += [issue for issue in read.issues if (issue.code, issue.message) not in seen]
+        # What was read whole before is not missing by nature: compatibility mode would not bring it back.
+        vanished = bool(last and last["rows"]) and any(issue.code == "RS-PAGE-09" for issue in read.issues)
+        issues += [
+            issue
+            for issue in read.issues
+            if (issue.code, issue.message) not in seen and not (vanished and issue.code == "RS-PRV-06")
+        ]
         if read.state == "ok" and not read.rows and last and last["rows"]:
             issues.append(
                 Issue("RS-SAFE-04", f"{read.name} had {last['rows']} rows and is empty now.", provider=name)
