@@ -53,14 +53,14 @@ def advice(
         provider: Its name.
         found: What became of each collection.
         refused: Why those failed that were asked for.
-        answers: Whether a collection can be had from an endpoint.
+        answers: Whether a collection can be had from an endpoint, asked as the mode asks.
     """
     others = any(one.state != "failed" for one in found if one.name not in _DISPENSABLE)
     if not others or any(error.in_compatibility_mode for error in refused.values()):
         return {}
     for name in ("orgs", *_DISPENSABLE):
         error = refused.get(name)
-        if error is None or error.code not in NOT_OFFERED or error.midway:
+        if error is None or error.code not in NOT_OFFERED or error.midway or answers(name, name):
             continue
         if name != "orgs":
             return {name: _would_help(provider, f"offers no {_DISPENSABLE[name]}")}

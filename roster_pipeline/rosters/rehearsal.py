@@ -268,7 +268,7 @@ def _remarks_on_undated_classes(pages: Mapping[str, pd.DataFrame], options: Prov
         return told
     named = {name for text in classes["terms"].unique() for name in rows.parse_list(text)}
     years = set(pages["courses"]["schoolYear"]) if "courses" in pages else set()
-    enrolled = pages["enrollments"] if "enrollments" in pages else None
+    enrolled = pages.get("enrollments", None)
     dated = enrolled is not None and ((enrolled["beginDate"] != "") | (enrolled["endDate"] != "")).any()
     if not dated and (named | years).isdisjoint(sessions["sourcedId"]):
         told.append(would_help(options.name))

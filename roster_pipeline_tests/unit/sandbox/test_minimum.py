@@ -18,7 +18,7 @@ OFFERED = {"orgs": "org", "courses": "course", "classes": "class", "users": "use
 
 @pytest.fixture
 def client(start: Start) -> Iterator[Client]:
-    yield start("minimum")
+    return start("minimum")
 
 
 def pages(client: Client, path: str) -> Iterator[list[dict[str, Any]]]:
