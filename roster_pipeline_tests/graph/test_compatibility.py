@@ -181,7 +181,7 @@ def test_a_minimum_implementation_that_stops_half_way_removes_nobody(
         here.sync("least", DAY)
         before = here.roster("least")
         for fault in ("server-error", "empty", "no-collection", "truncated"):
-            served.sandbox.misbehave(Misbehaviour(fault, endpoint="users", after=1))  # type: ignore[arg-type]
+            served.sandbox.misbehave(Misbehaviour(fault, endpoint="users", after=1))
             told = here.sync("least", DAY + timedelta(1))
             # An empty page where rows were is what no client can tell from an end: then the schools are
             # found to be incomplete.
@@ -238,7 +238,7 @@ def test_sessions_that_were_there_yesterday_are_no_reason_to_advise_the_mode(
         here.apply("town", rest_provider(served, **BOTH))
         assert codes(here.sync("town", DAY)) == []
         for fault in ("not-found", "empty"):
-            served.sandbox.misbehave(Misbehaviour(fault, endpoint="academicSessions"))  # type: ignore[arg-type]
+            served.sandbox.misbehave(Misbehaviour(fault, endpoint="academicSessions"))
             told = here.sync("town", DAY + timedelta(1))
             assert told["status"] == "partial"
             assert ADVICE not in codes(told), fault

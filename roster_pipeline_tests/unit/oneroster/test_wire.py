@@ -352,7 +352,8 @@ def test_an_error_inside_a_success_is_seen_and_only_words_of_the_specification_a
 )
 def test_read_leniently_a_wrapper_may_be_spelt_freely_and_hold_nothing(collection: str, key: str) -> None:
     rows = district()[collection]
-    for document in ({key: []}, {key: [], "links": []}):
+    documents: list[dict[str, list[str]]] = [{key: []}, {key: [], "links": []}]
+    for document in documents:
         with pytest.raises(SourceError, match="RS-PAGE-04"):
             rows_of(document, collection, collection)
         assert rows_of(document, collection, collection, lenient=True) == ([], key)

@@ -223,7 +223,7 @@ def test_outdated_sessions_are_told_only_where_all_of_them_were_seen() -> None:
 
 def test_missing_sessions_matter_to_whoever_wants_the_current_classes() -> None:
     assert codes(school().empty("academicSessions")) == []
-    wanted = {"respect_academic_sessions": True}
+    wanted: dict[str, Any] = {"respect_academic_sessions": True}
     assert codes(school().empty("academicSessions"), **wanted) == ["RS-SES-05", "RS-PRV-06"]
     assert codes(school().empty("academicSessions"), whole=False, **wanted) == []
 
@@ -234,7 +234,7 @@ def test_compatibility_mode_is_advised_where_no_class_has_a_session_and_only_cur
     def taught(*, members: str = "t1 s1..s3", **fields: object) -> Provider:
         return school().course("maths", school_year="").teaches("c", members, **fields)
 
-    wanted = {"respect_academic_sessions": True}
+    wanted: dict[str, Any] = {"respect_academic_sessions": True}
     assert codes(taught(terms=[]), **wanted) == ["RS-PRV-06"]
     assert codes(taught(terms=["nowhere"]), **wanted) == ["RS-PRV-06"]
     assert codes(taught(terms=[])) == []
@@ -245,7 +245,7 @@ def test_compatibility_mode_is_advised_where_no_class_has_a_session_and_only_cur
 
 
 def test_in_compatibility_mode_missing_sessions_are_told_only_where_the_rule_is_on() -> None:
-    compatible = {"compatibility_mode": True}
+    compatible: dict[str, Any] = {"compatibility_mode": True}
     assert codes(school().empty("academicSessions"), **compatible) == []
     assert codes(school().empty("academicSessions"), respect_academic_sessions=True, **compatible) == [
         "RS-SES-05"

@@ -17,7 +17,7 @@ OFFERED = {"orgs": "org", "courses": "course", "classes": "class", "users": "use
 
 
 @pytest.fixture
-def client(start: Start) -> Iterator[Client]:
+def client(start: Start) -> Client:
     return start("minimum")
 
 
