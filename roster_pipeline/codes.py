@@ -155,7 +155,7 @@ CATALOGUE: Final[dict[str, Code]] = _table(
      "Guardians or students are not shared with the app.", "Share them, or ignore this.",
      "school", "note", False),
     ("RS-REF-04", "Rows name a school that is not among the orgs.",
-     "The school is not shared with the app.", "Share the school with the app.",
+     "The school is not shared with the app, or is missing from the export.", "Share the school with the app, or add it to orgs.csv.",
      "school", "warning", False),
     ("RS-REF-05", "Too many of a school's enrolments refer to nothing.",
      "Users or classes of the school are missing from the extract.", "Share all users and classes of the school with the app, or exclude the school.",
@@ -322,6 +322,9 @@ CATALOGUE: Final[dict[str, Code]] = _table(
     ("RS-PRV-05", "The providers sent nothing at all.",
      "The app shares no data yet, or the export is only header rows.", "Share the schools with the app, or export again.",
      "school", "sync failed", True),
+    ("RS-PRV-06", "Compatibility mode would help with this provider.",
+     "Its server is a minimum implementation of OneRoster, which understands and offers less than most.", "Set `compatibility_mode: true` for the provider in the tenant document, apply it, and sync again.",
+     "operator", "warning", False),
 )
 # fmt: on
 

@@ -219,6 +219,7 @@ class Sync:
         complete = lake.complete(self.tenant, provider_id)
         issues: list[Issue] = []
         found = {read.name: self._judge(read, complete, source.name, issues) for read in reads}
+        issues += _told_of_stale(found, complete, source.name)
         for name in COLLECTIONS if kind != DIRECTORY else ():
             if found[name]["state"] == "ok" and lake.has_rows_without_id(
                 self.tenant, provider_id, self.sync_id, name
@@ -246,7 +247,13 @@ class Sync:
         last = complete.get(read.name)
         entry = {"state": read.state, "rows": read.rows, "sync_id": self.sync_id, "proof": read.proof}
         seen = {(issue.code, issue.message) for issue in issues}
-        issues += [issue for issue in read.issues if (issue.code, issue.message) not in seen]
+        # What was read whole before is not missing by nature: compatibility mode would not bring it back.
+        vanished = bool(last and last["rows"]) and any(issue.code == "RS-PAGE-09" for issue in read.issues)
+        issues += [
+            issue
+            for issue in read.issues
+            if (issue.code, issue.message) not in seen and not (vanished and issue.code == "RS-PRV-06")
+        ]
         if read.state == "ok" and not read.rows and last and last["rows"]:
             issues.append(
                 Issue("RS-SAFE-04", f"{read.name} had {last['rows']} rows and is empty now.", provider=name)
@@ -255,9 +262,6 @@ class Sync:
         elif read.state == "failed":
             age = (self.as_of - dt.date.fromisoformat(last["as_of"])).days if last else None
             if last and age is not None and age <= STALE_DAYS:
-                issues.append(
-                    Issue("RS-SAFE-05", f"{read.name} is used as it was on {last['as_of']}.", provider=name)
-                )
                 entry |= {"state": "stale", "rows": last["rows"], "sync_id": last["sync_id"]}
         return entry
 
@@ -824,6 +828,23 @@ def issue_of(error: BaseException) -> Issue:
     if isinstance(error, CodedError):
         return Issue(error.code, error.message)
     return Issue("RS-RUN-99", f"The sync ended with {type(error).__name__}.")
+
+
+def _told_of_stale(
+    found: Mapping[str, dict[str, Any]], complete: Mapping[str, Any], provider: str
+) -> list[Issue]:
+    """One line for each day from which collections are used, not one for each of them."""
+    of_day: dict[str, list[str]] = {}
+    for name, entry in found.items():
+        if entry["state"] == "stale":
+            of_day.setdefault(complete[name]["as_of"], []).append(name)
+    told = []
+    for day, names in of_day.items():
+        what = "Everything" if len(names) == len(found) > 1 else ", ".join(names)
+        is_one = len(names) == 1 or what == "Everything"
+        verbs = "is used as it was" if is_one else "are used as they were"
+        told.append(Issue("RS-SAFE-05", f"{what} {verbs} on {day}.", provider=provider, count=len(names)))
+    return told
 
 
 def _raw(kind: str) -> str:

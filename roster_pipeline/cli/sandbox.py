@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from roster_pipeline.codes import CodedError
-from roster_pipeline.sandbox.flavours import FLAVOURS, PAGE_CAP
+from roster_pipeline.sandbox.flavours import FLAVOURS
 
 if TYPE_CHECKING:
     from roster_pipeline.sandbox.server import Serving
@@ -48,7 +48,7 @@ _KINDS = {"powerschool": "powerschool", "classlink": "classlink"}
     "--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1.  [default: a free one]"
 )
 @click.option(
-    "--page-cap", type=click.IntRange(1), default=PAGE_CAP, show_default=True, help="Most rows a page."
+    "--page-cap", type=click.IntRange(1), help="Most rows a page.  [default: the flavour's, 1000 or 100]"
 )
 @click.option("--client-id", envvar="ROSTER_SANDBOX_CLIENT_ID", default="sandbox", show_default=True)
 @click.option(
@@ -65,7 +65,7 @@ def sandbox(
     day: date | None,
     second: bool,
     port: int,
-    page_cap: int,
+    page_cap: int | None,
     client_id: str,
     client_secret: str | None,
     as_json: bool,

@@ -248,6 +248,12 @@ def _users(
     )
 
 
+def _some(ids: set[str], most: int = 3) -> str:
+    """A few of these ids of schools, and how many more there are."""
+    told = ", ".join(sorted(ids)[:most])
+    return f"{told} and {len(ids) - most} more" if len(ids) > most else told
+
+
 class _Judge:
     """Decides one user at a time; counts what must be told."""
 
@@ -269,6 +275,7 @@ class _Judge:
         self.rows_prove_absence = source.states.get("enrollments") in ("ok", "stale")
         self.no_sessions = self.options.compatibility_mode and source.frames["academicSessions"].empty
         self.unscheduled = self.no_contact = self.unknown_org = 0
+        self.unknown_orgs: set[str] = set()
         self.unknown_roles: set[str] = set()
         self._parsed: dict[str, list[tuple[str, str, str, bool]]] = {}
 
@@ -295,7 +302,9 @@ class _Judge:
         """(reason, roles, schools, family, student, left) of one usable row."""
         options = self.options
         entries = self._roles(roles)
-        self.unknown_org += any(entry[2] for entry in entries)
+        nowhere = {entry[2] for entry in entries} - {""}
+        self.unknown_org += bool(nowhere)
+        self.unknown_orgs |= nowhere
         wanted = options.relationship_type if options.sync_parent_data else None
         held = [entry for entry in entries if vocabulary.family(entry[0]) in ("", wanted)]
         family = bool(held) and all(vocabulary.is_family(entry[0]) for entry in held)
@@ -358,7 +367,11 @@ class _Judge:
         told = (
             ("RS-IDN-08", self.unscheduled, "students have no enrolment yet and were kept"),
             ("RS-GRD-01", self.no_contact, "guardians have neither e-mail nor phone and were left out"),
-            ("RS-REF-04", self.unknown_org, "users name an org that is not there"),
+            (
+                "RS-REF-04",
+                self.unknown_org,
+                f"users name an org that is not there: {_some(self.unknown_orgs)}",
+            ),
             ("RS-ROW-02", len(self.unknown_roles), "roles are not OneRoster's and were kept as they came"),
         )
         return [

@@ -147,6 +147,39 @@ def test_undated_classes_and_bad_dates_are_counted(strict: Sessions):
     assert told["RS-ROW-04"] == 1
 
 
+def told(told: Sessions) -> list[str]:
+    return [issue.code for issue in told.issues]
+
+
+def test_compatibility_mode_is_advised_where_no_class_has_a_session_at_all(strict: Sessions):
+    """Where some have one, the classes are to be mended, not the way of reading."""
+    bare = {"respect_academic_sessions": True}
+    sis = (
+        provider("sis", "t1 s1", **bare).teaches("c1", "t1 s1", terms=[]).teaches("c2", "t1", terms=["none"])
+    )
+    assert told(find(story(sis))) == ["RS-SES-03", "RS-PRV-06"]
+    assert "RS-PRV-06" not in told(strict)
+    assert told(find(story(provider("sis", "t1 s1", **bare)))) == []  # no class, and so no trouble
+    sis.option(respect_academic_sessions=False)
+    assert told(find(story(sis))) == []
+
+
+def test_compatibility_mode_is_not_advised_where_classes_had_their_sessions_before():
+    sis = provider("sis", "t1 s1", respect_academic_sessions=True)
+    sis.session("term", YEAR).teaches("c1", "t1 s1", terms=["term"])
+    later = begun(sis)
+    later.providers[0].gone("term")
+    assert told(find(later)) == ["RS-SES-03"]
+
+
+def test_in_compatibility_mode_it_is_told_that_the_rule_has_nothing_to_go_by():
+    both = {"respect_academic_sessions": True, "compatibility_mode": True}
+    sis = provider("sis", "t1 s1", **both).teaches("c1", "t1 s1", terms=[])
+    assert told(find(story(sis.empty("academicSessions")))) == ["RS-SES-05"]
+    assert told(find(story(calendar(compatibility_mode=True)))) == ["RS-ROW-04"]
+    assert told(find(story(sis.option(respect_academic_sessions=False)))) == []
+
+
 @pytest.mark.parametrize(
     "name, start, end",
     [
