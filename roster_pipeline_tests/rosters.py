@@ -221,7 +221,7 @@ class Provider:
     def settings(self, place: int) -> Options:
         """The provider as in a document; `place` gives its priority where none is set."""
         options = dict(self.options)
-        merge = {"priority": (100, 50, 10)[place], **options.pop("merge", {})}
+        merge = {"priority": (100, 50, 10, 5)[place], **options.pop("merge", {})}
         limits = {key: tuple(value) for key, value in options.pop("limit_to", {}).items()}
         return Options(
             name=self.name,
