@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from roster_pipeline_tests.rosters import Night, Provider, Story, labels, provider, school_of, story
 
-BOTH = {"respect_enrolment_date": True, "respect_academic_sessions": True}
+BOTH: dict[str, Any] = {"respect_enrolment_date": True, "respect_academic_sessions": True}
 
-# ------------------------------------------------------------------------------------------ first and last days
+# ------------------------------------------------------------------------------------------ last days
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Options together: every combination of the rules for dates, and pairs that could get in each other's way."""
+"""Options together: every combination of the rules for dates, and pairs that could get in the way."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from roster_pipeline_tests.rosters import (
     story,
 )
 
-# ------------------------------------------------------------------------------------------ dates and sessions
+# ------------------------------------------------------------------------------------------ dates
 # Every combination of the five options, against what the guides promise, said once more in `expected`.
 
 FLAGS = ("respect_enrolment_date", "respect_academic_sessions", "exclusive", "compatibility_mode",
@@ -148,7 +148,7 @@ def family(**options: Any) -> Provider:
         pytest.param({"limit_to": {"roles": ["student", "guardian"]}}, {"s1 g1", "s2 g1", "s2 g2"},
                      {"g1", "g2"}, id="with their role"),
         pytest.param({"exclude_schools": ["south"]}, {"s1 g1"}, {"g1"}, id="whose students are excluded"),
-        pytest.param({"limit_to": {"schools": ["north"]}}, {"s1 g1"}, {"g1"}, id="whose students are limited"),
+        pytest.param({"limit_to": {"schools": ["north"]}}, {"s1 g1"}, {"g1"}, id="of students in limits"),
     ],
 )  # fmt: skip
 def test_guardians(options: dict[str, Any], links: set[str], guardians: set[str]):

@@ -42,8 +42,8 @@ def group() -> Story:
     })  # fmt: skip
     badges = Directory("badges", {"b1": {"email": "s1@north.example"}, "b3": {"email": "s3@north.example"}})
     told = story(sis, pad, annexe, homes, directories=[logins, badges])
-    for one in (*told.providers, *told.directories):
-        told.id_of(one)  # the registry's ids, whatever the order of the document
+    for source in told.providers:
+        told.id_of(source)  # the registry's ids, whatever the order of the document
     return told
 
 

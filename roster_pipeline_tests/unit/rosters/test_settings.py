@@ -154,8 +154,12 @@ def test_attaching_only_takes_out_whom_nobody_else_has_at_once():
 
 @pytest.mark.parametrize(
     "merge",
-    [{"key": "email_without_domain"}, {"check_names": True}, {"key": "email_without_domain", "check_names": False}],
-)  # fmt: skip
+    [
+        {"key": "email_without_domain"},
+        {"check_names": True},
+        {"key": "email_without_domain", "check_names": False},
+    ],
+)
 def test_another_key_moves_nobody_who_is_linked(merge: dict[str, Any]):
     told = with_launchpad()
     first = told.night().check()
