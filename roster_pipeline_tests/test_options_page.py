@@ -1,4 +1,4 @@
-"""`docs/options.md` says what the code does: every option, its default, tests that exist, all of the guides."""
+"""`docs/options.md` says what the code does: each option, its default, tests that exist, all of the guides."""
 
 from __future__ import annotations
 
