@@ -1,4 +1,4 @@
-"""`docs/options.md` says what the code does: each option, its default, tests that exist, all of the guides."""
+"""`docs/options.md` says what the code does: each option, its default, tests that exist, the guides whole."""
 
 from __future__ import annotations
 
