@@ -385,8 +385,8 @@ class Story:
         if status == outcome.FAILED:
             _keep_all(self.published, found)
         else:
-            usable = [source for source in given.sources if source.usable]
-            self.before |= {s.provider_id: s.options.model_dump(mode="json") for s in usable}
+            kept = [source for source in given.sources if source.keeps_to_its_options]
+            self.before |= {s.provider_id: s.options.model_dump(mode="json") for s in kept}
         before = self.published
         self.published = _publish(before, found, given.tonight.sync_id, remember=status != outcome.FAILED)
         every: list[Provider | Directory] = [*self.providers, *self.directories]

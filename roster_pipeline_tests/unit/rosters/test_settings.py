@@ -101,6 +101,26 @@ def test_until_a_sync_is_complete_an_option_takes_nobody_out(name: str):
     assert is_what_is_left(told.night().check(), switch)
 
 
+def test_a_class_between_its_terms_goes_though_the_sync_that_turned_the_rule_on_was_not_complete():
+    sis = school_of("t1 s1").session("one", "2025-08-18..2025-09-30").session("two", "2025-11-03..2025-12-19")
+    told = begun(sis.teaches("c2", "t1 s1", terms=["one", "two"]))
+    (sis,) = told.providers
+    sis.option(respect_academic_sessions=True).state("unproven", "classes")
+    assert told.night().check().classes == {"c1", "c2"}
+    sis.state("ok")
+    assert told.night().check().classes == {"c1"}
+
+
+def test_a_first_sync_that_was_not_complete_has_published_by_its_options():
+    sis = school_of("t1 s1", respect_academic_sessions=True).session("one", "2025-08-18..2025-12-19")
+    told = story(sis.teaches("c2", "t1 s1", terms=["one"]).state("unproven", "classes"))
+    told.night()
+    sis.state("ok").gone("one")  # complete, and the session is gone: that is no end of the class
+    night = told.night().check()
+    assert night.classes == {"c1", "c2"}
+    assert "RS-SES-02" in night.codes
+
+
 def test_end_dates_that_turn_exclusive_take_the_last_day_away():
     sis = two_schools().option(respect_academic_sessions=True, respect_enrolment_date=True)
     told = story(sis)
