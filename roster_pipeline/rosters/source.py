@@ -67,7 +67,7 @@ class Source:
 
     @property
     def keeps_to_its_options(self) -> bool:
-        """Whether what is published of it follows tonight's options: what they take out has gone, if it was."""
+        """Whether what is published of it follows tonight's options, and what they take out has gone."""
         return self.usable and (self.before is None or self.proven("classes", "academicSessions"))
 
     def was(self, option: str, default: Any = None) -> Any:
