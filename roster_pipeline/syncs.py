@@ -502,7 +502,7 @@ class Sync:
                     **{
                         str(source.provider_id): source.options.model_dump(mode="json")
                         for source in found.sources
-                        if source.usable
+                        if source.keeps_to_its_options
                     },
                 }
             )
