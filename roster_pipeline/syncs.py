@@ -13,7 +13,7 @@ import random
 import secrets as randomness
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
@@ -882,13 +882,7 @@ def _remember_new(
 
 
 def _as_dict(issue: Issue) -> dict[str, Any]:
-    return {
-        "code": issue.code,
-        "message": issue.message,
-        "provider": issue.provider,
-        "school": issue.school,
-        "count": issue.count,
-    }
+    return asdict(issue)
 
 
 def _issues(entries: list[dict[str, Any]]) -> list[Issue]:

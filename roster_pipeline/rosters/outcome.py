@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from roster_pipeline.codes import CATALOGUE, Issue
+from roster_pipeline.codes import Issue
 from roster_pipeline.oneroster import vocabulary
 from roster_pipeline.oneroster.collections import COLLECTIONS
 from roster_pipeline.rosters import completeness as school_states
@@ -53,7 +53,7 @@ class Found:
 
 def ordered(issues: Iterable[Issue]) -> list[Issue]:
     """The worst first; the first one's code is the run's tag."""
-    return sorted(issues, key=lambda issue: _SEVERITIES.index(CATALOGUE[issue.code].severity))
+    return sorted(issues, key=lambda issue: _SEVERITIES.index(issue.severity))
 
 
 def status_of(found: Found, issues: Iterable[Issue]) -> tuple[str, list[Issue]]:

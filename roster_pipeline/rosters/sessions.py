@@ -119,7 +119,11 @@ def _of_source(
                 (end, rows.day_within(start, end, tonight.as_of, exclusive=exclusive)) for start, end in named
             )
             if options.respect_academic_sessions and not window.current:
-                unresolved += not window.dated and not options.compatibility_mode
+                unresolved += (
+                    not window.dated
+                    and not options.compatibility_mode
+                    and (source.provider_id, school_id) not in schools.excluded
+                )
                 fate = _fate(window, was.get(key), source, tonight, exclusive=exclusive)
                 if fate in (ENDED, OUT):
                     why = "not_current" if window.dated else "undated"
