@@ -138,7 +138,7 @@ class Sync:
                     tenant=tenant,
                     region=registered.tenant.region,
                     run_id=run_id,
-                    trigger="dry run" if dry_run else trigger,
+                    trigger=ledger.DRY_RUN if dry_run else trigger,
                     as_of=day,
                     as_of_given=as_of is not None,
                     now=now,
@@ -408,6 +408,11 @@ class Sync:
         if not self._dry_run:
             self._stores.lake.prune(self.tenant)
         return document
+
+    def latest(self, limit: int) -> list[dict[str, Any]]:
+        """The tenant's last syncs in short, the newest first, as `ledger.latest` gives them."""
+        with self._stores.database.connect() as connection:
+            return ledger.latest(connection, self.tenant, limit=limit)
 
     # -------------------------------------------------------------------------- publishing
 

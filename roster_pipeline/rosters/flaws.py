@@ -113,8 +113,11 @@ class Facts:
         yield from self._flaws_of_size(school_id, providers)
         yield from self._flaws_of_identities(school_id)
         yield from self._flaws_of_references(school_id)
-        for grade, count in self.grades.get(school_id, ()):
-            yield Flaw("grade_vanished", count, f"All {count} students of grade {grade} vanished at once.")
+        grades = self.grades.get(school_id, [])
+        if grades:
+            count = sum(students for _, students in grades)
+            which = f"grade{'s' if len(grades) > 1 else ''} {', '.join(grade for grade, _ in grades)}"
+            yield Flaw("grade_vanished", count, f"All {count} students of {which} vanished at once.")
         yield from self._flaws_of_classes(school_id, providers)
         counted = self.people[school_id]
         keyless = counted["no key"] + counted["shared key"]

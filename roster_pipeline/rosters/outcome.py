@@ -250,6 +250,9 @@ def _schools(found: Found, people: pd.DataFrame) -> list[dict[str, Any]]:
     for place, text in enumerate(people["schools"].tolist()):
         for school in rows.parse_list(text):
             by_school[school].append(place)
+    flaws: dict[str | None, Counter[str]] = defaultdict(Counter)
+    for issue in found.completeness.issues:
+        flaws[issue.school_id][issue.code] += issue.count
     return [
         {
             "school_id": row.school_id,
@@ -258,6 +261,7 @@ def _schools(found: Found, people: pd.DataFrame) -> list[dict[str, Any]]:
             "code": row.code or ("RS-PRV-02" if row.state == school_states.SILENT else None),
             **_guide_counts(people.iloc[by_school.get(row.school_id, [])], classes[row.school_id]),
             "memberships": memberships[row.school_id],
+            "flaws": dict(flaws[row.school_id]),
         }
         for row in rows.each(found.completeness.schools)
         if row.state != school_states.RETIRED
