@@ -13,7 +13,7 @@ import random
 import secrets as randomness
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
@@ -138,7 +138,7 @@ class Sync:
                     tenant=tenant,
                     region=registered.tenant.region,
                     run_id=run_id,
-                    trigger="dry run" if dry_run else trigger,
+                    trigger=ledger.DRY_RUN if dry_run else trigger,
                     as_of=day,
                     as_of_given=as_of is not None,
                     now=now,
@@ -412,6 +412,11 @@ class Sync:
         if not self._dry_run:
             self._stores.lake.prune(self.tenant)
         return document
+
+    def latest(self, limit: int) -> list[dict[str, Any]]:
+        """The tenant's last syncs in short, the newest first, as `ledger.latest` gives them."""
+        with self._stores.database.connect() as connection:
+            return ledger.latest(connection, self.tenant, limit=limit)
 
     # -------------------------------------------------------------------------- publishing
 
@@ -905,13 +910,7 @@ def _remember_new(
 
 
 def _as_dict(issue: Issue) -> dict[str, Any]:
-    return {
-        "code": issue.code,
-        "message": issue.message,
-        "provider": issue.provider,
-        "school": issue.school,
-        "count": issue.count,
-    }
+    return asdict(issue)
 
 
 def _issues(entries: list[dict[str, Any]]) -> list[Issue]:

@@ -21,7 +21,7 @@ from roster_pipeline.oneroster import vocabulary
 from roster_pipeline.rosters import rows
 from roster_pipeline.rosters.completeness import EXCLUDED, KEPT, SILENT, Completeness
 from roster_pipeline.rosters.current import FIELDS, VANISHED, Current
-from roster_pipeline.rosters.source import Published, Source, Tonight, new_id
+from roster_pipeline.rosters.source import Published, Source, Tonight, key_of, new_id
 
 PEOPLE_COLUMNS = ["person_id", *FIELDS, "roles", "enabled", "schools", "fate"]
 LINK_COLUMNS = ["provider_id", "source_id", "person_id", "linked_by", "seen", "state"]
@@ -114,11 +114,6 @@ def find_identities(
 
 
 _BARE = "email_without_domain"
-
-
-def key_of(kind: str, email: str) -> str:
-    """An e-mail as the merge key of a kind: the whole address, or what stands before the last @."""
-    return email.rpartition("@")[0] or email if kind == _BARE else email
 
 
 _Link = tuple[int, str, str, str, str, str]

@@ -19,8 +19,8 @@ import pandas as pd
 from roster_pipeline.codes import Issue
 from roster_pipeline.oneroster import vocabulary
 from roster_pipeline.rosters import rows
-from roster_pipeline.rosters.identities import key_of
 from roster_pipeline.rosters.sessions import no_sessions, would_help
+from roster_pipeline.rosters.source import key_of
 
 if TYPE_CHECKING:
     from roster_pipeline.rosters.source import Published

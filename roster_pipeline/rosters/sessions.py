@@ -120,7 +120,11 @@ def _of_source(
             )
             dated += window.dated
             if options.respect_academic_sessions and not window.current:
-                unresolved += not window.dated and not options.compatibility_mode
+                unresolved += (
+                    not window.dated
+                    and not options.compatibility_mode
+                    and (source.provider_id, school_id) not in schools.excluded
+                )
                 fate = _fate(window, was.get(key), source, tonight, exclusive=exclusive)
                 if fate in (ENDED, OUT):
                     why = "not_current" if window.dated else "undated"

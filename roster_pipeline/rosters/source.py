@@ -133,6 +133,11 @@ class Tonight:
         return self.as_of.isoformat()
 
 
+def key_of(kind: str, email: str) -> str:
+    """An e-mail as the merge key of a kind: the whole address, or what stands before the last @."""
+    return email.rpartition("@")[0] or email if kind == "email_without_domain" else email
+
+
 _NAMESPACE = uuid.UUID("6b0c8a53-5a38-5d2b-9a4e-3f0f2f6f7c11")
 
 
