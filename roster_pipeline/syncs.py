@@ -471,14 +471,12 @@ class Sync:
             ["provider_id", "user_ref"],
         ].rename(columns={"user_ref": "source_id"})
         _remember_new(connection, enrolled_sources, self.tenant, enrolled, before.enrolled)
-        outcomes = found.identities.outcomes.drop_duplicates(["provider_id", "source_id"])
-        unmatched = outcomes["outcome"] == "unmatched"
-        outcomes = outcomes.assign(
-            evidence=outcomes["reason"].mask(unmatched, ""), reason=outcomes["reason"].where(unmatched, "")
-        ).drop(columns=["roles", "one_with"])
-        new = _new_rows(outcomes, read_table(connection, sync_outcomes, self.tenant))
+        told = read_table(connection, sync_outcomes, self.tenant)
+        now = outcome.of_every_user(found.current, found.identities)
+        gone = outcome.of_gone_users(told, now, found.sources, self._registered.retired)
+        new = _new_rows(pd.concat([now, gone], ignore_index=True), told)
         named = new.assign(
-            provider=new["provider_id"].map(self._names()).fillna(""), sync_id=str(self.sync_id)
+            provider=new["provider_id"].map(self._provider_names()).fillna(""), sync_id=str(self.sync_id)
         )
         remember(connection, sync_outcomes, self.tenant, named)
 
@@ -502,7 +500,7 @@ class Sync:
                     **{
                         str(source.provider_id): source.options.model_dump(mode="json")
                         for source in found.sources
-                        if source.usable
+                        if source.keeps_to_its_options
                     },
                 }
             )
@@ -523,6 +521,10 @@ class Sync:
         if self._roster is None or self._roster[0] != version:
             self._roster = version, StoredRoster(self._stores.database, self.tenant)
         return self._roster[1]
+
+    def _provider_names(self) -> dict[int, str]:
+        """The names of all providers and directories, retired ones too."""
+        return self._registered.retired | self._names()
 
     def _names(self) -> dict[int, str]:
         return {who: name for name, who in self._registered.provider_ids.items()}

@@ -32,6 +32,7 @@ from roster_pipeline.rosters import outcome
 from roster_pipeline.rosters.changes import KEYS, Changes, compare
 from roster_pipeline.rosters.identities import Directory as FoundDirectory
 from roster_pipeline.rosters.outcome import Found
+from roster_pipeline.rosters.sentences import AREAS
 from roster_pipeline.rosters.source import REQUIRED, Published, Source, State, Tonight
 from roster_pipeline.store import database
 from roster_pipeline.store.published import columns_of
@@ -221,7 +222,7 @@ class Provider:
     def settings(self, place: int) -> Options:
         """The provider as in a document; `place` gives its priority where none is set."""
         options = dict(self.options)
-        merge = {"priority": (100, 50, 10)[place], **options.pop("merge", {})}
+        merge = {"priority": (100, 50, 10, 5)[place], **options.pop("merge", {})}
         limits = {key: tuple(value) for key, value in options.pop("limit_to", {}).items()}
         return Options(
             name=self.name,
@@ -385,8 +386,8 @@ class Story:
         if status == outcome.FAILED:
             _keep_all(self.published, found)
         else:
-            usable = [source for source in given.sources if source.usable]
-            self.before |= {s.provider_id: s.options.model_dump(mode="json") for s in usable}
+            kept = [source for source in given.sources if source.keeps_to_its_options]
+            self.before |= {s.provider_id: s.options.model_dump(mode="json") for s in kept}
         before = self.published
         self.published = _publish(before, found, given.tonight.sync_id, remember=status != outcome.FAILED)
         every: list[Provider | Directory] = [*self.providers, *self.directories]
@@ -720,6 +721,16 @@ class Night:
         assert len(found) <= 1
         return f"{found['outcome'].iat[0]} by {found['reason'].iat[0]}" if len(found) else ""
 
+    @cached_property
+    def became(self) -> dict[str, tuple[str, str, str]]:
+        """User → outcome, reason and evidence, of every user row of tonight; as the database keeps it."""
+        frame = outcome.of_every_user(self.found.current, self.found.identities)
+        assert not frame.duplicated(["provider_id", "source_id"]).any(), "a user with two outcomes"
+        return {
+            self.label(who, user): (what, why, evidence)
+            for who, user, what, why, evidence, _ in frame.itertuples(index=False, name=None)
+        }
+
     def reason(self, collection: str, label: str) -> str:
         """Why a row was dropped before people were matched, or ""."""
         frame = {
@@ -768,7 +779,43 @@ class Night:
             assert told, f"{self.status} without a reason"
         return self
 
+    def _check_sentences(self) -> None:
+        """Whatever became of a row can be said in words."""
+        said = [
+            (what if what != "matched" else evidence, why) for what, why, evidence in self.became.values()
+        ]
+        for area, frame in (
+            ("enrolment", self.found.current.enrolments),
+            ("class", self.found.sessions.classes),
+            ("org", self.found.schools.orgs),
+            ("session", self.found.sessions.sessions),
+        ):
+            said += [(area, why) for why in frame["reason"].unique() if why]
+        assert {(area, why) for area, why in said if why not in AREAS[area]} == set()
+
     def _check_outcomes(self) -> None:
+        users = self.found.current.users
+        known = users[~users["reason"].isin(["no_id", "duplicate"])]
+        keys = zip(known["provider_id"], known["source_id"], strict=True)
+        assert set(self.became) == {self.label(who, user) for who, user in keys}
+        assert all(why for _, why, _ in self.became.values()), "an outcome without a reason"
+        self._check_sentences()
+        for told in self.report["providers"]:
+            if not any(source.usable for source in self.found.sources if source.name == told["name"]):
+                continue
+            counted = told["collections"]["users"]
+            mine = [
+                became
+                for label, became in self.became.items()
+                if self.key(label)[0] == self.provider_ids[told["name"]]
+            ]
+            dropped = Counter(why for what, why, _ in mine if what == "dropped")
+            dropped["unmatched"] = sum(what == "unmatched" for what, _, _ in mine)
+            here = {
+                why: count for why, count in counted["dropped"].items() if why not in ("no_id", "duplicate")
+            }
+            assert {why: count for why, count in dropped.items() if count} == here
+            assert sum(what in ("matched", "created") for what, _, _ in mine) == counted["kept"]
         frame = self.found.identities.outcomes
         for told in self.report["providers"]:
             who = self.provider_ids[told["name"]]

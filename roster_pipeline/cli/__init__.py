@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "check": "check",
     "sync": "sync",
     "syncs": "syncs",
+    "explain": "explain",
     "export": "export",
     "codes": "codes",
     "db": "db",

@@ -25,7 +25,9 @@ from roster_pipeline.rosters.source import Published, Source, Tonight, new_id
 
 PEOPLE_COLUMNS = ["person_id", *FIELDS, "roles", "enabled", "schools", "fate"]
 LINK_COLUMNS = ["provider_id", "source_id", "person_id", "linked_by", "seen", "state"]
-OUTCOME_COLUMNS = ["provider_id", "source_id", "outcome", "reason", "one_with", "person_id", "roles"]
+OUTCOME_COLUMNS = [
+    "provider_id", "source_id", "outcome", "reason", "one_with", "person_id", "roles", "why", "candidates",
+]  # fmt: skip
 GUARDIAN_COLUMNS = ["student_id", "guardian_id", "relationship", "provider_id"]
 MERGED_COLUMNS = ["person_id", "merged_into"]
 
@@ -68,7 +70,10 @@ class Identities:
             the live ones.
         links: `LINK_COLUMNS`: every link, of providers and directories, with its state.
         outcomes: `OUTCOME_COLUMNS`: one row a provider user; those of one provider person agree, and
-            have the source_id of one of them in `one_with`.
+            have the source_id of one of them in `one_with`. `reason` is the evidence of a matched or
+            created one, and says of an unmatched one why it is. `why` says what that evidence rests
+            on: of a link, by what it was made; of a key, which; of a new person, why nobody matched.
+            `candidates` is a JSON array of the person_ids between which nothing could be decided.
         guardians: `GUARDIAN_COLUMNS`: tonight's links of guardians and students.
         merged: `MERGED_COLUMNS`: people who turned out to be somebody else.
         users: (provider_id, source_id) → the reason for being dropped that was found here.
@@ -153,6 +158,8 @@ class _Group:
     person: _Person | None = None
     outcome: str = ""
     reason: str = ""
+    why: str = ""
+    candidates: list[_Person] = field(default_factory=list)
 
     @property
     def family(self) -> bool:
@@ -497,8 +504,9 @@ class _Merge:
             self.at[_BARE, key_of(_BARE, email)][person] = None
 
     def _candidates(self, kind: str, key: str) -> list[_Person]:
+        """The people of tonight with a key: not those whom only a link that attaches still names."""
         found = {person.final(): None for person in self.at.get((kind, key), {})}
-        return [person for person in found if person.rows or person.directory_rows]
+        return [person for person in found if self._exists_for(person)]
 
     # ------------------------------------------------------------------ the steps
 
@@ -563,6 +571,8 @@ class _Merge:
                 if any(self.by_id[r.provider_id].options.merge.key == _BARE for r in person.rows)
                 and (not row.role or any(r.student for r in person.rows) == (row.role == "student"))
             ]
+        if not found:  # somebody who is gone returns with a new login
+            return self._returning("email", row.email, (row.given_name, row.family_name))
         if len(found) != 1 or _differ(_family_names(found[0]), row.family_name):
             return None
         taken = any(other.provider_id == row.provider_id for other in found[0].directory_rows)
@@ -584,28 +594,39 @@ class _Merge:
             return None
         attach_only = source.provider_id in self.attach_only
         key = self._usable_key(source, group)
+        every: list[_Person] = []
         if key:
-            every = [p for p in self._candidates(source.options.merge.key, key) if self._exists_for(p)]
+            every = self._candidates(source.options.merge.key, key)
             # Two rows of one provider are two people: whoever has one of them is no candidate.
             free = [p for p in every if all(r.provider_id != source.provider_id for r in p.rows)]
             if len(every) > 1 and free:
-                return self._refuse(group, "ambiguous")
+                return self._refuse(group, "ambiguous", every)
             if free:
                 problem = self._contradiction(source, group, free[0])
                 if problem:
-                    return self._refuse(group, problem)
+                    return self._refuse(group, problem, free)
+                group.why = source.options.merge.key
                 return self._assign(group, free[0], "matched", "key", "key")
             if not attach_only:
-                returned = self._returning(source, group, key)
+                names = group.name("given_name"), group.name("family_name")
+                returned = self._returning(source.options.merge.key, key, names)
                 if returned is not None:
+                    group.why = source.options.merge.key
                     return self._assign(group, returned, "matched", "returned", "returned")
+        why = "nobody_matches" if key else "shared_key" if group.email else "no_key"
         if attach_only:
-            why = "nobody_matches" if key else "shared_key" if group.email else "no_key"
             self.tell["RS-IDN-07", source.provider_id] += 1
             return self._set(group, "unmatched", why)
         if any(not s.ever_complete for s in self.sources if s.strength < source.strength):
             self.tell["RS-IDN-06", source.provider_id] += 1
             return self._set(group, "unmatched", "stronger_never_complete")
+        if any(row.reused for row in group.rows):
+            why = "id_reused"
+        elif every:  # and all of them have a row of this provider
+            why = "key_taken"
+        elif key and self._gone_by(source.options.merge.key, key):
+            why = "other_names"
+        group.why = why
         first = min(row.source_id for row in group.rows)
         return self._assign(group, self._new_person(source.provider_id, first), "created", "new", "created")
 
@@ -615,8 +636,9 @@ class _Merge:
             row.provider_id not in self.attach_only for row in person.rows
         )
 
-    def _refuse(self, group: _Group, why: str) -> None:
+    def _refuse(self, group: _Group, why: str, candidates: list[_Person]) -> None:
         self.tell["RS-IDN-01", group.provider_id] += 1
+        group.candidates = candidates
         self._set(group, "unmatched", why)
 
     def _set(self, group: _Group, outcome: str, reason: str) -> None:
@@ -651,18 +673,21 @@ class _Merge:
                 found[_BARE, key_of(_BARE, email)][person] = None
         return found
 
-    def _returning(self, source: Source, group: _Group, key: str) -> _Person | None:
+    def _returning(self, kind: str, key: str, names: tuple[str, str]) -> _Person | None:
         """Evidence 3: the one person who is gone, with this key and both names."""
-        names = group.name("given_name"), group.name("family_name")
         if not all(names):
             return None
         found = [
             person
-            for person in self.gone.get((source.options.merge.key, key), ())
-            if not self._exists_for(person)
-            and (person.values["given_name"], person.values["family_name"]) == names
+            for person in self._gone_by(kind, key)
+            if (person.values["given_name"], person.values["family_name"]) == names
         ]
         return found[0] if len(found) == 1 else None
+
+    def _gone_by(self, kind: str, key: str) -> list[_Person]:
+        """Who was known by this key, and is brought by nobody tonight."""
+        found = self.gone.get((kind, key), ())
+        return [person for person in found if not self._exists_for(person)]
 
     def _assign(self, group: _Group, person: _Person, outcome: str, reason: str, linked_by: str) -> None:
         group.person, group.outcome, group.reason = person, outcome, reason
@@ -748,7 +773,7 @@ class _Merge:
             return
         key = self._usable_key(source, group)
         if key and any(
-            person is not group.person.final() and self._exists_for(person)
+            person is not group.person.final()
             for person in self._candidates(source.options.merge.key, key)
             if any(self._key(source, row.values["email"]) == key for row in person.rows)
         ):
@@ -901,7 +926,7 @@ class _Merge:
             linked_by = self.linked_by.get(key) or (old["linked_by"] if old else "directory")
             yield (*key, person.person_id, linked_by, "", LIVE)
 
-    def _outcomes(self) -> Iterable[tuple[int, str, str, str, str, str, str]]:
+    def _outcomes(self) -> Iterable[tuple[int | str, ...]]:
         for groups in self.groups.values():
             for group in groups:
                 spoken = [row for row in group.rows if not row.stands or self._frozen_row(row)]
@@ -913,8 +938,19 @@ class _Merge:
                     person = group.person.final()
                     if not person.alive or not self.named_by[person_id] - self.attach_only:
                         outcome, reason, person_id = "unmatched", "person_is_gone", ""
+                held, first = _json(roles), spoken[0].source_id if spoken else ""
+                candidates = sorted({person.final().person_id for person in group.candidates})
+                between = _json(candidates) if candidates else ""
                 for row in spoken:
-                    yield (*row.key, outcome, reason, spoken[0].source_id, person_id, _json(roles))
+                    why = self._made_by(row) if reason == "link" else group.why
+                    yield (*row.key, outcome, reason, first, person_id, held, why, between)
+
+    def _made_by(self, row: _Row) -> str:
+        """By what the link was made that decided; `folded` where another row of the same human has it."""
+        old = self.links.get(row.key)
+        if row.reused or old is None:
+            return self.linked_by.get(row.key, "folded")
+        return self.linked_by.get(row.key, old["linked_by"])
 
     @cached_property
     def here(self) -> set[tuple[int, str]]:

@@ -6,7 +6,7 @@ The document made here is the contract's `sync --json`; the ledger, the UI and t
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -123,6 +123,63 @@ def collections(found: Found) -> dict[int, dict[str, dict[str, Any]]]:
             else:
                 told["kept"] += int(count)
     return out
+
+
+OUTCOMES: Final = ("provider_id", "source_id", "outcome", "reason", "evidence", "person_id")
+"""The columns of what became of a provider's user.
+
+`outcome` is matched, created, unmatched, dropped or gone, and `reason`, never empty, says why, or what
+a match rests on. `evidence` is link, key, returned or new for the matched and created; for an ambiguous
+one a JSON array of the person_ids that it could be.
+"""
+DROPPED, GONE = "dropped", "gone"
+NOT_SENT, NOT_PROVEN, PROVIDER_RETIRED = "not_sent", "not_proven", "provider_retired"
+
+
+def of_every_user(current: Current, identities: Identities) -> pd.DataFrame:
+    """One row of `OUTCOMES` for each user of the usable providers that has an id of its own."""
+    users = current.users[~rows.among(current.users["reason"], {rows.NO_ID, rows.DUPLICATE})]
+    later = identities.users
+    reasons = [
+        why or later.get((who, user), "")
+        for who, user, why in rows.keys(users, "provider_id", "source_id", "reason")
+    ]
+    dropped = users[["provider_id", "source_id"]].assign(
+        outcome=DROPPED, reason=pd.Series(reasons, index=users.index, dtype="str"), evidence="", person_id=""
+    )
+    found = identities.outcomes.drop_duplicates(["provider_id", "source_id"])
+    unmatched = found["outcome"] == "unmatched"
+    found = found.assign(
+        reason=found["reason"].where(unmatched, found["why"]),
+        evidence=found["candidates"].where(unmatched, found["reason"]),
+    )
+    return rows.stacked([found, dropped[dropped["reason"] != ""]], list(OUTCOMES))
+
+
+def of_gone_users(
+    before: pd.DataFrame, now: pd.DataFrame, sources: Sequence[Source], retired: Container[int]
+) -> pd.DataFrame:
+    """The users of earlier syncs whom no row names any more, as rows of `OUTCOMES`.
+
+    Says nothing of providers that could not be used: nobody knows whom they would have sent.
+
+    Args:
+        before: What was remembered, with the columns of `OUTCOMES`.
+        now: `of_every_user` of tonight.
+        retired: provider_ids that the tenant has retired.
+    """
+    here = set(rows.keys(now, "provider_id", "source_id"))
+    proven = {source.provider_id: source.proven("users") for source in sources if source.usable}
+    out = []
+    for who, user, outcome, was, _, person in rows.keys(before, *OUTCOMES):
+        if (who, user) in here or not (who in proven or who in retired):
+            continue
+        why = (NOT_SENT if proven[who] else NOT_PROVEN) if who in proven else PROVIDER_RETIRED
+        if outcome == GONE and (was == why or why == NOT_PROVEN):
+            continue  # what was once proven stays so
+        out.append((who, user, GONE, why, "", person))
+    frame = pd.DataFrame(out, columns=list(OUTCOMES))
+    return frame.astype({name: "int64" if name == "provider_id" else "str" for name in OUTCOMES})
 
 
 def report(

@@ -303,7 +303,7 @@ sync_issues = Table(
     Column("owner", Text),
 )
 
-sync_outcomes = Table(  # the newest outcome of each provider person, since the sync that changed it
+sync_outcomes = Table(  # the newest outcome of each provider user, since the sync that changed it
     "sync_outcomes",
     metadata,
     Column("tenant", Text, primary_key=True),
@@ -311,9 +311,9 @@ sync_outcomes = Table(  # the newest outcome of each provider person, since the 
     Column("source_id", Text, primary_key=True),
     Column("provider", Text),
     Column("sync_id", Integer, nullable=False),
-    Column("outcome", Text, nullable=False),
-    Column("reason", Text),  # of an unmatched one
-    Column("evidence", Text),  # of the others: link, key, returned, new
+    Column("outcome", Text, nullable=False),  # matched, created, unmatched, dropped, gone
+    Column("reason", Text),  # why, or what a match rests on; never null
+    Column("evidence", Text),  # link, key, returned, new; or a JSON array of the people it could be
     Column("person_id", Text),
 )
 

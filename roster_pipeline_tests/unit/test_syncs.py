@@ -7,6 +7,7 @@ date counts, what is refused, and what a dry or a failed sync leaves.
 from __future__ import annotations
 
 import datetime as dt
+import json
 import random
 import shutil
 from collections.abc import Iterator
@@ -370,6 +371,24 @@ def test_a_sync_that_is_resumed_publishes_what_it_merged(house: House):
     assert len(house.people) == 8
 
 
+def test_people_of_the_documents_directories_are_known_and_give_the_login_email(house: House, tmp_path: Path):
+    (tmp_path / "logins.csv").write_text("id,email\n1,s1@login.example\n2,new@login.example\n", "utf-8")
+    directory = {"name": "logins", "kind": "csv", "path": str(tmp_path / "logins.csv")}
+    merge = {"key": "email_without_domain", "attach_to_existing_users_only": True}
+    house.place.apply("oak", csv_provider(house.school.folder, merge=merge), directories=[directory])
+    sync = house.open()
+    sync.extract("directory")
+    house.merge(sync)
+    told = sync.publish()
+    sync.close()
+    assert told["providers"][0]["outcomes"] == {
+        "matched": 1,
+        "created": 0,
+        "unmatched": {"nobody_matches": 7},
+    }
+    assert [row["email"] for row in house.rows("current_people")] == ["s1@login.example"]
+
+
 def test_a_dry_run_tells_everything_and_writes_nothing(house: House):
     before = house.everything()
     told = house.sync(dry_run=True)
@@ -507,3 +526,102 @@ def test_the_tables_of_a_database_are_those_that_the_code_declares(house: House)
             house.place.stores.database.dialect.get_table_names(connection)
         )
     assert not found
+
+
+# ------------------------------------------------------------------------------------------ outcomes
+
+
+def outcomes(house: House) -> dict[str, tuple[str, str, str | None, int]]:
+    """User → outcome, reason, evidence, and the sync that changed it."""
+    return {
+        row["source_id"]: (row["outcome"], row["reason"], row["evidence"], row["sync_id"])
+        for row in house.rows("sync_outcomes")
+    }
+
+
+def test_every_user_has_one_outcome_with_a_reason_since_the_sync_that_changed_it(house: House):
+    house.apply(limit_to={"roles": ["student"]})
+    house.sync()
+    first = outcomes(house)
+    assert {who: told[:3] for who, told in first.items()} == {
+        **{f"s{n}": ("created", "nobody_matches", "new") for n in range(1, 7)},
+        **{f"t{n}": ("dropped", "role_not_admitted", None) for n in (1, 2)},
+    }
+    house.sync(days(1))
+    second = outcomes(house)
+    assert second["s1"] == ("matched", "created", "link", 2)
+    assert second["t1"] == ("dropped", "role_not_admitted", None, 1)
+
+
+def test_a_night_on_which_nothing_changes_writes_no_outcome(house: House):
+    house.sync()
+    house.sync(days(1))
+    before = house.rows("sync_outcomes")
+    document = house.sync(days(2))
+    assert document["status"] == "successful"
+    assert house.rows("sync_outcomes") == before
+    assert {row["sync_id"] for row in before} == {2}
+
+
+def test_who_is_not_sent_any_more_is_gone_with_the_person_they_were(house: House):
+    house.sync()
+    person = {row["source_id"]: row["person_id"] for row in house.rows("sync_outcomes")}
+    house.school.students.remove("s6")
+    house.school.write()
+    house.sync(days(1))
+    assert outcomes(house)["s6"] == ("gone", "not_sent", None, 2)
+    (gone,) = [row for row in house.rows("sync_outcomes") if row["source_id"] == "s6"]
+    assert gone["person_id"] == person["s6"]
+    before = house.rows("sync_outcomes")
+    house.sync(days(2))
+    assert [row for row in house.rows("sync_outcomes") if row["source_id"] == "s6"] == [gone]
+    house.school.students.append("s6")
+    house.school.write()
+    house.sync(days(3))
+    assert outcomes(house)["s6"][:2] == ("matched", "created")
+    assert len(house.rows("sync_outcomes")) == len(before)
+
+
+def test_nobody_is_gone_of_a_provider_that_could_not_be_used(house: House):
+    house.sync()
+    house.sync(days(1))
+    before = house.rows("sync_outcomes")
+    house.school.without("users")
+    house.sync(days(30))  # too late for the last complete one
+    assert house.rows("sync_outcomes") == before
+
+
+def test_the_users_of_a_retired_provider_are_gone_by_that(house: House):
+    other = School(house.place.home.folder / "other", students=["s7"]).write()
+    merged = csv_provider(house.school.folder, merge={"priority": 100})
+    house.place.apply("oak", merged, csv_provider(other.folder, name="annexe", merge={"priority": 10}))
+    house.sync()
+    assert outcomes(house)["s7"][:2] == ("created", "nobody_matches")
+    house.place.apply("oak", csv_provider(house.school.folder), retired=["annexe"])
+    house.sync(days(1))
+    told = [row for row in house.rows("sync_outcomes") if row["provider"] == "annexe"]
+    assert {(row["outcome"], row["reason"], row["source_id"]) for row in told} == {
+        ("gone", "provider_retired", who) for who in ("s7", "t1", "t2")
+    }
+
+
+def test_an_ambiguous_user_keeps_whom_it_could_be(house: House):
+    other = School(house.place.home.folder / "other", students=["s7"]).write()
+    directory = house.place.home.folder / "logins.csv"
+    directory.write_text("id,email\nd1,s7@north.example\nd2,s7@north.example\n", encoding="utf-8")
+    house.place.apply(
+        "oak",
+        csv_provider(house.school.folder, merge={"priority": 100}),
+        csv_provider(other.folder, name="annexe", merge={"priority": 10}),
+        directories=[{"name": "logins", "kind": "csv", "path": str(directory)}],
+    )
+    sync = house.open()
+    try:
+        sync.extract("directory")
+        house.merge(sync)
+        sync.publish()
+    finally:
+        sync.close()
+    (told,) = [row for row in house.rows("sync_outcomes") if row["source_id"] == "s7"]
+    assert (told["outcome"], told["reason"], told["person_id"]) == ("unmatched", "ambiguous", None)
+    assert len(json.loads(told["evidence"])) == 2

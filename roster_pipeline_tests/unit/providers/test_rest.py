@@ -367,6 +367,24 @@ def test_a_page_size_that_the_server_cannot_do_is_found_once_and_kept() -> None:
     assert [request.query["limit"] for request in server.requests].count("1000") == 1
 
 
+def test_pages_are_of_the_size_that_the_option_says() -> None:
+    with signed_school() as (school, server):
+        found, pages = read(server.url, page_size=7)
+    assert all_there(found, pages, school.rows)
+    assert {request.query["limit"] for request in server.requests} == {"7"}
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_no_more_is_asked_for_at_once_than_the_option_says(at_once: int) -> None:
+    with signed_school(rows=district(60), counts=False) as (school, server):
+        found, pages = read(server.url, page_size=5, concurrency=at_once)
+    assert all_there(found, pages, school.rows)
+    assert server.most_under_way <= at_once
+    # Where no count tells the end, what is under way goes beyond it.
+    end = len(school.rows["users"])
+    assert len([offset for offset in server.asked("users") if offset >= end]) <= at_once
+
+
 def test_a_server_that_ignores_offset_fails_what_it_cuts_off() -> None:
     with signed_school(ignores_offset=True, counts=False, cap=10) as (_, server):
         found, _ = read(server.url)
