@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from roster_pipeline.codes import CodedError
 from roster_pipeline.sandbox.flavours import FLAVOURS
 
 if TYPE_CHECKING:
@@ -80,10 +79,7 @@ def sandbox(
 
     if source and (students or second):
         raise click.UsageError("SOURCE and --students (or --second) exclude each other.")
-    try:
-        tables = load(source) if source else _generated(students or 600, seed, day, second)
-    except CodedError as error:
-        raise click.ClickException(str(error)) from error
+    tables = load(source) if source else _generated(students or 600, seed, day, second)
     secret = client_secret or secrets.token_urlsafe(24)
     app = application(tables, flavour, client_id=client_id, client_secret=secret, page_cap=page_cap)
     stop = threading.Event()
@@ -101,7 +97,8 @@ def sandbox(
                 _tell(serving, flavour, client_id, None if client_secret else secret)
             stop.wait()
     except OSError as error:
-        raise click.ClickException(f"127.0.0.1:{port} cannot be served: {error.strerror}") from error
+        text = f"127.0.0.1:{port} cannot be served: {error.strerror}. Name another port, or none."
+        raise click.BadParameter(text, param_hint="--port") from None
 
 
 def _generated(students: int, seed: int, day: date | None, second: bool) -> Tables:
