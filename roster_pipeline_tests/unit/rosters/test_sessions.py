@@ -147,6 +147,10 @@ def test_undated_classes_and_bad_dates_are_counted(strict: Sessions):
     assert told["RS-ROW-04"] == 1
 
 
+def test_in_compatibility_mode_classes_without_dates_are_no_matter(compatible: Sessions):
+    assert "RS-SES-03" not in {issue.code for issue in compatible.issues}
+
+
 @pytest.mark.parametrize(
     "name, start, end",
     [
@@ -161,6 +165,16 @@ def test_undated_classes_and_bad_dates_are_counted(strict: Sessions):
 def test_a_classs_window_is_the_union_of_what_dates_it(name: str, start: str, end: str, strict: Sessions):
     row = strict.classes[strict.classes["source_id"] == name].iloc[0]
     assert (row["start_date"], row["end_date"]) == (start, end)
+
+
+@pytest.mark.parametrize("compatible", [True, False])
+@pytest.mark.parametrize("rule", [True, False])
+def test_sessions_that_cannot_be_read_stop_a_provider_whose_classes_hang_on_them(
+    rule: bool, compatible: bool
+):
+    sis = provider("sis", "t1", respect_academic_sessions=rule, compatibility_mode=compatible)
+    (source,) = story(sis.state("failed", "academicSessions")).given().sources
+    assert source.usable is (compatible or not rule)
 
 
 # ------------------------------------------------------------------------------------------ fates
@@ -220,6 +234,43 @@ def test_a_class_that_was_never_published_is_out():
     sis = provider("sis", "t1 s1", respect_academic_sessions=True)
     sis.session("old", "2024-08-19..2025-06-13").teaches("c1", terms=["old"])
     assert fates(find(story(sis))) == {"c1": "out"}
+
+
+@pytest.mark.parametrize("terms", [["later"], ["over"]])
+def test_a_class_that_is_new_under_the_rule_and_does_not_take_place_is_out(terms: list[str]):
+    sis = provider("sis", "t1 s1", respect_academic_sessions=True).session("later", "2026-01-12..2026-06-12")
+    told = begun(sis.session("over", "2025-01-13..2025-06-13").teaches("c2", "t1 s1"))
+    (sis,) = told.providers
+    sis.teaches("c1", "t1 s1", terms=terms)
+    found = find(told)
+    assert (fates(found)["c1"], reasons(found)["c1"]) == ("out", "not_current")
+
+
+@pytest.mark.parametrize(
+    "before, after, fate",
+    [
+        pytest.param([], [], "out", id="never had dates"),
+        pytest.param([], ["year"], "current", id="gets dates"),
+        pytest.param(["open"], [], "frozen", id="had an open end"),
+    ],
+)
+def test_a_class_that_was_published_in_compatibility_mode_and(before: list[str], after: list[str], fate: str):
+    sis = provider("sis", "t1 s1", respect_academic_sessions=True, compatibility_mode=True)
+    told = begun(
+        sis.session("open", "2025-08-18..").teaches("c1", "t1 s1", terms=before).teaches("c2", "t1 s1")
+    )
+    (sis,) = told.providers
+    sis.teaches("c1", terms=after)
+    sis.option(compatibility_mode=fate == "frozen")
+    assert fates(find(told))["c1"] == fate
+
+
+def test_turning_compatibility_mode_off_does_not_end_a_class_whose_session_was_shortened():
+    sis = provider("sis", "t1 s1", respect_academic_sessions=True, compatibility_mode=True)
+    told = begun(sis.session("term", "2025-08-18..2025-12-19").teaches("c1", "t1 s1", terms=["term"]))
+    (sis,) = told.providers
+    sis.option(compatibility_mode=False).session("term", "2025-08-18..2025-10-10")
+    assert fates(find(told))["c1"] == "frozen"
 
 
 def test_the_option_itself_takes_a_class_out_when_it_is_turned_on():
