@@ -392,6 +392,51 @@ def test_a_stronger_provider_that_cannot_speak_keeps_its_place(end: str):
     assert found.loc[found["source_id"] == "c9", "reason"].tolist() == ["class_of_weaker_source"]
 
 
+@pytest.mark.parametrize(
+    "year, change, gives_way",
+    [
+        pytest.param("2025-08-18..2026-06-12", lambda sis, told: sis.gone("c1"), True, id="vanished"),
+        pytest.param("2025-08-18..", lambda sis, told: sis.gone("c1"), True, id="of no end vanished"),
+        pytest.param("2025-08-18..2025-10-16", lambda sis, told: sis.gone("c1"), True, id="on its last day"),
+        pytest.param("2025-08-18..2025-10-15", lambda sis, told: sis.gone("c1"), False, id="after its end"),
+        pytest.param(
+            "2025-08-18..2025-10-16",
+            lambda sis, told: sis.gone("c1").option(end_dates="exclusive"),
+            False,
+            id="on an exclusive end date",
+        ),
+        pytest.param(
+            "2025-08-18..2025-10-15",
+            lambda sis, told: sis.option(respect_academic_sessions=True),
+            False,
+            id="ended, and is still sent",
+        ),
+        pytest.param(
+            "2025-08-18..2026-06-12",
+            lambda sis, told: sis.option(sync_classroom_data=False),
+            False,
+            id="is not wanted any more",
+        ),
+        pytest.param(
+            "2025-08-18..2026-06-12", lambda sis, told: told.retire(sis), False, id="of a retired provider"
+        ),
+    ],
+)
+def test_the_weaker_providers_classes_where_the_stronger_ones_only_class(year: str, change, gives_way: bool):
+    sis = provider("sis", "t1 s1").session("year", year).teaches("c1", "t1 s1")
+    told = begun(sis, provider("cl", "t1 s1").teaches("c9", "t1 s1"))
+    change(told.providers[0], told)
+    found = find(told).classes
+    assert found.loc[found["source_id"] == "c9", "reason"].tolist() == [
+        "class_of_weaker_source" if gives_way else ""
+    ]
+
+
+def test_classes_of_no_school_give_way_to_nobody():
+    one, other = provider("sis").teaches("c1", school=""), provider("cl").teaches("c9", school="")
+    assert both(one, other) == ({"c1"}, {"c9"})
+
+
 # ------------------------------------------------------------------------------------------ calendars
 
 
