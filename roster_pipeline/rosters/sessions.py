@@ -351,6 +351,7 @@ def _drop_weaker_classes(
     sharing = {source.provider_id for source in sources if source.options.share_classes}
     silent = {source.provider_id for source in sources if not source.usable}
     teaching = {source.provider_id for source in sources if source.options.sync_classroom_data}
+    exclusive = {source.provider_id for source in sources if source.options.end_dates == "exclusive"}
     kept = classes[classes["reason"] == ""]
     bringing = list(rows.keys(kept, "school_id", "provider_id"))
     there = set(rows.keys(classes, "provider_id", "source_id"))
@@ -362,7 +363,7 @@ def _drop_weaker_classes(
         or (
             row.provider_id in teaching
             and (row.provider_id, row.source_id) not in there
-            and (not row.end_date or row.end_date >= tonight.day)
+            and rows.day_within("", row.end_date, tonight.as_of, exclusive=row.provider_id in exclusive)
         )
     ]
     by_school: dict[str, set[int]] = {}
