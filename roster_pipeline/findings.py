@@ -140,7 +140,8 @@ class Findings:
             subjects |= dict.fromkeys(self._subjects(person))
         if not subjects:
             near = tuple(self._near(who, self._spellings()))
-            raise NobodyFitsError("RS-IDN-10", f"Nobody of {self.tenant} fits what was asked for.", near)
+            message = f"Nobody of {self.tenant} fits what was asked for.{self._unread()}"
+            raise NobodyFitsError("RS-IDN-10", message, near)
         return list(subjects)
 
     def classes(self, which: str) -> list[str]:
@@ -162,8 +163,20 @@ class Findings:
             words = {row[name]: row[name] for name in _CLASS_WORDS[1:] for row in rows.records(usable)}
             words |= {row[name]: row[name] for name in _CLASS_WORDS[1:] for row in self._classes.values()}
             near = tuple(self._near(which, words))
-            raise NobodyFitsError("RS-REF-06", f"No class of {self.tenant} fits what was asked for.", near)
+            message = f"No class of {self.tenant} fits what was asked for.{self._unread()}"
+            raise NobodyFitsError("RS-REF-06", message, near)
         return list(found)
+
+    def _unread(self) -> str:
+        """Which providers could not be used: what is asked for may be theirs."""
+        troubled = [source for source in self._sources if not source.usable]
+        told = [
+            " ".join(
+                [source.name, *(f"({issue['code']})" for issue in self._trouble[source.provider_id][:1])]
+            )
+            for source in troubled
+        ]
+        return f" Could not be used in the last sync: {', '.join(told)}." if told else ""
 
     def _scoped(self, word: str) -> tuple[int | None, str]:
         """(provider_id, sourcedId) of `provider/sourcedId`; (None, the word) of anything else."""
@@ -278,9 +291,16 @@ class Findings:
                 "people": self._read(db.people, person_id=named),
                 "memberships": members,
                 "guardian_links": links,
+                "person_sources": self._read(db.person_sources, source_id={user for _, user in users}),
                 "classes": list(self._classes.values()),
                 "schools": self._read(db.schools),
                 "academic_sessions": self._read(db.academic_sessions),
+            },
+            extracted={
+                (who, name): read
+                for who, frames in self._frames.items()
+                for name in COLLECTIONS
+                if (read := frames.sync_id(name)) is not None
             },
             remembered=remembered,
             trouble=self._trouble,
@@ -350,12 +370,21 @@ class Findings:
             states: dict[str, State] = {
                 name: found.get(name, {"state": "failed"})["state"] for name in COLLECTIONS
             }
-            frames = _LastExtracted(self._lake, self.tenant, who, found)
             before = then.get(str(who))
             if before is not None:
                 options = replace_options(options, before)
-            out.append(Source(who, options.name, strength, options, states, frames))
+            out.append(Source(who, options.name, strength, options, states, self._frames[who]))
         return out
+
+    @cached_property
+    def _frames(self) -> dict[int, _LastExtracted]:
+        """provider_id → its rows as last read."""
+        return {
+            who: _LastExtracted(
+                self._lake, self.tenant, who, self._extracts.get(str(who), {"collections": {}})["collections"]
+            )
+            for who in self.registered.provider_ids.values()
+        }
 
     def _options(self) -> dict[str, Any]:
         with self._database.connect() as connection:
@@ -366,12 +395,10 @@ class Findings:
 
     @cached_property
     def _directories(self) -> dict[int, pd.DataFrame]:
-        out = {}
-        for directory in self.registered.tenant.directories:
-            who = self.registered.provider_ids[directory.name]
-            found = self._extracts.get(str(who), {"collections": {}})["collections"]
-            out[who] = _LastExtracted(self._lake, self.tenant, who, found)[_DIRECTORY]
-        return out
+        named = (directory.name for directory in self.registered.tenant.directories)
+        return {
+            who: self._frames[who][_DIRECTORY] for who in map(self.registered.provider_ids.__getitem__, named)
+        }
 
     @cached_property
     def _trouble(self) -> dict[int, list[dict[str, Any]]]:
@@ -412,15 +439,20 @@ class _LastExtracted(dict[str, pd.DataFrame]):
         super().__init__()
         self._lake, self._tenant, self._provider_id, self._found = lake, tenant, provider_id, found
 
-    def __missing__(self, collection: str) -> pd.DataFrame:
+    def sync_id(self, collection: str) -> int | None:
+        """The sync that read the rows; None if none ever did."""
         entry = self._found.get(collection)
         if entry is None or entry["state"] == "failed":
             entry = self._lake.complete(self._tenant, self._provider_id).get(collection)
-        if entry is None:
+        return int(entry["sync_id"]) if entry else None
+
+    def __missing__(self, collection: str) -> pd.DataFrame:
+        read = self.sync_id(collection)
+        if read is None:
             columns = DIRECTORY_COLUMNS if collection == _DIRECTORY else COLUMNS[collection]
             frame = rows.stacked([], list(columns))
         else:
-            frame = self._lake.read_extract(self._tenant, self._provider_id, entry["sync_id"], collection)
+            frame = self._lake.read_extract(self._tenant, self._provider_id, read, collection)
         self[collection] = frame
         return frame
 

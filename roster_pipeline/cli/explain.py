@@ -11,7 +11,7 @@ import os
 import shutil
 import textwrap
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -102,8 +102,16 @@ def _answers(explanation: Explanation, people: Sequence[Subject], classes: Seque
         if subject.person_id or subject.users
         for class_id in classes
     ]
-    near = [told for told in every if told.is_member or told.is_enrolled]
-    return near or every
+    fits: Sequence[Callable[[Answer], bool]] = (
+        lambda told: told.is_member,
+        lambda told: told.is_enrolled and told.class_is_published,
+        lambda told: told.is_enrolled,
+        lambda told: told.class_is_published,
+    )
+    for fit in fits:
+        if some := [told for told in every if fit(told)]:
+            return some
+    return every
 
 
 def _document(
@@ -143,13 +151,14 @@ def _print(lines: Lines) -> None:
 def _header(findings: Findings) -> Lines:
     sync = findings.sync or {}
     number, day = sync["sync_id"], sync["as_of"]
+    worse = [issue["code"] for issue in sync["issues"] if issue["severity"] != "note"]
+    codes = " ".join(dict.fromkeys(worse))
     if sync.get("dry_run"):
         how = "was a dry run: what follows is what it found, and nothing of it was published"
     elif sync["status"] == "failed":
-        codes = " ".join(dict.fromkeys(issue["code"] for issue in sync["issues"]))
         how = f"failed ({codes}): nothing new was published"
     else:
-        how = f"was {sync['status']}"
+        how = f"was {sync['status']}" + (f" ({codes})" if sync["status"] == "partial" else "")
     yield 0, f"{findings.tenant}: the last sync, {number} for {day}, {how}."
     if findings.rules_of != number:
         of = f"what sync {findings.rules_of} found" if findings.rules_of else "only what was extracted"
@@ -207,7 +216,7 @@ def _person(story: PersonStory) -> Lines:
 
 
 def _user(user: UserStory, known: Sequence[Because]) -> Lines:
-    since = f", since {user.since}" if user.since else ""
+    since = f", {'linked ' if user.outcome == 'matched' else ''}since {user.since}" if user.since else ""
     yield 2, f"{user.provider} · {user.source_id}" + (f" · {user.outcome}{since}" if user.outcome else "")
     yield from _because(user.because, 4)
     for one in user.could_be:
@@ -234,15 +243,27 @@ def _enrolments(several: Iterable[EnrolmentStory], known: Sequence[Because]) -> 
 
     `known` has been told already.
     """
-    causes: dict[Because, None] = {}
+    together: dict[Because | None, list[EnrolmentStory]] = {}
     for one in several:
-        span = ", ".join(span for span in one.dates if span)
-        said = [one.class_title, one.school, one.role, span]
-        yield 4, f"{'in    ' if one.published else 'not in'}  {' · '.join(part for part in said if part)}"
-        if one.because:
-            yield 12, one.because[0].text
-            causes[one.because[0]] = None
-    yield from _cures([cause for cause in causes if cause not in known], 4)
+        together.setdefault(one.because[0] if one.because else None, []).append(one)
+    for cause, alike in together.items():
+        for one in alike:
+            span = ", ".join(span for span in one.dates if span)
+            said = [one.class_title, one.school, one.role, span]
+            yield 4, f"{'in    ' if one.published else 'not in'}  {' · '.join(part for part in said if part)}"
+        if cause is not None:
+            yield 12, _of_all(alike) + cause.text
+    yield from _cures([cause for cause in together if cause is not None and cause not in known], 4)
+
+
+def _of_all(several: Sequence[object]) -> str:
+    match len(several):
+        case 1:
+            return ""
+        case 2:
+            return "Both: "
+        case count:
+            return f"All {count}: "
 
 
 def _class(story: ClassStory) -> Lines:

@@ -9,23 +9,17 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any
 
 import pandas as pd
 
 from roster_pipeline.oneroster import vocabulary
-from roster_pipeline.rosters import completeness, outcome, rows
-from roster_pipeline.rosters.current import VANISHED
-from roster_pipeline.rosters.identities import key_of
+from roster_pipeline.rosters import completeness, rows
+from roster_pipeline.rosters.causes import AGAINST, Causes, called
 from roster_pipeline.rosters.known import Key, Known, Row
-from roster_pipeline.rosters.sentences import Because, because
-from roster_pipeline.rosters.sessions import FROZEN, GAP
-from roster_pipeline.rosters.source import Source
+from roster_pipeline.rosters.sentences import because
+from roster_pipeline.rosters.source import key_of
 from roster_pipeline.rosters.stories import Answer, ClassStory, EnrolmentStory, PersonStory, UserStory
-
-_KINDS: Final = {"schoolYear": "school year", "gradingPeriod": "grading period"}
-_HELD: Final = ("RS-SAFE-01", "RS-SAFE-02", "RS-SAFE-03")
-_AGAINST: Final = (outcome.DROPPED, outcome.GONE, "unmatched")
 
 
 class Explanation:
@@ -33,9 +27,7 @@ class Explanation:
 
     def __init__(self, known: Known) -> None:
         """Looks at nothing yet."""
-        self.known = known
-
-    # ------------------------------------------------------------------ the stories
+        self.known, self.causes = known, Causes(known)
 
     def person(self, person_id: str, users: Sequence[Key]) -> PersonStory:
         """The story of one person and the users that are or were theirs; `person_id` "" for nobody's."""
@@ -53,13 +45,24 @@ class Explanation:
             person_id,
             name,
             state,
-            tuple(self._published_person(record, state)),
+            (*self._published_person(record, state), *self._why_not(state, told)),
             tuple(told),
             tuple(source.name for source in self.known.sources if source.provider_id not in has),
-            tuple(found for school in schools for found in self._school_causes(school)),
+            tuple(found for school in schools for found in self.causes.of_school(school)),
             tuple(self._breaks(schools)),
             tuple(self._family(person_id)),
         )
+
+    def _why_not(self, state: str, users: Sequence[UserStory]) -> Iterator[str]:
+        """In one sentence, why somebody is not published, or will not be for long."""
+        against = [user for user in users if user.outcome in AGAINST and user.because]
+        if state != "active" and against:
+            yield against[0].because[-1].text
+        attached = {user.provider for user in users if user.outcome == "matched"}
+        for source in self.known.sources:
+            attaches = source.options.merge.attach_to_existing_users_only
+            if state == "inactive" and attaches and source.name in attached:
+                yield f"{source.name} still has them, but only attaches to existing users: it keeps nobody."
 
     def _by_strength(self, key: Key) -> tuple[int, Key]:
         source = self.known.by_id.get(key[0])
@@ -72,8 +75,8 @@ class Explanation:
         if row is None:
             raise KeyError(class_id)
         who, source_id = int(row["provider_id"]), row["source_id"]
-        live = record is not None and not record["removed_at"]
-        causes = tuple(dict.fromkeys(self._class_causes(class_id)))
+        live = self._is_published(class_id)
+        causes = tuple(dict.fromkeys(self.causes.of_class(class_id)))
         if record is None:
             published = "Not published."
         elif live:
@@ -81,9 +84,9 @@ class Explanation:
         else:
             published = f"Not published any more: removed by {self._since(record['changed_sync'])}."
         if live and causes:
-            causes += tuple(self._stays(class_id))
+            causes += tuple(self.causes.stays(class_id))
         elif record is None and not causes:
-            causes = (self._nothing_published() or because("class", "not_published"),)
+            causes = (self.causes.nothing_published() or because("class", "not_published"),)
         members: dict[str, list[str]] = defaultdict(list)
         for member in self.known.memberships(class_id=class_id):
             members[member["role"]].append(self.known.name_of(member["person_id"], ()))
@@ -91,7 +94,7 @@ class Explanation:
         raw = self.known.raw(who, "classes", source_id)
         return ClassStory(
             class_id,
-            self._provider(who),
+            self.causes.provider(who),
             source_id,
             row["title"],
             self.known.school_name(row["school_id"]),
@@ -104,6 +107,10 @@ class Explanation:
             {role: tuple(sorted(names)) for role, names in sorted(members.items(), reverse=True)},
             tuple(left_out),
         )
+
+    def _is_published(self, class_id: str) -> bool:
+        record = self.known.record("classes", "class_id", class_id)
+        return record is not None and not record["removed_at"]
 
     def answer(self, person_id: str, users: Sequence[Key], class_id: str) -> Answer:
         """Why somebody is, or is not, in a class."""
@@ -122,25 +129,31 @@ class Explanation:
                     f" But {name} is inactive since {record['inactive_since']}: no source brings them now."
                 )
         else:
-            said = f"{name} is not in {where}."
+            said = f"{name} is not in {where}{self._removed(person_id, class_id)}."
         clean = next((one for one in told if not one.because), None)
         causes = [] if clean else [cause for one in told for cause in one.because]
         if not told and mine:
-            causes = list(self._stays(class_id))
+            causes = list(self.causes.stays(class_id))
         elif not told:
-            causes = list(self._without_enrolment(name, person_id, users, class_id, row))
+            causes = list(self.causes.of_none(name, person_id, users, class_id, row))
         return Answer(
             name,
             title,
             row.get("source_id", ""),
             school,
+            self._is_published(class_id),
             bool(mine),
             bool(told),
             said,
             tuple(dict.fromkeys(causes)),
         )
 
-    # ------------------------------------------------------------------ people
+    def _removed(self, person_id: str, class_id: str) -> str:
+        """Since when a membership is no more."""
+        for row in self.known.published.get("memberships", ()):
+            if row["removed_at"] and (row["class_id"], row["person_id"]) == (class_id, person_id):
+                return f" any more: {self._since(row['changed_sync'])} took them out"
+        return ""
 
     def _published_person(self, record: Row | None, state: str) -> Iterator[str]:
         if record is None:
@@ -157,8 +170,9 @@ class Explanation:
             day = dt.date.fromisoformat(record["inactive_since"])
             last = day + dt.timedelta(days=self.known.tenant.grace_days)
             yield (
-                f"Published, but inactive since {day}: no source brings them any more. Removed by the first "
-                f"complete sync for a day after {last} (grace_days is {self.known.tenant.grace_days})."
+                f"Published, but inactive since {day}: no source that keeps them brings them any more. "
+                f"Removed by the first complete sync for a day after {last} (grace_days is "
+                f"{self.known.tenant.grace_days})."
             )
         else:
             yield f"Published since {self._since(record['created_sync'])}."
@@ -182,12 +196,9 @@ class Explanation:
     def _user(self, key: Key, name: str, person_id: str) -> UserStory:
         who, source_id = key
         source = self.known.by_id.get(who)
-        became = self._became(key)
+        became, user = self.causes.became(key), self.known.users.get(key)
         raw = self.known.raw(who, "users", source_id) if source else None
-        causes = tuple(self._user_causes(key, name)) if source else (self._without_source(who),)
-        since = next(
-            (r["sync_id"] for r in self.known.remembered_of(key) if r["outcome"] == became["outcome"]), ""
-        )
+        causes = tuple(self.causes.of_user(key, name)) if source else (self.causes.of_no_source(who),)
         enrolments = list(self._enrolments_of(key))
         classes = {told.class_id for told in enrolments if told.published}
         enrolments += [
@@ -197,20 +208,29 @@ class Explanation:
         ]
         could_be = rows.parse_list(became["evidence"]) if became["evidence"].startswith("[") else []
         return UserStory(
-            self._provider(who),
+            self.causes.provider(who),
             source_id,
             became["outcome"],
             became["evidence"] if not could_be else "",
-            self._since(since) if since else "",
+            self._since_when(key, became["outcome"]),
             causes,
             self._user_row(who, raw) if raw else {},
-            self._key_words(key) if source and raw else "",
+            self._key_words(key) if became["outcome"] in ("matched", "created", "unmatched") and user else "",
             self._extract(who, "users", "enrollments"),
             tuple(f"{self.known.name_of(one, ())} (person {one})" for one in could_be),
             tuple(
                 sorted(enrolments, key=lambda told: (not told.published, told.class_title, told.source_id))
             ),
         )
+
+    def _since_when(self, key: Key, became: str) -> str:
+        """Since when a user is linked with their person, or has this outcome."""
+        links = self.known.published.get("person_sources", ())
+        for link in links:
+            if became == "matched" and (int(link["provider_id"]), link["source_id"]) == key:
+                return self._since(link["linked_sync"])
+        told = [row["sync_id"] for row in self.known.remembered_of(key) if row["outcome"] == became]
+        return self._since(told[0]) if told else ""
 
     def _class_row(self, who: int, raw: Row) -> dict[str, str]:
         course = self.known.raw(who, "courses", raw["course"]) if raw["course"] else None
@@ -243,7 +263,7 @@ class Explanation:
         source, user = self.known.by_id[key[0]], self.known.users.get(key)
         kind = source.options.merge.key
         if user is None or not user["email"]:
-            return f"none: {self._no_key(key)}"
+            return f"none: {self.causes.no_key(key)}"
         mine = key_of(kind, user["email"])
         others = self.known.holders[key[0], mine] - {
             (self.known.outcomes.get(key) or {}).get("one_with", key[1])
@@ -251,56 +271,6 @@ class Explanation:
         return mine + (
             f" ({kind}), shared with another user of {source.name}: no key" if others else f" ({kind})"
         )
-
-    def _no_key(self, key: Key) -> str:
-        raw = self.known.raw(key[0], "users", key[1])
-        masked = raw is not None and vocabulary.is_masked(raw["email"])
-        return "the e-mail address is masked" if masked else "the row has no e-mail address"
-
-    def _became(self, key: Key) -> dict[str, str]:
-        """Outcome, reason and evidence of a user: tonight's, else what is remembered of them."""
-        if key in self.known.outcomes:
-            return self.known.outcomes[key]
-        source = self.known.by_id.get(key[0])
-        remembered = self.known.remembered_of(key)
-        was = remembered[0] if remembered else {"outcome": "", "reason": "", "evidence": ""}
-        if source is None or not source.usable or was["outcome"] == outcome.GONE:
-            return dict(was)
-        if (was["outcome"] or key in self.known.owners) and self.known.raw(key[0], "users", key[1]) is None:
-            why = outcome.NOT_SENT if source.proven("users") else outcome.NOT_PROVEN
-            return {"outcome": outcome.GONE, "reason": why, "evidence": ""}
-        return dict(was)
-
-    def _user_causes(self, key: Key, name: str) -> Iterator[Because]:
-        """Why the user is matched, created or not: one cause, and the provider's trouble before it."""
-        source = self.known.by_id[key[0]]
-        if not source.usable:
-            yield self._trouble(source)
-        became = self._became(key)
-        area = became["outcome"]
-        if area == "matched":
-            area = became["evidence"]
-        user = self.known.users.get(key)
-        words = self._words(
-            source, name=name, what="user", key=self._key_in_words(key), no_key=self._no_key(key)
-        )
-        if not area or not became["reason"]:
-            return
-        found = because(area, became["reason"], **words)
-        if became["reason"] == "left" and user is not None and user["left"] == VANISHED:
-            text = f"{found.text} {source.name} sent enrolments of theirs before, and sends none any more."
-            found = Because(found.reason, text, found.code, found.cure)
-        yield found
-
-    def _key_in_words(self, key: Key) -> str:
-        source, user = self.known.by_id[key[0]], self.known.users.get(key)
-        if user is None or not user["email"]:
-            return "this e-mail address"
-        if source.options.merge.key == "email":
-            return f"the e-mail address {user['email']}"
-        return f"“{key_of(source.options.merge.key, user['email'])}” before the @ of the e-mail address"
-
-    # ------------------------------------------------------------------ enrolments
 
     def _enrolments_of(self, key: Key) -> Iterator[EnrolmentStory]:
         frame = self.known.current.enrolments
@@ -327,19 +297,19 @@ class Explanation:
         key = several[0]["provider_id"], several[0]["user_ref"]
         person_id = self.known.owner(key)
         name = self.known.name_of(person_id, [key])
-        judged = [list(dict.fromkeys(self._enrolment_causes(row, key, name))) for row in several]
+        judged = [list(dict.fromkeys(self.causes.of_enrolment(row, key, name))) for row in several]
         place = next((place for place, causes in enumerate(judged) if not causes), 0)
         row, causes = several[place], judged[place]
         published = bool(person_id) and any(
             member["person_id"] == person_id for member in self.known.memberships(class_id=row["class_id"])
         )
         if not published and not causes:
-            causes = [self._nothing_published() or because("enrolment", "not_published")]
+            causes = [self.causes.nothing_published() or because("enrolment", "not_published")]
         if published and causes:
-            causes = [*self._stays(row["class_id"]), *causes]
+            causes = [*self.causes.stays(row["class_id"]), *causes]
         klass = self.known.class_rows.get(row["class_id"], {})
         return EnrolmentStory(
-            self._provider(row["provider_id"]),
+            self.causes.provider(row["provider_id"]),
             row["source_id"],
             name,
             klass.get("title") or f"class {row['class_ref']}",
@@ -352,34 +322,6 @@ class Explanation:
             tuple(causes),
         )
 
-    def _enrolment_causes(self, row: dict[str, Any], key: Key, name: str) -> Iterator[Because]:
-        """What speaks against a membership, the decisive first."""
-        source, why = self.known.by_id[row["provider_id"]], row["reason"]
-        options = source.options
-        words = self._words(
-            source, name=name, what="enrolment", school=self.known.school_name(row["school_id"])
-        )
-        if why in (rows.NO_ID, rows.DUPLICATE, rows.DELETED):
-            yield because("enrolment", why, **words)
-            return
-        if why == "refers_to_nothing":
-            missing = "class" if row["class_id"] == "" else "user"
-            yield because("enrolment", why, **words, missing=missing)
-            return
-        exclusive = options.end_dates == "exclusive"
-        day = dt.date.fromisoformat(self.known.as_of)
-        if options.respect_enrolment_date and not rows.day_within(
-            row["begin_date"], row["end_date"], day, exclusive=exclusive
-        ):
-            when = self._when("The enrolment", row["begin_date"], row["end_date"], source)
-            if "ended" in when:
-                when += f" (end dates are {options.end_dates})"
-            yield because("enrolment", "not_current", **words, when=when)
-        yield from self._class_causes(row["class_id"])
-        became = self._became(key)
-        if became["outcome"] in (outcome.DROPPED, "unmatched"):
-            yield from self._user_causes(key, name)
-
     def _membership(self, member: Row, name: str) -> EnrolmentStory:
         """A published membership of which no row tells tonight."""
         klass = (
@@ -388,7 +330,7 @@ class Explanation:
             or {}
         )
         return EnrolmentStory(
-            self._provider(int(member["provider_id"] or 0)),
+            self.causes.provider(int(member["provider_id"] or 0)),
             "",
             name,
             klass.get("title", ""),
@@ -398,85 +340,14 @@ class Explanation:
             member["role"],
             (_span(member["begin_date"], member["end_date"]),),
             True,
-            tuple(self._stays(member["class_id"])),
+            tuple(self.causes.stays(member["class_id"])),
         )
-
-    def _without_enrolment(
-        self, name: str, person_id: str, users: Sequence[Key], class_id: str, row: Row
-    ) -> Iterator[Because]:
-        who = int(row.get("provider_id") or 0)
-        source = self.known.by_id.get(who)
-        if source is None:
-            yield self._without_source(who)
-            return
-        words = self._words(source, name=name)
-        if not source.usable:
-            yield self._trouble(source)
-        mine = [key for key in users if key[0] == who]
-        gone = [key for key in mine if self._became(key)["outcome"] in _AGAINST]
-        if source.usable and mine and len(gone) == len(mine):
-            for key in gone:
-                yield from self._user_causes(key, name)
-        if source.usable:
-            yield because("enrolment", "not_sent" if mine else "no_user", **words)
-        yield from self._class_causes(class_id)
-
-    # ------------------------------------------------------------------ classes
-
-    def _class_causes(self, class_id: str) -> Iterator[Because]:
-        """What speaks against a class, the decisive first; nothing for one that is as it should be."""
-        row = self.known.class_rows.get(class_id)
-        if row is None:
-            record = self.known.record("classes", "class_id", class_id)
-            if record is not None:
-                who = int(record["provider_id"] or 0)
-                source = self.known.by_id.get(who)
-                if source is None:
-                    yield self._without_source(who)
-                elif not source.usable:
-                    yield self._trouble(source)
-                else:
-                    yield because("class", "not_sent", provider=source.name)
-                yield from self._school_causes(record["school_id"])
-            return
-        source = self.known.by_id[int(row["provider_id"])]
-        words = self._words(source, what="class", school=self.known.school_name(row["school_id"]))
-        if row["reason"]:
-            stronger = (
-                self._stronger(source, row["school_id"]) if row["reason"] == "class_of_weaker_source" else ""
-            )
-            yield because(
-                "class", row["reason"], **words, stronger=stronger, sessions=self._not_current(class_id, row)
-            )
-        elif row["fate"] in (FROZEN, GAP):
-            yield because("fate", row["fate"], **words)
-        yield from self._school_causes(row["school_id"])
-
-    def _not_current(self, class_id: str, row: Row) -> str:
-        """Why none of the class's sessions counts today, in words."""
-        source = self.known.by_id[int(row["provider_id"])]
-        named = self.known.sessions_of(class_id)
-        told = [self._when(_called(one), one["start_date"], one["end_date"], source) for one in named]
-        if not told or not all(told):
-            return self._when("It", row["start_date"], row["end_date"], source) or "It is not current"
-        if all(one["end_date"] and one["end_date"] <= self.known.as_of for one in named):
-            last = max(named, key=lambda one: one["end_date"])
-            what = f"Its last session, {_called(last)}," if len(named) > 1 else f"Its {_called(last)}"
-            return self._when(what, "", last["end_date"], source)
-        return "Its " + " and its ".join(told)
-
-    def _when(self, what: str, begin: str, end: str, source: Source) -> str:
-        """`what` ended on a day, or begins only on one; "" if neither."""
-        day, exclusive = dt.date.fromisoformat(self.known.as_of), source.options.end_dates == "exclusive"
-        if not rows.day_within(begin, "", day, exclusive=exclusive):
-            return f"{what} begins only on {begin}"
-        return "" if rows.day_within("", end, day, exclusive=exclusive) else f"{what} ended on {end}"
 
     def _session(self, one: Row, who: int) -> str:
         source = self.known.by_id.get(who)
-        told = self._when("it", one["start_date"], one["end_date"], source) if source else ""
+        told = self.causes.when("it", one["start_date"], one["end_date"], source) if source else ""
         span = f"{one['start_date'] or 'open'} to {one['end_date'] or 'open'}"
-        return f"{_called(one)}, {span}: {told or 'current'}"
+        return f"{called(one)}, {span}: {told or 'current'}"
 
     def _breaks(self, schools: Iterable[str]) -> Iterator[str]:
         """The schools that are between sessions: there nobody leaves for lack of classes."""
@@ -490,109 +361,19 @@ class Explanation:
                     f"known {over} on {row.newest_end}. All its people stay meanwhile."
                 )
 
-    def _stronger(self, source: Source, school_id: str) -> str:
-        """The strongest other provider with classes in the school."""
-        frame = self.known.sessions.classes
-        who = set(frame.loc[frame["school_id"] == school_id, "provider_id"]) | {
-            int(row["provider_id"])
-            for row in self.known.published.get("classes", ())
-            if row["school_id"] == school_id and row["provider_id"] and not row["removed_at"]
-        }
-        stronger = [
-            one for one in self.known.sources if one.provider_id in who and one.strength < source.strength
-        ]
-        return min(stronger, key=lambda one: one.strength).name if stronger else "Another source"
-
-    def _stays(self, class_id: str) -> Iterator[Because]:
-        """Why something of a class is published all the same."""
-        record = self.known.record("classes", "class_id", class_id)
-        row = self.known.class_rows.get(class_id) or record or {}
-        school, who = (record or row).get("school_id", ""), int(row.get("provider_id") or 0)
-        source = self.known.by_id.get(who)
-        state = self.known.school_states.get(school, {}).get("state", completeness.PUBLISHED)
-        words = {"school": self.known.school_name(school), "provider": self._provider(who)}
-        if state in (completeness.KEPT, completeness.SILENT, completeness.EXCLUDED):
-            yield because("stays", "school", **words)
-        elif self._nothing_published() is not None:
-            yield because("stays", "sync", **words)
-        elif source is not None and not source.proven("classes", "users", "enrollments"):
-            yield because("stays", "unproven", **words)
-        elif row.get("fate") in (FROZEN, GAP):
-            yield because("stays", "session", **words)
-        else:
-            issues = self.known.sync["issues"] if self.known.sync else ()
-            held = [
-                i["code"] for i in issues if i["code"] in _HELD and i["school"] in (None, words["school"])
-            ]
-            if held:
-                yield because("stays", "waits", held[0], **words)
-
-    # ------------------------------------------------------------------ schools and sources
-
-    def _school_causes(self, school_id: str) -> Iterator[Because]:
-        """What keeps a school from being published as it is now; nothing where nothing does."""
-        state = self.known.school_states.get(school_id)
-        if state is None or state["state"] == completeness.PUBLISHED:
-            return
-        record = self.known.record("schools", "school_id", school_id)
-        day = record["state_as_of"] if record is not None and not record["removed_at"] else ""
-        last = f"; its roster of {day} stays" if day else "; nothing of it was published before"
-        issues = self.known.sync["issues"] if self.known.sync else ()
-        name, code = self.known.school_name(school_id), state["code"] or None
-        cause = next(
-            (i["message"] for i in issues if i["code"] == code and i["school"] == name),
-            "its data are incomplete",
-        )
-        yield because("school", state["state"], code, school=name, last_good=last, cause=_inner(cause))
-
-    def _trouble(self, source: Source) -> Because:
-        """Why a provider could not be used."""
-        issue = next(iter(self.known.trouble.get(source.provider_id, ())), None)
-        return because(
-            "source",
-            "not_usable",
-            issue["code"] if issue else "RS-PRV-02",
-            provider=source.name,
-            trouble=_inner(
-                issue["message"] if issue else "a list without which nothing can be told was not read"
-            ),
-        )
-
-    def _without_source(self, who: int) -> Because:
-        """What is to be said of a provider that is none of the sync's: a directory, or a retired one."""
-        is_directory = self._provider(who) in {one.name for one in self.known.tenant.directories}
-        if is_directory:
-            return because("source", "directory", provider=self._provider(who))
-        return because("gone", outcome.PROVIDER_RETIRED, provider=self._provider(who))
-
-    def _nothing_published(self) -> Because | None:
-        """Why the newest sync published nothing; None if it did."""
-        sync = self.known.sync
-        if sync is None:
-            return because("sync", "never")
-        if sync.get("dry_run"):
-            return because("sync", "dry_run", sync=sync["sync_id"])
-        if sync["status"] == outcome.FAILED:
-            code = sync["issues"][0]["code"] if sync["issues"] else None
-            message = sync["issues"][0]["message"] if sync["issues"] else "no reason is known"
-            return because("sync", "failed", code, sync=sync["sync_id"], trouble=_inner(message))
-        return None
-
     def _extract(self, who: int, *collections: str) -> str:
         source = self.known.by_id.get(who)
         if source is None:
             return ""
         states = {name: source.states.get(name, "failed") for name in collections}
         said = {name: because("collection", state).text for name, state in states.items()}
+        for name in states:
+            read = self.known.extracted.get((who, name))
+            if states[name] in ("stale", "failed") and read:
+                said[name] += f" (what is shown was read by {self._since(str(read))})"
         if len(set(said.values())) == 1:
             return f"{' and '.join(said)} {said[collections[0]]}"
         return "; ".join(f"{name} {text}" for name, text in said.items())
-
-    def _words(self, source: Source, **words: str) -> dict[str, str]:
-        return {"provider": source.name, "relationship_type": source.options.relationship_type or "", **words}
-
-    def _provider(self, who: int) -> str:
-        return self.known.names.get(who, f"provider {who}")
 
     def _since(self, sync_id: str) -> str:
         day = self.known.days.get(int(sync_id or 0), "")
@@ -606,16 +387,3 @@ def _told(raw: Row, *names: str) -> dict[str, str]:
 
 def _span(begin: str, end: str) -> str:
     return f"{begin or 'open'} to {end or 'open'}" if begin or end else ""
-
-
-def _called(session: Row) -> str:
-    """`term Fall`; the kind is left out where the title says it."""
-    kind, title = str(session["kind"]), str(session["title"])
-    kind = _KINDS.get(kind, kind)
-    return title if kind.casefold() in title.casefold() else f"{kind} {title}"
-
-
-def _inner(message: str) -> str:
-    """A sentence of an issue as part of another sentence."""
-    text = message.rstrip(".")
-    return text[:1].lower() + text[1:] if text[1:2].islower() else text

@@ -15,10 +15,10 @@ import pandas as pd
 
 from roster_pipeline.rosters import outcome, rows
 from roster_pipeline.rosters.current import Current
-from roster_pipeline.rosters.identities import Identities, key_of
+from roster_pipeline.rosters.identities import Identities
 from roster_pipeline.rosters.schools import Schools
 from roster_pipeline.rosters.sessions import Sessions
-from roster_pipeline.rosters.source import Source
+from roster_pipeline.rosters.source import Source, key_of
 from roster_pipeline.tenants.document import Tenant
 
 Row = Mapping[str, Any]
@@ -43,6 +43,7 @@ class Known:
             columns of `completeness`.
         published: Published table → rows that the story needs, removed ones too; all texts, with
             `created_sync`, `changed_sync` and `removed_at` ("" while live).
+        extracted: provider_id and collection → the sync that read the rows.
         remembered: The rows of `sync_outcomes` of the users in question.
         days: sync_id → as_of, ISO.
     """
@@ -59,6 +60,7 @@ class Known:
     identities: Identities
     published: Mapping[str, Sequence[Row]]
     remembered: Sequence[Row] = ()
+    extracted: Mapping[tuple[int, str], int] = field(default_factory=dict)
     trouble: Mapping[int, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     days: Mapping[int, str] = field(default_factory=dict)
 

@@ -93,6 +93,7 @@ class Answer:
     class_title: str
     class_source_id: str
     school: str
+    class_is_published: bool
     is_member: bool
     is_enrolled: bool
     """Whether a source has a row of it, whatever became of that."""

@@ -34,7 +34,15 @@ def known_of(tenant: Story, /, **changes: Any) -> Known:
         about = {"created_sync": "1", "changed_sync": str(number)}
         return [{**about, **row, "removed_at": row.get("removed", "")} for row in rows]
 
-    names = ("people", "memberships", "guardian_links", "classes", "schools", "academic_sessions")
+    names = (
+        "people",
+        "person_sources",
+        "memberships",
+        "guardian_links",
+        "classes",
+        "schools",
+        "academic_sessions",
+    )
     given: dict[str, Any] = {
         "tenant": tenant.tenant(),
         "names": {who: name for name, who in night.provider_ids.items()},
@@ -348,7 +356,9 @@ def test_who_has_left_is_told_by_what():
         "Given-s1 Family-s1 has left: a session of their school is current, and none of their enrolments is."
     )
     assert here.person("s1").state == "removed"
-    assert here.person("s1").published == ("Not published any more: removed by sync 2 (2025-10-16).",)
+    assert here.person("s1").published == (
+        "Not published any more: removed by sync 2 (2025-10-16).", first(here.user("s1"))[2],
+    )  # fmt: skip
 
 
 def test_who_has_left_by_rows_that_are_not_sent_any_more_is_told_that():
@@ -364,8 +374,8 @@ def test_who_is_inactive_is_told_until_when():
     here = told(tenant)
     assert here.person("s1").state == "inactive"
     assert here.person("s1").published[0] == (
-        "Published, but inactive since 2025-10-16: no source brings them any more. Removed by the first "
-        "complete sync for a day after 2025-10-23 (grace_days is 7)."
+        "Published, but inactive since 2025-10-16: no source that keeps them brings them any more. Removed "
+        "by the first complete sync for a day after 2025-10-23 (grace_days is 7)."
     )
     assert here.user("s1").because[0].text == "sis does not send this user any more."
 
@@ -513,4 +523,92 @@ def test_a_school_between_sessions_says_that_its_people_stay():
     assert text == (
         "North School is between sessions: none is current on 2026-06-20, and the last one known ended on "
         "2026-06-12. All its people stay meanwhile."
+    )
+
+
+def test_who_was_in_the_class_is_told_since_when_they_are_not():
+    tenant = begun(big())
+    tenant.providers[0].teaches("c1", "t1 s2..s9")
+    assert told(tenant).why("s1").said == (
+        "Given-s1 Family-s1 is not in Class c1 (North School) any more: sync 2 (2025-10-16) took them out."
+    )
+
+
+def test_rows_of_an_earlier_night_are_told_with_their_day():
+    tenant = begun(big())
+    tenant.providers[0].state("stale", "users")
+    here = told(tenant, extracted={(1, "users"): 1, (1, "enrollments"): 2})
+    assert here.user("s1").extract == (
+        "users could not be read; the last complete one is used, and removes nothing (what is shown was read "
+        "by sync 1 (2025-10-15)); enrollments read completely"
+    )
+
+
+def test_since_when_a_user_is_linked_is_told():
+    tenant = begun(big())
+    tenant.night()
+    assert told(tenant).user("s1").since == "sync 1 (2025-10-15)"
+
+
+def test_a_retired_provider_is_told_as_one():
+    tenant = begun(big(), school_of("s1 s77", name="cl", share_classes=True))
+    tenant.retire(tenant.providers[1])
+    names = {1: "sis", 2: "cl"}
+    here = told(tenant, names=names)
+    links = here.night.published.person_sources.set_index("source_id")["person_id"]
+    story_ = here.explanation.person(links["s77"], [(2, "s77")])
+    assert story_.users[0].because[0].text == "cl is retired: none of its users counts any more."
+    assert story_.state == "inactive"
+
+
+def test_nothing_of_a_class_that_is_over_is_asked_of_whom_it_has():
+    """A person is told of once, whatever number of rows, and a class that is over tells its own cause."""
+    school = big(respect_academic_sessions=True).session("fall", "2025-08-18..2025-10-14")
+    school.teaches("c2", "t1 s1..s3", terms=["fall"]).enrol("c2", "s1")
+    story_ = told(story(school)).class_("c2")
+    assert sorted(one.person for one in story_.left_out) == [
+        "Given-s1 Family-s1", "Given-s2 Family-s2", "Given-s3 Family-s3", "Given-t1 Family-t1",
+    ]  # fmt: skip
+    assert {one.because for one in story_.left_out} == {story_.because}
+
+
+def test_every_user_and_class_of_a_messy_tenant_can_be_told_of_whatever_happened():
+    """Nothing that the rules let through may make a story fail, or leave it without words."""
+    one = big(sync_parent_data=True, relationship_type="guardian", respect_enrolment_date=True)
+    one.users("g1", agents=["s1", "s99"]).users("s10", email="****").users("s11 s12", email="x@north.example")
+    one.users("s13", roles=[["student", "nowhere", "", ""]]).users("s14", status="inactive").users(
+        "s15", roles=[]
+    )
+    one.again("users", "s2", given="Newer", modified="2025-10-01").users("s16", given="", family="", email="")
+    one.enrol("c1", "s13 s14 s77").enrol("c9", "s1").teaches("c3", "s3[2026-01-01..2025-01-01]", terms=["no"])
+    one.teaches("c4", "t1 s4", school="nowhere", course="nothing", title="")
+    two = school_of("t1 s1 s2 s30", name="cl").option(merge={"key": "email_without_domain"})
+    tenant = story(one, two, keeps_back=())
+    tenant.night().check()
+    one.gone("s4", "c3").users("s1", status="tobedeleted").option(exclude_schools=["south"]).org("south")
+    two.state("failed", "enrollments")
+    here = told(tenant)
+    known = here.explanation.known
+    explanation = Explanation(known)
+    users = {*known.users, *known.owners}
+    classes = {*known.class_rows, *(row["class_id"] for row in known.published["classes"])}
+    assert len(users) > 20
+    assert len(classes) == 3
+    for key in users:
+        person = explanation.person(known.owner(key), [key])
+        assert person.name
+        assert all(user.because for user in person.users), key
+        for class_id in classes:
+            answer = explanation.answer(known.owner(key), [key], class_id)
+            assert answer.is_member or answer.because, (key, class_id)
+    for class_id in classes:
+        assert explanation.klass(class_id).published
+
+
+def test_a_source_that_only_attaches_is_told_to_keep_nobody():
+    weaker = provider("cl", "s1", merge={"attach_to_existing_users_only": True})
+    tenant = begun(big(), weaker)
+    tenant.providers[0].gone("s1")
+    assert told(tenant).person("s1").published[-1] == (
+        "cl still has them, but only attaches to existing users: it keeps nobody."
     )
