@@ -55,12 +55,86 @@ def _waiting(document: Mapping[str, Any]) -> Rows:
     return [{name: issue[name] for name in shown} for issue in document["issues"] if issue["code"] in WAITING]
 
 
+def _flaws(*codes: str) -> Callable[[Mapping[str, Any]], Rows]:
+    """The schools with one of these flaws, a row each: whose, how much, and what helps."""
+    return lambda document: list(_flawed(document, codes))
+
+
+def _flawed(document: Mapping[str, Any], codes: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    told = {(issue["school"], issue["code"], issue["count"]): issue for issue in document["issues"]}
+    for school in document["schools"]:
+        for code, count in school["flaws"].items():
+            if code in codes:
+                issue = told[school["name"], code, count]
+                yield {
+                    "school_id": school["school_id"],
+                    "name": school["name"],
+                    "code": code,
+                    "count": count,
+                    "message": issue["message"],
+                    "kept_back": school["state"] == "kept" and issue["severity"] == "school kept back",
+                    "cure": issue["cure"],
+                }
+
+
 CHECKS: Final = (
     Check(
         "schools_are_complete",
         "No school was kept back. A school that was keeps its last good roster; the others are published.",
         "schools",
         _kept_back,
+    ),
+    Check("schools_have_students", "Every school in session has students.", "schools", _flaws("RS-SAFE-07")),
+    Check("schools_have_teachers", "Every school in session has teachers.", "schools", _flaws("RS-SAFE-08")),
+    Check(
+        "schools_have_classes",
+        "Every school in session that has students has classes, unless only its people are synced.",
+        "schools",
+        _flaws("RS-SAFE-13"),
+    ),
+    Check("classes_have_teachers", "Every class of today has a teacher.", "schools", _flaws("RS-SAFE-14")),
+    Check(
+        "classes_have_students",
+        "Every class of today has students. A few without are normal.",
+        "schools",
+        _flaws("RS-SAFE-15"),
+    ),
+    Check(
+        "students_are_in_classes",
+        "Every student of a school with classes is in one of them. A few in none are normal.",
+        "schools",
+        _flaws("RS-SAFE-16"),
+    ),
+    Check(
+        "people_have_merge_keys",
+        "Where a tenant has several sources, its students and staff have an e-mail address that joins them.",
+        "schools",
+        _flaws("RS-IDN-09"),
+    ),
+    Check(
+        "schools_have_current_sessions",
+        "Every school is in session, or between two sessions: it has a calendar, and not an old one.",
+        "schools",
+        _flaws("RS-SES-01", "RS-SES-06"),
+    ),
+    Check(
+        "references_lead_somewhere",
+        "Every enrolment refers to a user and a class that are there.",
+        "schools",
+        _flaws("RS-REF-05", "RS-SAFE-17"),
+    ),
+    Check(
+        "identities_are_readable",
+        "Names and e-mail addresses are not masked, not all the same, and did not vanish since the last "
+        "sync.",
+        "schools",
+        _flaws("RS-SAFE-09", "RS-SAFE-18"),
+    ),
+    Check(
+        "grades_do_not_vanish",
+        "No grade of ten or more students lost all of them at once.",
+        "schools",
+        _flaws("RS-SAFE-10"),
     ),
     Check(
         "extracts_are_complete",

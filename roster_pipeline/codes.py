@@ -7,7 +7,7 @@ a sync tells. Neither may hold personal data or secrets: counts, codes, school i
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 Severity = Literal["note", "warning", "school kept back", "sync failed"]
@@ -155,7 +155,7 @@ CATALOGUE: Final[dict[str, Code]] = _table(
      "Guardians or students are not shared with the app.", "Share them, or ignore this.",
      "school", "note", False),
     ("RS-REF-04", "Rows name a school that is not among the orgs.",
-     "The school is not shared with the app.", "Share the school with the app.",
+     "The school is not shared with the app, or is missing from the export.", "Share the school with the app, or add it to orgs.csv.",
      "school", "warning", False),
     ("RS-REF-05", "Too many of a school's enrolments refer to nothing.",
      "Users or classes of the school are missing from the extract.", "Share all users and classes of the school with the app, or exclude the school.",
@@ -177,6 +177,9 @@ CATALOGUE: Final[dict[str, Code]] = _table(
      "us", "note", False),
     ("RS-SES-05", "No academic sessions could be read.",
      "The SIS does not offer them.", "Turn `respect_academic_sessions` off, or use `compatibility_mode`.",
+     "school", "warning", False),
+    ("RS-SES-06", "None of the school's classes has a session that could be found.",
+     "Their terms are missing in the SIS, or refer to nothing.", "Give the classes a term in the SIS: without one nobody knows when the school is in session.",
      "school", "warning", False),
     ("RS-GRD-01", "Guardians without e-mail and phone were left out.",
      "Contact data are missing in the SIS, or not shared.", "Enter the contact data in the SIS.",
@@ -207,6 +210,9 @@ CATALOGUE: Final[dict[str, Code]] = _table(
      "school", "note", False),
     ("RS-IDN-08", "Students without any enrolment were kept.",
      "They are not scheduled yet.", "None needed.",
+     "school", "note", False),
+    ("RS-IDN-09", "Users have no e-mail address that could join them with the other sources.",
+     "Their addresses are missing, masked, or shared with somebody else.", "Give each student and each member of staff an address of their own; until then only an earlier link joins them.",
      "school", "note", False),
     ("RS-IDN-10", "Nobody fits what was asked for.",
      "A typing error, other letter case, or somebody whom no sync has seen.", "Give the e-mail address or sourcedId exactly as the school's system has it.",
@@ -247,6 +253,24 @@ CATALOGUE: Final[dict[str, Code]] = _table(
     ("RS-SAFE-12", "An org has no rows.",
      "It is not used.", "None needed.",
      "school", "note", False),
+    ("RS-SAFE-13", "The school has students, but no classes.",
+     "Classes are not set up, or not shared with the app.", "Set up the classes, or share them with the app; where the school wants people only, turn `sync_classroom_data` off.",
+     "school", "warning", True),
+    ("RS-SAFE-14", "Classes have no teacher.",
+     "Nobody is assigned to them in the SIS, or the teacher is not shared with the app.", "Assign a teacher to each class, or end the class in the SIS.",
+     "school", "warning", False),
+    ("RS-SAFE-15", "Classes have no students.",
+     "They are not scheduled yet, or are kept for other purposes. A few are normal.", "Look at them where they are many; end in the SIS what is not used.",
+     "school", "note", False),
+    ("RS-SAFE-16", "Students are in no class.",
+     "They are not scheduled yet, or their enrolments have ended. A few are normal.", "Look at them where they are many; schedule them in the SIS.",
+     "school", "note", False),
+    ("RS-SAFE-17", "Some of a school's enrolments refer to nothing.",
+     "Single users or classes are not shared with the app, or were deleted before their enrolments.", "Share them, or delete the enrolments in the SIS.",
+     "school", "warning", False),
+    ("RS-SAFE-18", "Many of a school's people lost their e-mail address or name since the last sync.",
+     "Masking (DataGuard) was switched on, or a broken export.", "Switch masking off for this app, or complete the data in the SIS.",
+     "school", "warning", False),
     ("RS-RUN-01", "The sync was not started in its window.",
      "The daemon was down, or the queue is too long.", "Start the daemon; sync the tenant by hand.",
      "operator", "sync failed", True),
@@ -328,6 +352,9 @@ CATALOGUE: Final[dict[str, Code]] = _table(
     ("RS-PRV-05", "The providers sent nothing at all.",
      "The app shares no data yet, or the export is only header rows.", "Share the schools with the app, or export again.",
      "school", "sync failed", True),
+    ("RS-PRV-06", "Compatibility mode would help with this provider.",
+     "Its server is a minimum implementation of OneRoster, which understands and offers less than most.", "Set `compatibility_mode: true` for the provider in the tenant document, apply it, and sync again.",
+     "operator", "warning", False),
 )
 # fmt: on
 
@@ -346,15 +373,36 @@ class CodedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One line of what a sync tells; `count` is how many rows, people or classes it concerns."""
+    """One line of what a sync tells; `count` is how many rows, people or classes it concerns.
+
+    Attributes:
+        school: The school's name, and `school_id` which one it is: names may be equal.
+        judged: What the tenant's settings make of it where they say otherwise than the catalogue.
+    """
 
     code: str
     message: str
     provider: str | None = None
     school: str | None = None
     count: int = 1
+    school_id: str | None = None
+    judged: Severity | None = None
+
+    @property
+    def severity(self) -> Severity:
+        """How bad it is, here."""
+        return self.judged or CATALOGUE[self.code].severity
 
     def as_json(self) -> dict[str, Any]:
         """The contract's members: code, severity, provider, school, count, message, cure, owner."""
         entry = CATALOGUE[self.code]
-        return {**asdict(self), "severity": entry.severity, "cure": entry.cure, "owner": entry.owner}
+        return {
+            "code": self.code,
+            "severity": self.severity,
+            "provider": self.provider,
+            "school": self.school,
+            "count": self.count,
+            "message": self.message,
+            "cure": entry.cure,
+            "owner": entry.owner,
+        }

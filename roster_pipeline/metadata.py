@@ -10,9 +10,23 @@ from typing import Any, Final
 
 import dagster as dg
 
+from roster_pipeline.charts import as_image, in_words, people_chart
+
 ROW_COUNT: Final = "dagster/partition_row_count"
 MOST_ROWS: Final = 100
 """Rows of a table that are shown: they are stored with the event. The database has all of them."""
+
+HEADINGS: Final = {
+    "unmatched_users": "Unmatched Users",
+    "matched_students": "Matched Students",
+    "matched_teachers": "Matched Teachers",
+    "imported_classes": "Imported Classes",
+    "created_students": "Created Students",
+    "created_teachers": "Created Teachers",
+    "created_users": "Created Users",
+    "memberships": "Memberships",
+}
+"""How a count is called in a table: as in the guides' Sync Details."""
 
 Metadata = dict[str, Any]
 
@@ -39,17 +53,64 @@ def of_document(document: Mapping[str, Any]) -> Metadata:
         **tables(
             {
                 "issues": document["issues"],
+                "sync_details": [
+                    {"of": "the tenant", "status": document["status"], **_headed(counts)},
+                    *(
+                        {"of": entry["name"], "status": entry["status"], **_headed(entry)}
+                        for entry in document["providers"]
+                    ),
+                ],
                 "providers": [_flat(entry) for entry in document["providers"]],
                 "collections": [
                     {"provider": entry["name"], "collection": name, **_flat(found)}
                     for entry in document["providers"]
                     for name, found in entry["collections"].items()
                 ],
-                "schools": document["schools"],
+                "dropped": [
+                    {"provider": entry["name"], "collection": name, "reason": reason, "rows": count}
+                    for entry in document["providers"]
+                    for name, found in entry["collections"].items()
+                    for reason, count in found["dropped"].items()
+                ],
+                "unmatched": [
+                    {"provider": entry["name"], "reason": reason, "people": count}
+                    for entry in document["providers"]
+                    for reason, count in entry["outcomes"]["unmatched"].items()
+                ],
+                "schools": [
+                    {name: entry[name] for name in ("school_id", "name", "state", "code")} | _headed(entry)
+                    for entry in document["schools"]
+                ],
                 "changes": [{"kind": kind, **found} for kind, found in document["changes"].items()],
             }
         ),
     }
+
+
+def of_latest(syncs: Sequence[Mapping[str, Any]]) -> Metadata:
+    """The last syncs, the newest first: as a small table, and as a chart."""
+    if not syncs:
+        return {}
+    drawn = [
+        {"as_of": sync["as_of"], "status": sync["status"], "people": sync["counts"].get("people")}
+        for sync in reversed(syncs)
+        if sync["status"] != "running"
+    ]
+    shown = [
+        {
+            **{name: sync[name] for name in ("sync_id", "as_of", "status", "code")},
+            "People": sync["counts"].get("people"),
+            **_headed(sync["counts"]),
+        }
+        for sync in syncs
+    ]
+    chart = dg.MetadataValue.md(as_image(people_chart(drawn), in_words(drawn)))
+    return {"last_syncs": table(shown), "last_syncs_chart": chart}
+
+
+def _headed(counts: Mapping[str, Any]) -> dict[str, Any]:
+    """The guides' counts under the guides' headings; one that is not told is empty."""
+    return {heading: counts.get(name) for name, heading in HEADINGS.items()}
 
 
 def tables(records: Mapping[str, Sequence[Mapping[str, Any]]]) -> Metadata:

@@ -126,7 +126,8 @@ class Rosters:
             try:
                 document = self._sync.fail(error)
             except Exception as second:  # the ledger cannot be reached either; the first error is the one
-                context.log.error(f"The ledger could not be written: {issue_of(second).message}")
+                told = issue_of(second)
+                context.log.error(f"{told.code}: The ledger could not be written. {told.message}")
         if document is None:
             run = context.run
             document = not_begun(

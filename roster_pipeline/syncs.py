@@ -13,7 +13,7 @@ import random
 import secrets as randomness
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
@@ -138,7 +138,7 @@ class Sync:
                     tenant=tenant,
                     region=registered.tenant.region,
                     run_id=run_id,
-                    trigger="dry run" if dry_run else trigger,
+                    trigger=ledger.DRY_RUN if dry_run else trigger,
                     as_of=day,
                     as_of_given=as_of is not None,
                     now=now,
@@ -219,6 +219,7 @@ class Sync:
         complete = lake.complete(self.tenant, provider_id)
         issues: list[Issue] = []
         found = {read.name: self._judge(read, complete, source.name, issues) for read in reads}
+        issues += _told_of_stale(found, complete, source.name)
         for name in COLLECTIONS if kind != DIRECTORY else ():
             if found[name]["state"] == "ok" and lake.has_rows_without_id(
                 self.tenant, provider_id, self.sync_id, name
@@ -246,7 +247,13 @@ class Sync:
         last = complete.get(read.name)
         entry = {"state": read.state, "rows": read.rows, "sync_id": self.sync_id, "proof": read.proof}
         seen = {(issue.code, issue.message) for issue in issues}
-        issues += [issue for issue in read.issues if (issue.code, issue.message) not in seen]
+        # What was read whole before is not missing by nature: compatibility mode would not bring it back.
+        vanished = bool(last and last["rows"]) and any(issue.code == "RS-PAGE-09" for issue in read.issues)
+        issues += [
+            issue
+            for issue in read.issues
+            if (issue.code, issue.message) not in seen and not (vanished and issue.code == "RS-PRV-06")
+        ]
         if read.state == "ok" and not read.rows and last and last["rows"]:
             issues.append(
                 Issue("RS-SAFE-04", f"{read.name} had {last['rows']} rows and is empty now.", provider=name)
@@ -255,9 +262,6 @@ class Sync:
         elif read.state == "failed":
             age = (self.as_of - dt.date.fromisoformat(last["as_of"])).days if last else None
             if last and age is not None and age <= STALE_DAYS:
-                issues.append(
-                    Issue("RS-SAFE-05", f"{read.name} is used as it was on {last['as_of']}.", provider=name)
-                )
                 entry |= {"state": "stale", "rows": last["rows"], "sync_id": last["sync_id"]}
         return entry
 
@@ -409,6 +413,11 @@ class Sync:
             self._stores.lake.prune(self.tenant)
         return document
 
+    def latest(self, limit: int) -> list[dict[str, Any]]:
+        """The tenant's last syncs in short, the newest first, as `ledger.latest` gives them."""
+        with self._stores.database.connect() as connection:
+            return ledger.latest(connection, self.tenant, limit=limit)
+
     # -------------------------------------------------------------------------- publishing
 
     def _refuse_older(self, merged: dict[str, Any], register: dict[str, Any]) -> None:
@@ -496,7 +505,7 @@ class Sync:
                     **{
                         str(source.provider_id): source.options.model_dump(mode="json")
                         for source in found.sources
-                        if source.usable
+                        if source.keeps_to_its_options
                     },
                 }
             )
@@ -828,6 +837,23 @@ def issue_of(error: BaseException) -> Issue:
     return Issue("RS-RUN-99", f"The sync ended with {type(error).__name__}.")
 
 
+def _told_of_stale(
+    found: Mapping[str, dict[str, Any]], complete: Mapping[str, Any], provider: str
+) -> list[Issue]:
+    """One line for each day from which collections are used, not one for each of them."""
+    of_day: dict[str, list[str]] = {}
+    for name, entry in found.items():
+        if entry["state"] == "stale":
+            of_day.setdefault(complete[name]["as_of"], []).append(name)
+    told = []
+    for day, names in of_day.items():
+        what = "Everything" if len(names) == len(found) > 1 else ", ".join(names)
+        is_one = len(names) == 1 or what == "Everything"
+        verbs = "is used as it was" if is_one else "are used as they were"
+        told.append(Issue("RS-SAFE-05", f"{what} {verbs} on {day}.", provider=provider, count=len(names)))
+    return told
+
+
 def _raw(kind: str) -> str:
     return f"raw_{kind}"
 
@@ -884,13 +910,7 @@ def _remember_new(
 
 
 def _as_dict(issue: Issue) -> dict[str, Any]:
-    return {
-        "code": issue.code,
-        "message": issue.message,
-        "provider": issue.provider,
-        "school": issue.school,
-        "count": issue.count,
-    }
+    return asdict(issue)
 
 
 def _issues(entries: list[dict[str, Any]]) -> list[Issue]:

@@ -222,7 +222,7 @@ class Provider:
     def settings(self, place: int) -> Options:
         """The provider as in a document; `place` gives its priority where none is set."""
         options = dict(self.options)
-        merge = {"priority": (100, 50, 10)[place], **options.pop("merge", {})}
+        merge = {"priority": (100, 50, 10, 5)[place], **options.pop("merge", {})}
         limits = {key: tuple(value) for key, value in options.pop("limit_to", {}).items()}
         return Options(
             name=self.name,
@@ -386,8 +386,8 @@ class Story:
         if status == outcome.FAILED:
             _keep_all(self.published, found)
         else:
-            usable = [source for source in given.sources if source.usable]
-            self.before |= {s.provider_id: s.options.model_dump(mode="json") for s in usable}
+            kept = [source for source in given.sources if source.keeps_to_its_options]
+            self.before |= {s.provider_id: s.options.model_dump(mode="json") for s in kept}
         before = self.published
         self.published = _publish(before, found, given.tonight.sync_id, remember=status != outcome.FAILED)
         every: list[Provider | Directory] = [*self.providers, *self.directories]

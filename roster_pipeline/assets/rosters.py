@@ -1,14 +1,20 @@
 """`published_rosters`: the roster database, changed in one transaction, and what the sync tells."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
 from roster_pipeline import checks
 from roster_pipeline.assets.identities import merged_identities
-from roster_pipeline.metadata import Metadata, of_document
+from roster_pipeline.metadata import Metadata, of_document, of_latest
 from roster_pipeline.partitions import TENANTS
 from roster_pipeline.resources import Document, Rosters
+
+if TYPE_CHECKING:
+    from roster_pipeline.syncs import Sync
+
+LAST_SYNCS: Final = 14
 
 
 @dg.asset(
@@ -31,13 +37,15 @@ def published_rosters(
       waits.
     - `failed`: nothing new was published. What was published stays, and the run is a failure.
 
-    The table `issues` says why, one line a cause, with a code, the cure and who has to act. `successful` and
-    `partial` are materialisations; a failed sync, and one with the tag `roster/dry_run`, are observations.
+    `sync_details` has the counts of the tenant and of each provider, `schools` those of each school, and
+    `last_syncs` the fourteen newest syncs, with a chart beside it. `issues` says why, one line a cause,
+    with a code, the cure and who has to act. `successful` and `partial` are materialisations; a failed
+    sync, and one with the tag `roster/dry_run`, are observations.
     """
     with rosters.step(context) as sync:
         document = sync.publish()
-    metadata = of_document(document)
     rosters.ended(context, document)
+    metadata = of_document(document) | _latest(context, sync)
     yield from checks.results(document)
     if document["status"] == "failed":
         yield _observed(context, metadata)
@@ -46,6 +54,15 @@ def published_rosters(
         yield _observed(context, metadata)
         return
     yield dg.MaterializeResult(metadata=metadata)
+
+
+def _latest(context: dg.AssetExecutionContext, sync: "Sync") -> Metadata:
+    """The last syncs; a sync that has published does not fail because they cannot be shown."""
+    try:
+        return of_latest(sync.latest(LAST_SYNCS))
+    except Exception as error:  # the text of an error that is not ours may hold anything
+        context.log.warning(f"The last syncs could not be shown ({type(error).__name__}).")
+        return {}
 
 
 def _observed(context: dg.AssetExecutionContext, metadata: Metadata) -> dg.AssetObservation:

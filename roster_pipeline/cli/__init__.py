@@ -61,7 +61,7 @@ class _Commands(click.Group):
             click.echo("Interrupted.", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
         except CodedError as error:
-            tell(error.code, error.message)
+            tell_error(error)
             raise click.exceptions.Exit(FAULT if error.code == "RS-RUN-99" else REFUSED) from None
         except Exception as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
@@ -82,6 +82,18 @@ def tell(code: str, message: str) -> None:
     """Says on stderr what happened, and from the catalogue what to do."""
     click.echo(f"{code}: {message}", err=True)
     click.echo(f"  {CATALOGUE[code].cure}", err=True)
+
+
+def tell_error(error: CodedError) -> None:
+    """Says on stderr what an error says; of a refused document every problem, and what to do once a code."""
+    from roster_pipeline.tenants.refusals import DocumentRefused
+
+    if not isinstance(error, DocumentRefused):
+        tell(error.code, error.message)
+        return
+    click.echo(error.message, err=True)
+    for code in dict.fromkeys(code for code, _ in error.lines):
+        click.echo(f"  {code}: {CATALOGUE[code].cure}", err=True)
 
 
 def _fault(error: Exception) -> click.exceptions.Exit:

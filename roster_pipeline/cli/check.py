@@ -140,7 +140,13 @@ def _look_at(
     }
     noticed = remarks(
         pages,
-        whole=frozenset(one.name for one in probed if one.total is not None and one.rows >= one.total),
+        whole=frozenset(
+            one.name
+            for one in probed
+            if one.state != "failed"
+            and one.rows >= (one.total or 0)
+            and (one.total is not None or not one.rows)
+        ),
         options=provider,
         as_of=day,
         between_sessions_days=tenant.between_sessions_days,

@@ -192,7 +192,7 @@ def _school_day(now: datetime) -> date:
 def _show(home: Home, stores: Stores, students: int) -> None:
     from rich.console import Console
 
-    from roster_pipeline.cli import INTERRUPTED
+    from roster_pipeline.cli import INTERRUPTED, tell
     from roster_pipeline.cli.sync import Interrupted, ready_to_run
 
     console = Console(highlight=False)
@@ -209,7 +209,7 @@ def _show(home: Home, stores: Stores, students: int) -> None:
                     with console.status(f"{title} …"):
                         told = run(tenant, None, False)
                 except Interrupted as error:
-                    click.echo(str(error), err=True)
+                    tell("RS-RUN-02", str(error))
                     raise click.exceptions.Exit(INTERRUPTED) from None
                 _print(console, title, told)
     if told["status"] == "failed":

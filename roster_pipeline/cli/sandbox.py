@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from roster_pipeline.codes import CodedError
-from roster_pipeline.sandbox.flavours import FLAVOURS, PAGE_CAP
+from roster_pipeline.sandbox.flavours import FLAVOURS
 
 if TYPE_CHECKING:
     from roster_pipeline.sandbox.server import Serving
@@ -48,7 +47,7 @@ _KINDS = {"powerschool": "powerschool", "classlink": "classlink"}
     "--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1.  [default: a free one]"
 )
 @click.option(
-    "--page-cap", type=click.IntRange(1), default=PAGE_CAP, show_default=True, help="Most rows a page."
+    "--page-cap", type=click.IntRange(1), help="Most rows a page.  [default: the flavour's, 1000 or 100]"
 )
 @click.option("--client-id", envvar="ROSTER_SANDBOX_CLIENT_ID", default="sandbox", show_default=True)
 @click.option(
@@ -65,7 +64,7 @@ def sandbox(
     day: date | None,
     second: bool,
     port: int,
-    page_cap: int,
+    page_cap: int | None,
     client_id: str,
     client_secret: str | None,
     as_json: bool,
@@ -80,10 +79,7 @@ def sandbox(
 
     if source and (students or second):
         raise click.UsageError("SOURCE and --students (or --second) exclude each other.")
-    try:
-        tables = load(source) if source else _generated(students or 600, seed, day, second)
-    except CodedError as error:
-        raise click.ClickException(str(error)) from error
+    tables = load(source) if source else _generated(students or 600, seed, day, second)
     secret = client_secret or secrets.token_urlsafe(24)
     app = application(tables, flavour, client_id=client_id, client_secret=secret, page_cap=page_cap)
     stop = threading.Event()
@@ -101,7 +97,8 @@ def sandbox(
                 _tell(serving, flavour, client_id, None if client_secret else secret)
             stop.wait()
     except OSError as error:
-        raise click.ClickException(f"127.0.0.1:{port} cannot be served: {error.strerror}") from error
+        text = f"127.0.0.1:{port} cannot be served: {error.strerror}. Name another port, or none."
+        raise click.BadParameter(text, param_hint="--port") from None
 
 
 def _generated(students: int, seed: int, day: date | None, second: bool) -> Tables:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from roster_pipeline.cli import FAULT, INTERRUPTED
+from roster_pipeline.cli import FAULT, INTERRUPTED, tell
 from roster_pipeline.codes import CodedError, Issue
 from roster_pipeline.faults import place_of
 
@@ -79,7 +79,7 @@ def sync(tenants: tuple[str, ...], as_of: datetime | None, dry_run: bool, as_jso
                 click.echo(json.dumps(document, ensure_ascii=False) if as_json else as_text(document))
                 sys.stdout.flush()  # whoever reads on need not wait for the others
     except Interrupted as error:
-        click.echo(f"{error} What was published stays as it is.", err=True)
+        tell("RS-RUN-02", f"{error} What was published stays as it is.")
         raise click.exceptions.Exit(INTERRUPTED) from None
     finally:
         stores.database.dispose()

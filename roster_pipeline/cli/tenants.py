@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from roster_pipeline.cli.columns import columns
 from roster_pipeline.codes import CodedError
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from roster_pipeline.store.home import Stores
     from roster_pipeline.tenants.document import Document, Tenant
     from roster_pipeline.tenants.registry import Applied, Registered
-
-REFUSED = 2
 
 Counting = Callable[["Stores", "Tenant", "Tenant"], dict[str, int]]
 """(stores, old, new) -> how many `people`, `classes` and `memberships` a change takes out of scope."""
@@ -44,11 +43,8 @@ def tenants() -> None:
 )
 def apply(files: tuple[Path, ...], yes: bool) -> None:
     """Store tenant documents: all of them, or none if one is refused."""
-    try:
-        documents = read_documents(files)  # before the database is opened, and maybe made
-        told = apply_documents(_stores(), documents, datetime.now(UTC), confirmed=yes, counting=_counted)
-    except CodedError as error:
-        raise _refused(error) from None
+    documents = read_documents(files)  # before the database is opened, and maybe made
+    told = apply_documents(_stores(), documents, datetime.now(UTC), confirmed=yes, counting=_counted)
     for line in told:
         click.echo(line)
 
@@ -59,11 +55,8 @@ def list_(as_json: bool) -> None:
     """List every tenant with its region and providers."""
     from roster_pipeline.tenants import registry
 
-    try:
-        with _stores().database.connect() as connection:
-            found = registry.all_tenants(connection)
-    except CodedError as error:
-        raise _refused(error) from None
+    with _stores().database.connect() as connection:
+        found = registry.all_tenants(connection)
     if as_json:
         for entry in found:
             click.echo(json.dumps(_as_json(entry), ensure_ascii=False))
@@ -80,7 +73,7 @@ def list_(as_json: bool) -> None:
         )
         for entry in found
     ]
-    _table(("TENANT", "REGION", "APPLIED", "PROVIDERS, THE STRONGEST FIRST"), rows)
+    _print(("TENANT", "REGION", "APPLIED", "PROVIDERS, THE STRONGEST FIRST"), rows)
 
 
 @tenants.command()
@@ -91,12 +84,9 @@ def show(tenant: str, as_json: bool) -> None:
     from roster_pipeline.tenants import registry
     from roster_pipeline.tenants.document import as_document
 
-    try:
-        with _stores().database.connect() as connection:
-            found = registry.get(connection, tenant)
-            schools = registry.schools(connection, found)
-    except CodedError as error:
-        raise _refused(error) from None
+    with _stores().database.connect() as connection:
+        found = registry.get(connection, tenant)
+        schools = registry.schools(connection, found)
     listed = [(school.listed, school.name, school.school_id, school.state) for school in schools]
     if as_json:
         keys = ("listed", "name", "school_id", "state")
@@ -107,7 +97,7 @@ def show(tenant: str, as_json: bool) -> None:
     if found.retired:
         click.echo(f"Retired: {', '.join(sorted(found.retired.values()))}\n")
     if listed:
-        _table(("SCHOOLS", "NAME", "ID", "LAST SYNC"), listed)
+        _print(("SCHOOLS", "NAME", "ID", "LAST SYNC"), listed)
     else:
         click.echo("No schools yet: they are known after the first sync.")
 
@@ -119,20 +109,17 @@ def remove(tenant: str, yes: bool) -> None:
     """Take a tenant out of the registry. What is published of it stays as it is."""
     from roster_pipeline.tenants import registry
 
-    try:
-        with _writing(_stores()) as connection, connection.begin():
-            registry.get(connection, tenant)
-            published = registry.published(connection, tenant)
-            stays = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in published.items())
-            if published and not yes:
-                raise CodedError(
-                    "RS-CFG-10",
-                    f"{tenant} has published rosters ({stays}). Removing it only stops its syncs: "
-                    "they would stay as they are, and grow old. Repeat with --yes if that is meant.",
-                )
-            registry.remove(connection, tenant, datetime.now(UTC))
-    except CodedError as error:
-        raise _refused(error) from None
+    with _writing(_stores()) as connection, connection.begin():
+        registry.get(connection, tenant)
+        published = registry.published(connection, tenant)
+        stays = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in published.items())
+        if published and not yes:
+            raise CodedError(
+                "RS-CFG-10",
+                f"{tenant} has published rosters ({stays}). Removing it only stops its syncs: "
+                "they would stay as they are, and grow old. Repeat with --yes if that is meant.",
+            )
+        registry.remove(connection, tenant, datetime.now(UTC))
     click.echo(f"{tenant}: removed from the registry; it is not synced any more.")
     if published:
         click.echo(f"{tenant}: what is published stays as it is: {stays}.")
@@ -242,11 +229,9 @@ def _as_json(entry: Registered) -> dict[str, Any]:
     }
 
 
-def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Plain columns: names are never cut, however narrow the terminal is."""
-    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
-    for row in (header, *rows):
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+def _print(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    for line in columns(header, rows):
+        click.echo(line)
 
 
 def _stores() -> Stores:
@@ -258,13 +243,3 @@ def _stores() -> Stores:
 def _writing(stores: Stores) -> Connection:
     """A connection whose transaction takes the writer's lock at once (SQLite)."""
     return stores.database.connect().execution_options(immediate=True)
-
-
-def _refused(error: CodedError) -> click.exceptions.Exit:
-    """Tells an error on stderr, unwrapped, one problem a line; the exit for wrong configuration."""
-    from roster_pipeline.tenants.refusals import DocumentRefused
-
-    click.echo(
-        error.message if isinstance(error, DocumentRefused) else f"{error.code}: {error.message}", err=True
-    )
-    return click.exceptions.Exit(REFUSED)

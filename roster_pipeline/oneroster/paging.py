@@ -47,18 +47,20 @@ class Listing:
         client: Where from.
         collection: Whose columns the rows become.
         endpoint: Which endpoint lists them; mostly of the collection's name.
-        ordered: Whether to ask for the order of `sourcedId`.
+        compatible: Whether the server is taken for a minimum implementation: then it is not asked for the
+            order of `sourcedId`, and its wrappers are read leniently.
         implied_role: See `wire.decode`.
     """
 
     def __init__(
-        self, client: Client, collection: str, endpoint: str, *, ordered: bool, implied_role: str = ""
+        self, client: Client, collection: str, endpoint: str, *, compatible: bool, implied_role: str = ""
     ) -> None:
         self.collection, self.endpoint = collection, endpoint
         self._client, self._implied_role = client, implied_role
         # Neither `filter` nor `fields` is ever sent. A server may ignore a filter, or count without
         # it: then its total proves nothing. The rules filter for themselves.
-        self._order = {"sort": "sourcedId", "orderBy": "asc"} if ordered else {}
+        self._order = {} if compatible else {"sort": "sourcedId", "orderBy": "asc"}
+        self._lenient = compatible
         self._wrapper: str | None = None
 
     def fetch(
@@ -110,7 +112,9 @@ class Listing:
     def _decoded(self, answer: Answer, offset: int) -> Page:
         with _without_collections():
             document = self._client.document(answer, self._what(offset))
-            rows, wrapper = rows_of(document.content, self.collection, self.endpoint, self._wrapper)
+            rows, wrapper = rows_of(
+                document.content, self.collection, self.endpoint, self._wrapper, lenient=self._lenient
+            )
             if rows:
                 self._wrapper = wrapper
             table, ids = decode(self.collection, rows, implied_role=self._implied_role)
@@ -259,6 +263,7 @@ class Pull:
         self._counts = True
         """Whether what the server calls a total can be one."""
         self._began = clock().timestamp()
+        self._has_pages = False
 
     def read(self) -> Finding:
         """Reads everything; twice, if the first time leaves a doubt that a second may settle.
@@ -267,6 +272,13 @@ class Pull:
             SourceError: if a page could not be read, the pages repeat (RS-PAGE-06), or there is no end
                 of them (RS-PAGE-10). What was appended is then worth nothing.
         """
+        try:
+            return self._read()
+        except SourceError as error:
+            error.midway = self._has_pages
+            raise
+
+    def _read(self) -> Finding:
         try:
             found = self._pass(last=False)
             doubt = self._doubt(found, None)
@@ -311,6 +323,7 @@ class Pull:
                 so_far.pending = 0
                 so_far.pages += 1
                 self._append(page.table)
+                self._has_pages = True
                 so_far.received += page.rows
                 self._told(so_far.received, so_far.total)
                 if so_far.pages == 1:

@@ -9,6 +9,7 @@ this is where a sync's CPU goes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -34,6 +35,10 @@ class SourceError(CodedError):
     def __init__(self, code: str, message: str, status: int | None = None) -> None:
         super().__init__(code, message)
         self.status = status
+        self.midway = False
+        """Whether pages of the same reading had come before: what was there is not missing."""
+        self.in_compatibility_mode = ""
+        """Why the server would answer in compatibility mode, where that was found out; else ""."""
 
 
 # ------------------------------------------------------------------------------ the rows in an answer
@@ -50,14 +55,15 @@ _MINOR: Final = frozenset({
 
 
 def rows_of(
-    document: Any, collection: str, endpoint: str, wrapper: str | None = None
+    document: Any, collection: str, endpoint: str, wrapper: str | None = None, *, lenient: bool = False
 ) -> tuple[list[Any], str]:
     """The rows that an answer to `endpoint` holds, and the member that held them.
 
     Accepted, in this order: the collection's key, the endpoint's last path segment, a bare array, the
     only array among the members. The last two only where every row looks like the collection, or
     where an earlier page of the same reading (`wrapper`) came the same way: an answer like
-    `{"warnings": []}` must never read as "no rows".
+    `{"warnings": []}` must never read as "no rows". `lenient` also takes, without rows or among several
+    arrays, the one whose name is the collection's or the endpoint's in other letters or in the singular.
 
     Raises:
         SourceError: RS-PAGE-03 for an error inside an answer that says success, RS-PAGE-04 if there are no
@@ -73,6 +79,10 @@ def rows_of(
                 _refuse_other(rows, collection, endpoint)
                 return rows, key
         arrays = [key for key, value in document.items() if type(value) is list]
+        akin = [key for key in arrays if _is_akin(key, collection, endpoint)] if lenient else []
+        if len(akin) == 1:
+            _refuse_other(document[akin[0]], collection, endpoint)
+            return document[akin[0]], akin[0]
         if len(arrays) != 1:
             raise SourceError(
                 "RS-PAGE-04", f"/{endpoint} answered with JSON that has no member {collection}."
@@ -93,6 +103,19 @@ def rows_of(
             "RS-PAGE-04", f"/{endpoint} answered with rows that cannot be told to be {collection}."
         )
     return rows, key
+
+
+def _is_akin(key: str, *names: str) -> bool:
+    """Whether a member is called as one of `names`, but for letter case, separators and number."""
+    plain = _PLAIN.sub("", key).lower()
+    return any(plain in (name, _singular(name)) for name in map(str.lower, names))
+
+
+def _singular(name: str) -> str:
+    return name.removesuffix("es") if name == "classes" else name.removesuffix("s")
+
+
+_PLAIN: Final = re.compile(r"[\s_-]+")
 
 
 def _refusal(document: Row) -> str | None:

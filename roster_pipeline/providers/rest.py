@@ -6,7 +6,7 @@ which versions it speaks and how it authenticates.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -18,9 +18,11 @@ import pyarrow as pa
 from roster_pipeline.codes import CodedError, Issue
 from roster_pipeline.oneroster.auth import SCOPES, Authorization, Method, OAuth1, OAuth2, TokenError
 from roster_pipeline.oneroster.client import Client, Limits, Transport, connect, safe_url, token_post
-from roster_pipeline.oneroster.collections import COLLECTIONS
+from roster_pipeline.oneroster.collections import COLLECTIONS, COLUMNS
 from roster_pipeline.oneroster.paging import Bounds, Finding, Listing, Pull
 from roster_pipeline.oneroster.wire import SourceError
+from roster_pipeline.providers import compatibility
+from roster_pipeline.providers.compatibility import MAY_BE_HOW_WE_ASK, NOT_OFFERED, refuses_all
 from roster_pipeline.providers.reading import CollectionRead, Probed, Reading, Sink
 
 if TYPE_CHECKING:
@@ -83,17 +85,26 @@ def read(
     except CodedError as error:
         return [_failed(name, error, provider) for name in COLLECTIONS]
     found: list[CollectionRead] = []
+    refused: dict[str, SourceError] = {}
     with server:
         for name in COLLECTIONS:
             try:
                 found.append(_read_collection(name, provider, sink, reading, server, bounds))
             except SourceError as error:
                 sink.restart(name)
+                refused[name] = error
+                server.try_plainly(name, error)
                 found.append(_failed(name, error, provider))
-                if error.code in _FOR_ALL or (error.code == "RS-NET-04" and len(found) == 1):
+                if _ends_everything(error, len(found)):
                     found += [_failed(rest, error, provider) for rest in COLLECTIONS[len(found) :]]
                     break
-    return found
+        advice = _advised(provider, server, found, refused)
+    return [replace(one, issues=(*one.issues, *advice.get(one.name, ()))) for one in found]
+
+
+def _ends_everything(error: SourceError, collections: int) -> bool:
+    """Whether the next collection would end with the same; `collections` is how many were tried."""
+    return error.code in _FOR_ALL or refuses_all(error) or (error.code == "RS-NET-04" and collections == 1)
 
 
 _FOR_ALL: Final = frozenset({
@@ -103,8 +114,21 @@ _FOR_ALL: Final = frozenset({
 
 
 def _failed(name: str, error: CodedError, provider: Provider) -> CollectionRead:
-    issue = Issue(error.code, error.message, provider.name)
-    return CollectionRead(name, "failed", 0, error.message, (issue,))
+    return CollectionRead(name, "failed", 0, error.message, _told_of(error, provider))
+
+
+def _told_of(error: CodedError, provider: Provider) -> tuple[Issue, ...]:
+    told = Issue(error.code, error.message, provider.name)
+    return told, *(compatibility.told(error, provider.name) if isinstance(error, SourceError) else ())
+
+
+def _advised(
+    provider: Provider, server: _Server, found: Sequence[CollectionRead], refused: Mapping[str, SourceError]
+) -> dict[str, tuple[Issue, ...]]:
+    if provider.compatibility_mode:
+        return {}
+    given = compatibility.advice(provider.name, found, refused, server.answers)
+    return {name: (issue,) for name, issue in given.items()}
 
 
 def _read_collection(
@@ -116,8 +140,8 @@ def _read_collection(
             return _read_route(name, route, provider, sink, reading, server, bounds)
         except SourceError as error:
             # Where the stand-ins are not there either, the first answer is the one to act on.
-            refusal = refusal if refusal and error.code == "RS-PAGE-09" else error
-            if error.code not in route.leaves_for:
+            refusal = refusal if refusal and error.code in NOT_OFFERED else error
+            if error.code not in route.leaves_for or error.midway:
                 raise refusal from None
             sink.restart(name)
     raise refusal or SourceError("RS-PAGE-09", f"There is no way to read {name}.")
@@ -151,7 +175,7 @@ def _read_route(
                 bounds=bounds,
             ).read()
         except SourceError as error:
-            if endpoint in route.optional and error.code == "RS-PAGE-09":
+            if endpoint in route.optional and error.code in NOT_OFFERED:
                 continue
             raise
         for page in kept:
@@ -164,8 +188,6 @@ def _read_route(
     if route.doubt:
         doubts.append(("RS-PAGE-08", route.doubt, 1))
         proof = route.doubt
-    if route.note:
-        doubts.append((route.note, route.told, 1))
     issues = tuple(Issue(code, message, provider.name, count=count) for code, message, count in doubts)
     rows = sum(finding.rows for finding in findings)
     return CollectionRead(name, "ok" if complete else "unproven", rows, proof, issues)
@@ -196,7 +218,6 @@ class _Route:
     leaves_for: frozenset[str] = frozenset({"RS-PAGE-09"})
     doubt: str = ""
     told: str = ""
-    note: str = ""
 
 
 _BY_ROLE: Final = _Route(
@@ -204,22 +225,24 @@ _BY_ROLE: Final = _Route(
     doubt="/students and /teachers were read in place of /users; they prove nothing about other roles.",
 )
 _NO_COURSES: Final = _Route((), told="The server does not offer courses, and a class's title suffices.")
-_NO_SESSIONS: Final = _Route((), told="The server offers no academic sessions.", note="RS-SES-05")
+_NO_SESSIONS: Final = _Route((), told="The server offers no academic sessions.")
 
 
 def _routes(name: str, *, compatible: bool) -> list[_Route]:
     """The ways to read a collection, the best first."""
-    own = _Route((name,))
+    # Asked for nothing but a limit and an offset, a server that says 400 has no such endpoint.
+    own = _Route((name,), leaves_for=NOT_OFFERED if compatible else frozenset({"RS-PAGE-09"}))
     match name:
         case "users":
             # Some plug-ins offer, or permit, only the two.
-            return [replace(own, leaves_for=frozenset({"RS-PAGE-09", "RS-AUTH-04"})), _BY_ROLE]
+            return [replace(own, leaves_for=own.leaves_for | {"RS-AUTH-04"}), _BY_ROLE]
         case "courses":
             return [own, _NO_COURSES]
         case "orgs" if compatible:
             return [own, _Route(("schools",))]
         case "academicSessions" if compatible:
-            return [own, _Route(("terms", "gradingPeriods"), frozenset({"gradingPeriods"})), _NO_SESSIONS]
+            stand_ins = _Route(("terms", "gradingPeriods"), frozenset({"gradingPeriods"}), NOT_OFFERED)
+            return [own, stand_ins, _NO_SESSIONS]
         case _:
             return [own]
 
@@ -283,15 +306,41 @@ class _Server:
         """Takes the page size that worked as the largest to ask for."""
         self.page_sizes = tuple(size for size in self.page_sizes if size <= limit) or (limit,)
 
-    def listing(self, collection: str, endpoint: str, client: Client | None = None) -> Listing:
-        """An endpoint's pages."""
+    def listing(
+        self, collection: str, endpoint: str, client: Client | None = None, *, compatible: bool = False
+    ) -> Listing:
+        """An endpoint's pages; `compatible` asks as in compatibility mode, although it is off."""
         return Listing(
             client or self.client,
             collection,
             endpoint,
-            ordered=not self._provider.compatibility_mode,
+            compatible=compatible or self._provider.compatibility_mode,
             implied_role=_IMPLIED_ROLES.get(endpoint, ""),
         )
+
+    def answers(self, collection: str, endpoint: str) -> bool:
+        """Whether there is a page to be had in compatibility mode."""
+        try:
+            self.listing(collection, endpoint, compatible=True).page(0, self.page_sizes[-1], tries=1)
+        except SourceError:
+            return False
+        return True
+
+    def try_plainly(self, name: str, error: SourceError, client: Client | None = None) -> None:
+        """Finds out whether what ended with `error` goes well as compatibility mode asks, and only so."""
+        if self._provider.compatibility_mode or error.midway or error.code not in MAY_BE_HOW_WE_ASK:
+            return
+        limit = self.page_sizes[-1]
+        try:
+            self.listing(name, name, client, compatible=True).page(0, limit, tries=1)
+        except SourceError:
+            return
+        # The page size may have been the reason, or the moment.
+        try:
+            self.listing(name, name, client).page(0, limit, tries=1)
+        except SourceError as again:
+            if again.code == error.code:
+                error.in_compatibility_mode = MAY_BE_HOW_WE_ASK[error.code]
 
     def _given(self, value: str | None, key: str) -> str:
         if not value:
@@ -343,6 +392,7 @@ class _Server:
                 says_no = error.about_scope if isinstance(error, TokenError) else error.code in _NOT_THIS
                 if not says_no:
                     raise
+                self.try_plainly("orgs", error, client)
                 refusals.append(error)
             else:
                 return version, client
@@ -355,7 +405,7 @@ class _Server:
         try:
             self.listing("orgs", "orgs", client).page(0, 1)
         except SourceError as error:
-            if not self._provider.compatibility_mode or error.code != "RS-PAGE-09":
+            if not self._provider.compatibility_mode or error.code not in NOT_OFFERED:
                 raise
             self.listing("orgs", "schools", client).page(0, 1)
 
@@ -382,21 +432,25 @@ def probe(
     except CodedError as error:
         return [_not_there(name, error, provider, "") for name in COLLECTIONS]
     found: list[Probed] = []
+    refused: dict[str, SourceError] = {}
     with server:
         for name in COLLECTIONS:
             try:
                 found.append(_probe_collection(name, provider, server))
             except SourceError as error:
+                refused[name] = error
+                server.try_plainly(name, error)
                 found.append(_not_there(name, error, provider, server.used))
-                if error.code in _FOR_ALL or (error.code == "RS-NET-04" and len(found) == 1):
+                if _ends_everything(error, len(found)):
                     rest = COLLECTIONS[len(found) :]
                     found += [_not_there(later, error, provider, server.used) for later in rest]
                     break
-    return found
+        advice = _advised(provider, server, found, refused)
+    return [replace(one, issues=(*one.issues, *advice.get(one.name, ()))) for one in found]
 
 
 def _not_there(name: str, error: CodedError, provider: Provider, used: str) -> Probed:
-    return Probed(name, "failed", 0, used, (Issue(error.code, error.message, provider.name),))
+    return Probed(name, "failed", 0, used, _told_of(error, provider))
 
 
 def _probe_collection(name: str, provider: Provider, server: _Server) -> Probed:
@@ -413,16 +467,14 @@ def _probe_collection(name: str, provider: Provider, server: _Server) -> Probed:
                 raise
             continue
         totals = [page.total for page in pages if page.total is not None]
-        told = (
-            [("RS-PAGE-08", route.doubt)] if route.doubt else [(route.note, route.told)] if route.note else []
-        )
+        nothing = pa.table({column: pa.array([], pa.string()) for column in COLUMNS[name]})
         return Probed(
             name,
             "unproven" if route.doubt else "ok",
             sum(page.rows for page in pages),
             server.used,
-            tuple(Issue(code, message, provider.name) for code, message in told),
+            (Issue("RS-PAGE-08", route.doubt, provider.name),) if route.doubt else (),
             total=sum(totals) if len(totals) == len(pages) else None,
-            page=pa.concat_tables([page.table for page in pages]) if pages else None,
+            page=pa.concat_tables([page.table for page in pages]) if pages else nothing,
         )
     raise AssertionError(name)  # every collection has a route

@@ -13,11 +13,10 @@ from typing import Any, Final
 from roster_pipeline.oneroster import vocabulary
 from roster_pipeline.rosters import completeness, outcome, rows
 from roster_pipeline.rosters.current import VANISHED
-from roster_pipeline.rosters.identities import key_of
 from roster_pipeline.rosters.known import Key, Known, Row
 from roster_pipeline.rosters.sentences import Because, because
 from roster_pipeline.rosters.sessions import FROZEN, GAP
-from roster_pipeline.rosters.source import Source
+from roster_pipeline.rosters.source import Source, key_of
 
 AGAINST: Final = (outcome.DROPPED, outcome.GONE, "unmatched")
 """The outcomes of users who are nobody of tonight's roster."""

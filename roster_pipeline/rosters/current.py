@@ -76,7 +76,7 @@ def find_current(
     for source in sources:
         if not source.usable:
             continue
-        found = _enrolments(source, sessions, by_org, tonight, issues)
+        found = _enrolments(source, schools, sessions, by_org, tonight, issues)
         users.append(_users(source, found, schools, by_org, in_session, published, tonight, issues))
         kept = set(users[-1].loc[users[-1]["reason"] == "", "source_id"].tolist())
         found.loc[(found["reason"] == "") & ~rows.among(found["user_ref"], kept), "reason"] = "user_dropped"
@@ -86,6 +86,7 @@ def find_current(
 
 def _enrolments(
     source: Source,
+    schools: Schools,
     sessions: Sessions,
     by_org: dict[tuple[int, str], str],
     tonight: Tonight,
@@ -121,10 +122,17 @@ def _enrolments(
     ):
         reason = reason.mask((reason == "") & rule, why)
     own_school = rows.mapped(frame["school"], lambda org: by_org.get((source.provider_id, org), ""))
+    school_id = frame["class"].map(classes["school_id"]).where(known, own_school).astype("str")
+    excluded = {school for who, school in schools.excluded if who == source.provider_id}
+    adrift = dangling
+    if excluded:  # silently: nothing is told of their rows
+        told = ~rows.among(school_id, excluded)
+        adrift = dangling & told
+        *_, unread, turned = rows.span(frame["beginDate"][told], frame["endDate"][told])
     for code, count, what in (
         ("RS-ROW-03", unread, "dates of enrolments could not be read"),
         ("RS-ROW-04", turned, "enrolments begin after they end"),
-        ("RS-REF-01", int(dangling.sum()), "enrolments refer to users or classes that are not there"),
+        ("RS-REF-01", int(adrift.sum()), "enrolments refer to users or classes that are not there"),
     ):
         if count:
             issues.append(Issue(code, f"{count} {what}.", provider=source.name, count=count))
@@ -136,7 +144,7 @@ def _enrolments(
             "class_id": frame["class"].map(classes["class_id"]).fillna("").astype("str"),
             "class_ref": frame["class"],
             "user_ref": frame["user"],
-            "school_id": frame["class"].map(classes["school_id"]).where(known, own_school).astype("str"),
+            "school_id": school_id,
             "role": rows.mapped(frame["role"], vocabulary.role),
             "is_primary": rows.mapped(frame["primary"], _truth),
             "begin_date": begin,
@@ -248,6 +256,12 @@ def _users(
     )
 
 
+def _some(ids: set[str], most: int = 3) -> str:
+    """A few of these ids of schools, and how many more there are."""
+    told = ", ".join(sorted(ids)[:most])
+    return f"{told} and {len(ids) - most} more" if len(ids) > most else told
+
+
 class _Judge:
     """Decides one user at a time; counts what must be told."""
 
@@ -269,6 +283,7 @@ class _Judge:
         self.rows_prove_absence = source.states.get("enrollments") in ("ok", "stale")
         self.no_sessions = self.options.compatibility_mode and source.frames["academicSessions"].empty
         self.unscheduled = self.no_contact = self.unknown_org = 0
+        self.unknown_orgs: set[str] = set()
         self.unknown_roles: set[str] = set()
         self._parsed: dict[str, list[tuple[str, str, str, bool]]] = {}
 
@@ -284,7 +299,7 @@ class _Judge:
                     first = last = ""
                 dated = rows.day_within(first, last, self.tonight.as_of, exclusive=self.exclusive)
                 name = vocabulary.role(role)
-                if not vocabulary.is_known_role(name):
+                if not vocabulary.is_known_role(name) and school not in self.excluded:
                     self.unknown_roles.add(name)
                 parsed.append((name, school or "", "" if school is not None else org, dated))
         return parsed
@@ -295,7 +310,9 @@ class _Judge:
         """(reason, roles, schools, family, student, left) of one usable row."""
         options = self.options
         entries = self._roles(roles)
-        self.unknown_org += any(entry[2] for entry in entries)
+        nowhere = {entry[2] for entry in entries} - {""}
+        self.unknown_org += bool(nowhere)
+        self.unknown_orgs |= nowhere
         wanted = options.relationship_type if options.sync_parent_data else None
         held = [entry for entry in entries if vocabulary.family(entry[0]) in ("", wanted)]
         family = bool(held) and all(vocabulary.is_family(entry[0]) for entry in held)
@@ -306,7 +323,7 @@ class _Judge:
             why = "parent_data_off" if not options.sync_parent_data else "other_relationship"
         elif family and not any(contacts):
             why = "guardian_without_contact"
-            self.no_contact += 1
+            self.no_contact += not (schools and schools <= self.excluded)
         elif schools and schools <= self.excluded:
             why = "excluded_school"
         elif self.limit_roles and not any(entry[0] in self.limit_roles for entry in held):
@@ -358,7 +375,11 @@ class _Judge:
         told = (
             ("RS-IDN-08", self.unscheduled, "students have no enrolment yet and were kept"),
             ("RS-GRD-01", self.no_contact, "guardians have neither e-mail nor phone and were left out"),
-            ("RS-REF-04", self.unknown_org, "users name an org that is not there"),
+            (
+                "RS-REF-04",
+                self.unknown_org,
+                f"users name an org that is not there: {_some(self.unknown_orgs)}",
+            ),
             ("RS-ROW-02", len(self.unknown_roles), "roles are not OneRoster's and were kept as they came"),
         )
         return [

@@ -21,7 +21,7 @@ from roster_pipeline.oneroster import vocabulary
 from roster_pipeline.rosters import rows
 from roster_pipeline.rosters.completeness import EXCLUDED, KEPT, SILENT, Completeness
 from roster_pipeline.rosters.current import FIELDS, VANISHED, Current
-from roster_pipeline.rosters.source import Published, Source, Tonight, new_id
+from roster_pipeline.rosters.source import Published, Source, Tonight, key_of, new_id
 
 PEOPLE_COLUMNS = ["person_id", *FIELDS, "roles", "enabled", "schools", "fate"]
 LINK_COLUMNS = ["provider_id", "source_id", "person_id", "linked_by", "seen", "state"]
@@ -114,11 +114,6 @@ def find_identities(
 
 
 _BARE = "email_without_domain"
-
-
-def key_of(kind: str, email: str) -> str:
-    """An e-mail as the merge key of a kind: the whole address, or what stands before the last @."""
-    return email.rpartition("@")[0] or email if kind == _BARE else email
 
 
 _Link = tuple[int, str, str, str, str, str]
@@ -504,8 +499,9 @@ class _Merge:
             self.at[_BARE, key_of(_BARE, email)][person] = None
 
     def _candidates(self, kind: str, key: str) -> list[_Person]:
+        """The people of tonight with a key: not those whom only a link that attaches still names."""
         found = {person.final(): None for person in self.at.get((kind, key), {})}
-        return [person for person in found if person.rows or person.directory_rows]
+        return [person for person in found if self._exists_for(person)]
 
     # ------------------------------------------------------------------ the steps
 
@@ -570,6 +566,8 @@ class _Merge:
                 if any(self.by_id[r.provider_id].options.merge.key == _BARE for r in person.rows)
                 and (not row.role or any(r.student for r in person.rows) == (row.role == "student"))
             ]
+        if not found:  # somebody who is gone returns with a new login
+            return self._returning("email", row.email, (row.given_name, row.family_name))
         if len(found) != 1 or _differ(_family_names(found[0]), row.family_name):
             return None
         taken = any(other.provider_id == row.provider_id for other in found[0].directory_rows)
@@ -593,7 +591,7 @@ class _Merge:
         key = self._usable_key(source, group)
         every: list[_Person] = []
         if key:
-            every = [p for p in self._candidates(source.options.merge.key, key) if self._exists_for(p)]
+            every = self._candidates(source.options.merge.key, key)
             # Two rows of one provider are two people: whoever has one of them is no candidate.
             free = [p for p in every if all(r.provider_id != source.provider_id for r in p.rows)]
             if len(every) > 1 and free:
@@ -605,7 +603,8 @@ class _Merge:
                 group.why = source.options.merge.key
                 return self._assign(group, free[0], "matched", "key", "key")
             if not attach_only:
-                returned = self._returning(source, group, key)
+                names = group.name("given_name"), group.name("family_name")
+                returned = self._returning(source.options.merge.key, key, names)
                 if returned is not None:
                     group.why = source.options.merge.key
                     return self._assign(group, returned, "matched", "returned", "returned")
@@ -620,7 +619,7 @@ class _Merge:
             why = "id_reused"
         elif every:  # and all of them have a row of this provider
             why = "key_taken"
-        elif key and self._gone_by(source, key):
+        elif key and self._gone_by(source.options.merge.key, key):
             why = "other_names"
         group.why = why
         first = min(row.source_id for row in group.rows)
@@ -669,21 +668,20 @@ class _Merge:
                 found[_BARE, key_of(_BARE, email)][person] = None
         return found
 
-    def _returning(self, source: Source, group: _Group, key: str) -> _Person | None:
+    def _returning(self, kind: str, key: str, names: tuple[str, str]) -> _Person | None:
         """Evidence 3: the one person who is gone, with this key and both names."""
-        names = group.name("given_name"), group.name("family_name")
         if not all(names):
             return None
         found = [
             person
-            for person in self._gone_by(source, key)
+            for person in self._gone_by(kind, key)
             if (person.values["given_name"], person.values["family_name"]) == names
         ]
         return found[0] if len(found) == 1 else None
 
-    def _gone_by(self, source: Source, key: str) -> list[_Person]:
-        """Who was known by this key of the source's kind, and is brought by nobody tonight."""
-        found = self.gone.get((source.options.merge.key, key), ())
+    def _gone_by(self, kind: str, key: str) -> list[_Person]:
+        """Who was known by this key, and is brought by nobody tonight."""
+        found = self.gone.get((kind, key), ())
         return [person for person in found if not self._exists_for(person)]
 
     def _assign(self, group: _Group, person: _Person, outcome: str, reason: str, linked_by: str) -> None:
@@ -770,7 +768,7 @@ class _Merge:
             return
         key = self._usable_key(source, group)
         if key and any(
-            person is not group.person.final() and self._exists_for(person)
+            person is not group.person.final()
             for person in self._candidates(source.options.merge.key, key)
             if any(self._key(source, row.values["email"]) == key for row in person.rows)
         ):

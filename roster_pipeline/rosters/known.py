@@ -15,10 +15,10 @@ import pandas as pd
 
 from roster_pipeline.rosters import outcome, rows
 from roster_pipeline.rosters.current import Current
-from roster_pipeline.rosters.identities import Identities, key_of
+from roster_pipeline.rosters.identities import Identities
 from roster_pipeline.rosters.schools import Schools
 from roster_pipeline.rosters.sessions import Sessions
-from roster_pipeline.rosters.source import Source
+from roster_pipeline.rosters.source import Source, key_of
 from roster_pipeline.tenants.document import Tenant
 
 Row = Mapping[str, Any]

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from roster_pipeline.codes import CATALOGUE, Issue
+from roster_pipeline.codes import Issue
 from roster_pipeline.oneroster import vocabulary
 from roster_pipeline.oneroster.collections import COLLECTIONS
 from roster_pipeline.rosters import completeness as school_states
@@ -53,7 +53,7 @@ class Found:
 
 def ordered(issues: Iterable[Issue]) -> list[Issue]:
     """The worst first; the first one's code is the run's tag."""
-    return sorted(issues, key=lambda issue: _SEVERITIES.index(CATALOGUE[issue.code].severity))
+    return sorted(issues, key=lambda issue: _SEVERITIES.index(issue.severity))
 
 
 def status_of(found: Found, issues: Iterable[Issue]) -> tuple[str, list[Issue]]:
@@ -307,6 +307,9 @@ def _schools(found: Found, people: pd.DataFrame) -> list[dict[str, Any]]:
     for place, text in enumerate(people["schools"].tolist()):
         for school in rows.parse_list(text):
             by_school[school].append(place)
+    flaws: dict[str | None, Counter[str]] = defaultdict(Counter)
+    for issue in found.completeness.issues:
+        flaws[issue.school_id][issue.code] += issue.count
     return [
         {
             "school_id": row.school_id,
@@ -315,6 +318,7 @@ def _schools(found: Found, people: pd.DataFrame) -> list[dict[str, Any]]:
             "code": row.code or ("RS-PRV-02" if row.state == school_states.SILENT else None),
             **_guide_counts(people.iloc[by_school.get(row.school_id, [])], classes[row.school_id]),
             "memberships": memberships[row.school_id],
+            "flaws": dict(flaws[row.school_id]),
         }
         for row in rows.each(found.completeness.schools)
         if row.state != school_states.RETIRED

@@ -19,7 +19,8 @@ import pandas as pd
 from roster_pipeline.codes import Issue
 from roster_pipeline.oneroster import vocabulary
 from roster_pipeline.rosters import rows
-from roster_pipeline.rosters.identities import key_of
+from roster_pipeline.rosters.sessions import no_sessions, would_help
+from roster_pipeline.rosters.source import key_of
 
 if TYPE_CHECKING:
     from roster_pipeline.rosters.source import Published
@@ -221,10 +222,13 @@ def remarks(
     if "users" in pages:
         told += _remarks_on_users(pages["users"])
     if "academicSessions" in pages and "academicSessions" in whole:
-        told += _remarks_on_sessions(pages["academicSessions"], options, as_of, between_sessions_days)
-    return [
+        told += _remarks_on_sessions(pages["academicSessions"], as_of, between_sessions_days)
+    issues = [
         Issue(code, message, provider=options.name, count=count) for code, message, count in told if count
     ]
+    if options.respect_academic_sessions and "academicSessions" in whole:
+        issues += _remarks_on_undated_classes(pages, options)
+    return issues
 
 
 def _remarks_on_users(users: pd.DataFrame) -> list[tuple[str, str, int]]:
@@ -245,16 +249,27 @@ def _remarks_on_users(users: pd.DataFrame) -> list[tuple[str, str, int]]:
 
 
 def _remarks_on_sessions(
-    sessions: pd.DataFrame, options: Provider, as_of: dt.date, between_sessions_days: int
+    sessions: pd.DataFrame, as_of: dt.date, between_sessions_days: int
 ) -> list[tuple[str, str, int]]:
-    if sessions.empty:
-        needs = options.respect_academic_sessions and not options.compatibility_mode
-        return [
-            ("RS-SES-05", "There are no academic sessions, and only current classes are wanted.", int(needs))
-        ]
     ends = [end for end in map(vocabulary.date, sessions["endDate"].tolist()) if end]
     if not ends:
         return []
     days = (as_of - dt.date.fromisoformat(max(ends))).days
     text = f"The newest session ended {days} days ago, on {max(ends)}."
     return [("RS-SES-01", text, int(days > between_sessions_days))]
+
+
+def _remarks_on_undated_classes(pages: Mapping[str, pd.DataFrame], options: Provider) -> list[Issue]:
+    """Whether the rule for current classes can be kept at all, as far as first pages tell."""
+    sessions = pages["academicSessions"]
+    told = [no_sessions(options.name)] if sessions.empty else []
+    classes = pages.get("classes", sessions)
+    if options.compatibility_mode or classes.empty:
+        return told
+    named = {name for text in classes["terms"].unique() for name in rows.parse_list(text)}
+    years = set(pages["courses"]["schoolYear"]) if "courses" in pages else set()
+    enrolled = pages.get("enrollments", None)
+    dated = enrolled is not None and ((enrolled["beginDate"] != "") | (enrolled["endDate"] != "")).any()
+    if not dated and (named | years).isdisjoint(sessions["sourcedId"]):
+        told.append(would_help(options.name))
+    return told

@@ -209,7 +209,7 @@ def _apply_options(source: Source, found: Schools, published: Published) -> None
                     Issue(
                         "RS-REF-02",
                         f"{option} names “{name}”, which fits no school of {source.name}"
-                        + _near(name, mine["name"].tolist() + mine["source_id"].tolist())
+                        + _near(name, names)
                         + ".",
                         provider=source.name,
                     )

@@ -103,7 +103,7 @@ def _of_source(
     enrolment_dates = _enrolment_dates(source)
     course_rows = {row.sourcedId: row for row in rows.each(source.frames["courses"])}
     calendar: dict[str, list[tuple[str, bool]]] = {}
-    unresolved = orphans = 0
+    unresolved = orphans = dated = 0
     out: list[tuple[object, ...]] = []
     for place, row in enumerate(rows.records(frame)):
         key = (source.provider_id, row["sourcedId"])
@@ -118,8 +118,13 @@ def _of_source(
             calendar.setdefault(school_id or "", []).extend(
                 (end, rows.day_within(start, end, tonight.as_of, exclusive=exclusive)) for start, end in named
             )
+            dated += window.dated
             if options.respect_academic_sessions and not window.current:
-                unresolved += not window.dated and not options.compatibility_mode
+                unresolved += (
+                    not window.dated
+                    and not options.compatibility_mode
+                    and (source.provider_id, school_id) not in schools.excluded
+                )
                 fate = _fate(window, was.get(key), source, tonight, exclusive=exclusive)
                 if fate in (ENDED, OUT):
                     why = "not_current" if window.dated else "undated"
@@ -153,6 +158,14 @@ def _of_source(
             )
         )
     _tell(source, issues, "RS-SES-03", unresolved, "classes have no session that could be found")
+    if options.respect_academic_sessions and options.compatibility_mode:
+        if source.frames["academicSessions"].empty:
+            issues.append(no_sessions(source.name))
+    elif unresolved and not dated:
+        # Where classes had dates before, the sessions are missing tonight, and not by nature.
+        had_dates = any(who == source.provider_id and span != ("", "") for (who, _), span in was.items())
+        if not had_dates:
+            issues.append(would_help(source.name))
     _tell(source, issues, "RS-REF-04", orphans, "classes name a school that is not among the orgs")
     return sessions, courses, pd.DataFrame(out, columns=CLASS_COLUMNS), calendar
 
@@ -160,6 +173,18 @@ def _of_source(
 def _tell(source: Source, issues: list[Issue], code: str, count: int, what: str) -> None:
     if count:
         issues.append(Issue(code, f"{count} {what}.", provider=source.name, count=int(count)))
+
+
+def no_sessions(provider: str) -> Issue:
+    """What to tell of a provider in compatibility mode whose classes can have no dates."""
+    text = "There are no academic sessions, so that `respect_academic_sessions` cannot apply to its classes."
+    return Issue("RS-SES-05", text, provider=provider)
+
+
+def would_help(provider: str) -> Issue:
+    """The advice to a provider none of whose classes has a session, where only current ones are wanted."""
+    text = "`compatibility_mode: true` would help: no class has a session, and it keeps such classes."
+    return Issue("RS-PRV-06", text, provider=provider)
 
 
 def _session_id(tonight: Tonight, source: Source, source_id: str) -> str:
@@ -326,6 +351,7 @@ def _drop_weaker_classes(
     sharing = {source.provider_id for source in sources if source.options.share_classes}
     silent = {source.provider_id for source in sources if not source.usable}
     teaching = {source.provider_id for source in sources if source.options.sync_classroom_data}
+    exclusive = {source.provider_id for source in sources if source.options.end_dates == "exclusive"}
     kept = classes[classes["reason"] == ""]
     bringing = list(rows.keys(kept, "school_id", "provider_id"))
     there = set(rows.keys(classes, "provider_id", "source_id"))
@@ -337,7 +363,7 @@ def _drop_weaker_classes(
         or (
             row.provider_id in teaching
             and (row.provider_id, row.source_id) not in there
-            and (not row.end_date or row.end_date >= tonight.day)
+            and rows.day_within("", row.end_date, tonight.as_of, exclusive=row.provider_id in exclusive)
         )
     ]
     by_school: dict[str, set[int]] = {}

@@ -32,7 +32,8 @@ class Source:
         strength: 0 for the strongest provider, then 1, 2, …
         states: Of each of the six collections.
         frames: The rows as extracted: columns of `oneroster.collections.COLUMNS`, all str.
-        before: The options at the last publication (as a JSON object); None if there was none.
+        before: The options that what is published follows (as a JSON object): those of the last sync that
+            was complete enough to take out what they take out; None if there was none.
         ever_complete: Whether its users were ever read completely, tonight included.
     """
 
@@ -64,8 +65,13 @@ class Source:
         """Whether all of these are proven complete, so that absence means removal."""
         return self.usable and all(self.states.get(name) == "ok" for name in collections)
 
+    @property
+    def keeps_to_its_options(self) -> bool:
+        """Whether what is published of it follows tonight's options, and what they take out has gone."""
+        return self.usable and (self.before is None or self.proven("classes", "academicSessions"))
+
     def was(self, option: str, default: Any = None) -> Any:
-        """An option's value at the last publication."""
+        """An option's value when what is published last followed the options."""
         return (self.before or {}).get(option, default)
 
 
@@ -125,6 +131,11 @@ class Tonight:
     def day(self) -> str:
         """`as_of` as an ISO date, as the frames have dates."""
         return self.as_of.isoformat()
+
+
+def key_of(kind: str, email: str) -> str:
+    """An e-mail as the merge key of a kind: the whole address, or what stands before the last @."""
+    return email.rpartition("@")[0] or email if kind == "email_without_domain" else email
 
 
 _NAMESPACE = uuid.UUID("6b0c8a53-5a38-5d2b-9a4e-3f0f2f6f7c11")

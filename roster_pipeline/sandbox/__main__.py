@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from roster_pipeline.cli.sandbox import sandbox
+import sys
+
+from roster_pipeline.cli import main
 
 if __name__ == "__main__":
-    sandbox(prog_name="roster-pipeline sandbox")
+    main(["sandbox", *sys.argv[1:]], prog_name="roster-pipeline")

@@ -20,7 +20,7 @@ What = Literal[
     "too-many-requests",  # 429 with `Retry-After: value` (default 1; "" for none)
     "server-error",  # `value` (default 500) with an envelope
     "forbidden",  # 403
-    "not-found",  # 404
+    "not-found",  # 404, or `value` (some say 400)
     "refuse-parameters",  # 400 when filter, sort, orderBy or fields is sent
     "ignore-filter",  # rows as if no filter had been sent
     "ignore-offset",  # every page starts at the first row
@@ -34,7 +34,8 @@ What = Literal[
     "envelope-in-200",  # an error envelope; `value` "statusInfoSet" for the older shape
     "no-collection",  # 200 with an object without the collection
     "other-collection",  # the rows of endpoint `value` (default orgs) under this one's key
-    "own-wrapper",  # rows under the endpoint's own name (`schools`, `students`, ...)
+    "own-wrapper",  # rows under the endpoint's own name (`schools`, `students`, ...), or under `value`
+    "other-arrays",  # an empty list of `warnings` beside the rows
     "bare-array",  # rows without a wrapper
     "no-source-ids",  # every `value`-th row (default every one) lacks its sourcedId
 ]

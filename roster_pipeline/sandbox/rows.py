@@ -133,12 +133,20 @@ ENDPOINT_OF: Final = {
 
 
 class Writer:
-    """Rows to JSON, for one version and one address (`base_url`, without a trailing slash)."""
+    """Rows to JSON, for one version and one address (`base_url`, without a trailing slash).
 
-    def __init__(self, version: Version, base_url: str, *, padded_ids: bool = False) -> None:
+    `loose` rows hold what they must in whatever form was at hand: references without `href`, or as bare
+    ids; truth values as words, numbers and JSON's own; a user's role as one word under `roles`; rows that
+    are to go with 1.0's `inactive`, or with capitals.
+    """
+
+    def __init__(
+        self, version: Version, base_url: str, *, padded_ids: bool = False, loose: bool = False
+    ) -> None:
         self.version = version
         self._base_url = base_url
         self._padded = padded_ids
+        self._loose = loose
         self._shapes = SHAPES[version]
         self._canonical = {
             name: shape.canonical | (_ONLY_12 if version == "1.1" else frozenset())
@@ -183,6 +191,8 @@ class Writer:
                 out[name] = [self._ref(kind, one) for one in value] if isinstance(value, list) else value
         if collection == "users":
             self._user(row, out)
+        if self._loose:
+            _loosen(collection, out)
         for name in row.keys() - self._canonical[collection]:
             out[name] = row[name]
         return out
@@ -220,14 +230,29 @@ class Writer:
             return source_id
         known = self._refs.get((kind, source_id))
         if known is None:
-            known = orjson.Fragment(
-                orjson.dumps(
-                    {
-                        "href": f"{self._base_url}/{ENDPOINT_OF[kind]}/{quote(source_id, safe='')}",
-                        "sourcedId": f" {source_id} " if self._padded else source_id,
-                        "type": kind,
-                    }
-                )
-            )
+            sent = f" {source_id} " if self._padded else source_id
+            href = f"{self._base_url}/{ENDPOINT_OF[kind]}/{quote(source_id, safe='')}"
+            reference: object = {"href": href, "sourcedId": sent, "type": kind}
+            if self._loose:
+                reference = sent if kind == "org" else {"sourcedId": sent}
+            known = orjson.Fragment(orjson.dumps(reference))
             self._refs[kind, source_id] = known
         return known
+
+
+_YES: Final = (True, 1, "1", "yes", "True")
+_NO: Final = (False, 0, "0", "no", "False")
+_GOING: Final = ("inactive", "toBeDeleted", "tobedeleted")
+
+
+def _loosen(collection: str, out: dict[str, Any]) -> None:
+    # By the id and not by chance, so that two readings see the same.
+    place = sum(map(ord, str(out.get("sourcedId", ""))))
+    for name in ("enabledUser", "primary"):
+        if out.get(name) in ("true", "false"):
+            words = _YES if out[name] == "true" else _NO
+            out[name] = words[place % len(words)]
+    if out["status"] == "tobedeleted":
+        out["status"] = _GOING[place % len(_GOING)]
+    if collection == "users":
+        out["roles"] = out.pop("role")

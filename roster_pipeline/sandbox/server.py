@@ -28,11 +28,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from roster_pipeline.sandbox import access
-from roster_pipeline.sandbox.flavours import FLAVOURS, PAGE_CAP, Flavour
+from roster_pipeline.sandbox.flavours import FLAVOURS, Flavour
 from roster_pipeline.sandbox.misbehaviour import Misbehaviour, Mischief
 from roster_pipeline.sandbox.queries import Query, RejectedError, chosen, parse
 from roster_pipeline.sandbox.rows import Writer
-from roster_pipeline.sandbox.source import TABLES, Row, for_version, without_guardians
+from roster_pipeline.sandbox.source import TABLES, Row, for_version, without_guardians, without_sessions
 
 HTML: Final = b"<!doctype html><html><title>Sign in</title><body><form>Sign in</form></body></html>"
 
@@ -201,6 +201,8 @@ class Sandbox:
         tables = for_version(source, self.flavour.version)
         if not self.flavour.guardians:
             tables = without_guardians(tables)
+        if self.flavour.offers is not None and "academicSessions" not in self.flavour.offers:
+            tables = without_sessions(tables)
         with self._lock:
             self._tables = tables
             self._shelves = {}
@@ -290,14 +292,16 @@ class Sandbox:
         if "refuse-credentials" in due:
             raise _ProblemError(401, "unauthorisedrequest", "the credentials were withdrawn")
         scopes = self._admitted(request)
-        endpoint = ENDPOINTS.get(name)
+        endpoint, offers = ENDPOINTS.get(name), self.flavour.offers
+        if offers is not None and (name not in offers or source_id):
+            endpoint = None
         if endpoint is None or "not-found" in due:
-            raise _ProblemError(404, "unknownobject", "there is no such endpoint")
+            status = int(due["not-found"].value or 404) if "not-found" in due else 404
+            raise _ProblemError(status, "unknownobject", "there is no such endpoint")
         if "forbidden" in due or not _may_read(endpoint, scopes):
             raise _ProblemError(403, "forbidden", "the application may not read this")
-        if "refuse-parameters" in due and {"filter", "sort", "orderBy", "fields"} & {
-            name for name, _ in given
-        }:
+        refuses = "refuse-parameters" in due or not self.flavour.parameters
+        if refuses and {"filter", "sort", "orderBy", "fields"} & {name for name, _ in given}:
             raise _ProblemError(400, "invalid_selection_field", "only limit and offset are understood")
         if not self._origin:
             self.open(f"{request.url.scheme}://{request.url.netloc}")
@@ -376,15 +380,18 @@ class Sandbox:
         if "no-source-ids" in due:
             every = int(due["no-source-ids"].value or 1)
             rows = [row if number % every else _without_source_id(row) for number, row in enumerate(rows)]
+        if self.flavour.loose:
+            many = endpoint.one
         if "own-wrapper" in due:
-            many = endpoint.name
+            many = str(due["own-wrapper"].value or endpoint.name)
         body = b"[%b]" % b",".join(rows)
         if "bare-array" not in due:
-            body = b'{"%b":%b}' % (many.encode(), body)
+            others = b',"warnings":[]' if "other-arrays" in due else b""
+            body = b'{"%b":%b%b}' % (many.encode(), body, others)
         if "truncated" in due:
             body = body[: len(body) // 2]
         headers: dict[str, str] = {}
-        if "no-counts" not in due:
+        if self.flavour.counts and "no-counts" not in due:
             total = len(places) + (int(due["wrong-total"].value or 1) if "wrong-total" in due else 0)
             headers = self._headers(endpoint, query, given, len(rows), total)
         return _json(200, body, headers)
@@ -434,7 +441,9 @@ class Sandbox:
             shelf = self._shelves.get(table)
             if shelf is None:
                 base_url = self._origin + self.flavour.base
-                writer = Writer(self.flavour.version, base_url, padded_ids=self._padded)
+                writer = Writer(
+                    self.flavour.version, base_url, padded_ids=self._padded, loose=self.flavour.loose
+                )
                 shelf = self._shelves[table] = _Shelf(table, self._tables[table], writer)
             return shelf
 
@@ -477,7 +486,7 @@ def application(
     *,
     client_id: str,
     client_secret: str,
-    page_cap: int = PAGE_CAP,
+    page_cap: int | None = None,
     misbehaviour: Misbehaviour | Iterable[Misbehaviour] = (),
     padded_ids: bool = False,
     signature_methods: Iterable[str] = ("HMAC-SHA256", "HMAC-SHA1"),
@@ -487,9 +496,9 @@ def application(
 ) -> Starlette:
     """An ASGI app that serves `source`'s rows as `flavour`; its Sandbox is `app.state.sandbox`.
 
-    `page_cap` rows a page at most, clamped silently. `padded_ids` puts a blank on either side of every
-    sourcedId. `demographics` lets signed requests read them; tokens need the scope. `clock` gives
-    seconds since 1970, for signatures and the lifetime of tokens.
+    `page_cap` rows a page at most, clamped silently (None: the flavour's). `padded_ids` puts a blank on
+    either side of every sourcedId. `demographics` lets signed requests read them; tokens need the scope.
+    `clock` gives seconds since 1970, for signatures and the lifetime of tokens.
     """
     kind = FLAVOURS[flavour]
     sandbox = Sandbox(
@@ -497,7 +506,7 @@ def application(
         kind,
         client_id=client_id,
         client_secret=client_secret,
-        page_cap=page_cap,
+        page_cap=page_cap or kind.page_cap,
         misbehaviour=(misbehaviour,) if isinstance(misbehaviour, Misbehaviour) else misbehaviour,
         padded_ids=padded_ids,
         signature_methods=signature_methods,

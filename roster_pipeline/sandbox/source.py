@@ -283,6 +283,15 @@ def without_guardians(tables: Mapping[str, list[Row]]) -> Tables:
     return out
 
 
+def without_sessions(tables: Mapping[str, list[Row]]) -> Tables:
+    """The same rows without academic sessions and references to them, as the smallest servers have them."""
+    out: Tables = {name: list(tables.get(name, ())) for name in TABLES}
+    out["academicSessions"] = []
+    for name, reference in (("courses", "schoolYear"), ("classes", "terms")):
+        out[name] = [{key: value for key, value in row.items() if key != reference} for row in out[name]]
+    return out
+
+
 # ---------------------------------------------------------------- out again
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
+    URL,
     Boolean,
     Column,
     Date,
@@ -346,10 +347,12 @@ def open_database(url: str) -> Engine:
 
 
 def connect(url: str) -> Engine:
-    """An engine for `url`, without looking at the schema; `postgresql://` means psycopg 3."""
-    parsed = make_url(url)
-    if parsed.drivername in ("postgresql", "postgres"):
-        parsed = parsed.set(drivername="postgresql+psycopg")
+    """An engine for `url`, without looking at the schema; `postgresql://` means psycopg 3.
+
+    Raises:
+        CodedError: RS-DB-01 if it is no address of SQLite or PostgreSQL.
+    """
+    parsed = _parsed(url)
     if parsed.get_backend_name() != "sqlite":
         return create_engine(parsed, pool_pre_ping=True)
     engine = create_engine(parsed, connect_args={"timeout": 60})
@@ -369,6 +372,22 @@ def connect(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     return engine
+
+
+def _parsed(url: str) -> URL:
+    # Nothing of what cannot be read is shown: it may hold the password.
+    try:
+        parsed = make_url(url)
+        if parsed.drivername in ("postgresql", "postgres"):
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        if parsed.get_backend_name() in ("sqlite", "postgresql"):
+            parsed.get_dialect().import_dbapi()
+            return parsed
+    except (exc.ArgumentError, ImportError):  # no address, or of a driver that is not there
+        pass
+    raise CodedError(
+        "RS-DB-01", "ROSTER_DATABASE_URL is no address that begins with postgresql:// or sqlite:///."
+    )
 
 
 def current_version(engine: Engine) -> str | None:

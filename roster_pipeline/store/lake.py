@@ -82,7 +82,16 @@ class Lake:
             return Path(self.url)
         from upath import UPath  # only a remote lake pays for the import
 
-        return cast("Path", UPath(self.url))  # it has a Path's methods
+        protocol = self.url.partition("://")[0]
+        try:
+            found = UPath(self.url)
+            found.fs  # noqa: B018 - what it needs is imported here, and not at the first file
+        except ImportError as error:
+            text = f"A lake at {protocol}:// needs a package that is not installed."
+            raise CodedError("RS-DB-03", text) from error
+        except ValueError as error:
+            raise CodedError("RS-DB-03", f"No kind of lake is known by {protocol}://.") from error
+        return cast("Path", found)  # it has a Path's methods
 
     def _tenant(self, tenant: str) -> Path:
         return self.root / "tenants" / tenant
@@ -95,7 +104,7 @@ class Lake:
     ) -> Iterator[ExtractFiles]:
         """A sink for one provider's pages; the files are complete when the block ends."""
         folder = self._tenant(tenant) / "extracts" / str(provider_id) / str(sync_id)
-        with _coded(folder):
+        with _coded():
             _make(folder)
             files = ExtractFiles(folder)
             yield files
@@ -109,7 +118,7 @@ class Lake:
     def has_rows_without_id(self, tenant: str, provider_id: int, sync_id: int, collection: str) -> bool:
         """Whether an extract's collection has rows that cannot be told apart."""
         path = self._tenant(tenant) / "extracts" / str(provider_id) / str(sync_id) / f"{collection}.parquet"
-        with _coded(path), path.open("rb") as file:
+        with _coded(), path.open("rb") as file:
             ids = pq.read_table(file, columns=["sourcedId"])["sourcedId"]
         return bool(pc.any(pc.equal(ids, "")).as_py())
 
@@ -133,7 +142,7 @@ class Lake:
             facts: What must be known of them later, as JSON; gets `sync_id`.
         """
         folder = self._tenant(tenant) / "syncs" / str(sync_id) / asset
-        with _coded(folder):
+        with _coded():
             _make(folder)
             for name, frame in tables.items():
                 table = pa.Table.from_pandas(frame, preserve_index=False)
@@ -154,7 +163,7 @@ class Lake:
     def read(self, tenant: str, asset: str, facts: dict[str, Any]) -> dict[str, pd.DataFrame]:
         """The tables behind `facts`, by name."""
         folder = self._tenant(tenant) / "syncs" / str(facts["sync_id"]) / asset
-        with _coded(folder):
+        with _coded():
             return {name: _frame(folder / f"{name}.parquet") for name in facts["tables"]}
 
     # -------------------------------------------------------------------------- retention
@@ -189,7 +198,7 @@ def _writer(file: Any, collection: str) -> pq.ParquetWriter:
 
 
 def _frame(path: Path) -> pd.DataFrame:
-    with _coded(path), path.open("rb") as file:
+    with _coded(), path.open("rb") as file:
         return pq.read_table(file).to_pandas()
 
 
@@ -214,7 +223,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
-    with _coded(path):
+    with _coded():
         _make(path.parent)
         if type(path).__module__.startswith("pathlib"):
             temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -225,8 +234,9 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _coded(path: Path) -> Iterator[None]:
+def _coded() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise CodedError("RS-DB-03", f"The lake at {path.name} failed: {error.strerror}.") from error
+        why = error.strerror or type(error).__name__
+        raise CodedError("RS-DB-03", f"A file of the lake could not be read or written: {why}.") from error

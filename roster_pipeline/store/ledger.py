@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, insert, select, update
 
 from roster_pipeline.codes import Issue
-from roster_pipeline.rosters.outcome import FAILED, GUIDE_COUNTS
+from roster_pipeline.rosters.outcome import FAILED, GUIDE_COUNTS, SUCCESSFUL
 from roster_pipeline.store.database import sync_issues, sync_providers, sync_schools, syncs
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 RUNNING, INTERRUPTED = "running", "interrupted"
+DRY_RUN = "dry run"
+"""The trigger of a sync that was only tried out."""
 
 
 def begin(
@@ -172,6 +174,35 @@ def past(connection: Connection, tenant: str, *, limit: int = 50) -> list[dict[s
         }
         for row in found
     ]
+
+
+def latest(connection: Connection, tenant: str, *, limit: int) -> list[dict[str, Any]]:
+    """The tenant's last syncs in short, the newest first; what was only tried out is none.
+
+    Each has `sync_id`, `as_of`, `status`, `code` (the first issue's of one that was not successful, or
+    "") and `counts`, which is empty for a sync that has not ended by itself.
+    """
+    found = connection.execute(
+        select(syncs.c.sync_id, syncs.c.as_of, syncs.c.status, syncs.c.report)
+        .where(syncs.c.tenant == tenant, syncs.c.trigger != DRY_RUN)
+        .order_by(syncs.c.sync_id.desc())
+        .limit(limit)
+    )
+    out = []
+    for row in found:
+        ended = row.report and row.status not in (RUNNING, INTERRUPTED)
+        document = json.loads(row.report) if ended else {"counts": {}, "issues": []}
+        why = [] if row.status == SUCCESSFUL else [issue["code"] for issue in document["issues"]]
+        out.append(
+            {
+                "sync_id": row.sync_id,
+                "as_of": row.as_of.isoformat(),
+                "status": row.status,
+                "code": "".join(why[:1]),
+                "counts": document["counts"],
+            }
+        )
+    return out
 
 
 def of_run(connection: Connection, run_id: str) -> dict[str, Any] | None:

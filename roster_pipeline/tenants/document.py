@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 import yaml
@@ -29,7 +29,16 @@ Role = Literal[
     "site_administrator", "district_administrator", "system_administrator",
     "parent", "guardian", "relative",
 ]  # fmt: skip
-KeepsBack = Literal["no_students", "no_teachers", "masked", "dangling", "grade_vanished", "sessions_outdated"]
+KeepsBack = Literal[
+    "no_students", "no_teachers", "masked", "dangling", "grade_vanished", "sessions_outdated",
+    "no_classes", "classes_without_teachers", "classes_without_students", "students_in_no_class",
+    "no_merge_key", "no_current_session", "some_dangling", "values_vanished",
+]  # fmt: skip
+"""The flaws that a school can have: `rosters.completeness` finds them."""
+KEEPS_BACK: Final[tuple[KeepsBack, ...]] = (
+    "no_students", "no_teachers", "masked", "dangling", "grade_vanished", "sessions_outdated",
+)  # fmt: skip
+"""Those that keep a school back unless the tenant says otherwise; all others warn."""
 
 # No control characters and no line ends: names go into messages of one line.
 _Text = Annotated[
@@ -133,7 +142,7 @@ class Tenant(_Part):
     between_sessions_days: _Days = 120
     grace_days: _Days = 7
     retired: tuple[_Name, ...] = ()
-    keeps_back: tuple[KeepsBack, ...] = get_args(KeepsBack)
+    keeps_back: tuple[KeepsBack, ...] = KEEPS_BACK
     safeguards: Safeguards = Safeguards()
     providers: Annotated[tuple[Provider, ...], Field(min_length=1)]
     directories: tuple[Directory, ...] = ()

@@ -53,6 +53,17 @@ def test_the_other_names_are_the_ones_that_operators_know() -> None:
     assert {sensor.name for sensor in repository.sensor_defs} >= {"tenant_registry"}
     assert {key.name for key in repository.asset_graph.asset_check_keys} == {
         "schools_are_complete",
+        "schools_have_students",
+        "schools_have_teachers",
+        "schools_have_classes",
+        "classes_have_teachers",
+        "classes_have_students",
+        "students_are_in_classes",
+        "people_have_merge_keys",
+        "schools_have_current_sessions",
+        "references_lead_somewhere",
+        "identities_are_readable",
+        "grades_do_not_vanish",
         "extracts_are_complete",
         "removals_do_not_wait",
     }

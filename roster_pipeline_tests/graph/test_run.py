@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pytest
 
+from roster_pipeline.checks import CHECKS
 from roster_pipeline.syncs import Sync
 from roster_pipeline_tests.graph.conftest import AS_OF, PUBLISHED, Site, materialised, metadata_of, why
 from roster_pipeline_tests.syncing import changed, codes, csv_provider
@@ -27,6 +29,7 @@ EVERYTHING = [
     "published_rosters",
 ]
 DOWNSTREAM = EVERYTHING[5:]
+EVERY_CHECK = {check.name for check in CHECKS}
 
 
 def _published(run: dg.ExecuteInProcessResult) -> dict[str, Any]:
@@ -69,6 +72,40 @@ def test_the_ui_shows_what_the_ledger_has(site: Site) -> None:
     assert [row["name"] for row in told["providers"]] == ["files"]
     assert [(row["name"], row["state"]) for row in told["schools"]] == [("North School", "published")]
     assert {row["collection"]: row["kept"] for row in told["collections"]}["enrollments"] == 14
+    # The guides' Sync Details: the tenant, its providers, and (in `schools`) its schools.
+    details = {row["of"]: row for row in told["sync_details"]}
+    assert list(details) == ["the tenant", "files"]
+    for row in (*details.values(), told["schools"][0]):
+        assert (row["Unmatched Users"], row["Matched Students"], row["Matched Teachers"]) == (0, 0, 0)
+        assert (row["Created Students"], row["Imported Classes"]) == (6, 2)
+
+
+def test_the_last_syncs_stand_beside_the_newest(site: Site) -> None:
+    """What failed and what was interrupted is among them, what was only tried out is not."""
+    site.apply()
+    site.run()
+    site.run(dry_run="true")
+    site.run(assets=["raw/oneroster_csv", "current_sessions"])
+    told = _published(site.run())
+    rows = [(row["status"], row["People"], row["Matched Students"]) for row in told["last_syncs"]]
+    assert rows == [("successful", 8, 6), ("interrupted", "", ""), ("successful", 8, 0)]
+    assert told["last_syncs"][0]["sync_id"] == told["sync_id"]
+    assert told["last_syncs_chart"].startswith("![The last 3 syncs; the newest")
+    assert "](data:image/svg+xml;base64," in told["last_syncs_chart"]
+
+
+def test_a_sync_whose_past_cannot_be_shown_is_published_all_the_same(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("what nobody may read")
+
+    site.apply()
+    monkeypatch.setattr("roster_pipeline.store.ledger.latest", broken)
+    run = site.run()
+    assert run.success
+    assert site.documents()[0]["status"] == "successful"
+    assert "last_syncs" not in _published(run)
 
 
 def test_the_same_run_again_changes_nothing(site: Site) -> None:
@@ -154,11 +191,7 @@ def test_a_failed_sync_still_shows_its_counts_and_why(site: Site) -> None:
 def test_the_checks_say_what_the_sync_says(site: Site) -> None:
     site.apply()
     evaluations = {found.check_name: found for found in site.run().get_asset_check_evaluations()}
-    assert {name: found.passed for name, found in evaluations.items()} == {
-        "schools_are_complete": True,
-        "extracts_are_complete": True,
-        "removals_do_not_wait": True,
-    }
+    assert {name: found.passed for name, found in evaluations.items()} == dict.fromkeys(EVERY_CHECK, True)
     assert {found.partition for found in evaluations.values()} == {"tiny"}
     site.school.without("enrollments")
     run = site.run()
@@ -176,7 +209,7 @@ def test_a_failed_sync_evaluates_its_checks_too(site: Site) -> None:
     site.apply()
     found = {found.check_name: found.passed for found in site.run().get_asset_check_evaluations()}
     assert found["extracts_are_complete"] is False
-    assert len(found) == 3
+    assert set(found) == EVERY_CHECK
 
 
 def test_a_run_is_found_by_its_tags(site: Site) -> None:

@@ -190,7 +190,9 @@ def dagster_dev(home: Path, **settings: str) -> Iterator[Ui]:
             cwd=home, env=given, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+        # A new connection each time: the server closes an idle one, perhaps as the next request leaves.
+        fresh = httpx.Limits(max_keepalive_connections=0)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, limits=fresh) as client:
             ui = Ui(client)
 
             def answers() -> bool | None:

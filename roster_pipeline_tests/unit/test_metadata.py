@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dagster as dg
 
-from roster_pipeline.metadata import MOST_ROWS, of_step, table, tables
+from roster_pipeline.metadata import MOST_ROWS, of_latest, of_step, table, tables
 
 
 def test_a_step_s_figures_stand_under_their_names_and_its_rows_under_dagster_s() -> None:
@@ -48,3 +50,22 @@ def test_a_long_table_shows_its_first_rows_and_says_how_many_there_are() -> None
     assert len(told["schools"].records) == MOST_ROWS
     assert told["schools_in_all"] == MOST_ROWS + 1
     assert list(tables({"schools": [{"school_id": "1"}] * MOST_ROWS})) == ["schools"]
+
+
+def _sync(number: int, status: str = "successful", **counts: int) -> dict[str, Any]:
+    return {
+        "sync_id": number,
+        "as_of": f"2025-10-{number:02}",
+        "status": status,
+        "code": "",
+        "counts": counts,
+    }
+
+
+def test_the_last_syncs_are_a_table_with_the_guides_headings_and_a_picture() -> None:
+    told = of_latest([_sync(15, people=8, matched_students=6), _sync(14, "interrupted")])
+    newest, before = (record.data for record in told["last_syncs"].records)
+    assert (newest["sync_id"], newest["People"], newest["Matched Students"]) == (15, 8, 6)
+    assert (before["status"], before["People"], before["Unmatched Users"]) == ("interrupted", "", "")
+    assert isinstance(told["last_syncs_chart"], dg.MarkdownMetadataValue)
+    assert of_latest([]) == {}

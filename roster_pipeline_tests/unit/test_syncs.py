@@ -371,6 +371,24 @@ def test_a_sync_that_is_resumed_publishes_what_it_merged(house: House):
     assert len(house.people) == 8
 
 
+def test_people_of_the_documents_directories_are_known_and_give_the_login_email(house: House, tmp_path: Path):
+    (tmp_path / "logins.csv").write_text("id,email\n1,s1@login.example\n2,new@login.example\n", "utf-8")
+    directory = {"name": "logins", "kind": "csv", "path": str(tmp_path / "logins.csv")}
+    merge = {"key": "email_without_domain", "attach_to_existing_users_only": True}
+    house.place.apply("oak", csv_provider(house.school.folder, merge=merge), directories=[directory])
+    sync = house.open()
+    sync.extract("directory")
+    house.merge(sync)
+    told = sync.publish()
+    sync.close()
+    assert told["providers"][0]["outcomes"] == {
+        "matched": 1,
+        "created": 0,
+        "unmatched": {"nobody_matches": 7},
+    }
+    assert [row["email"] for row in house.rows("current_people")] == ["s1@login.example"]
+
+
 def test_a_dry_run_tells_everything_and_writes_nothing(house: House):
     before = house.everything()
     told = house.sync(dry_run=True)

@@ -85,21 +85,24 @@ def spellings(collection: str, header: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
+def older_columns(collection: str, header: tuple[str, ...]) -> str:
+    """By which columns a file is known as one of OneRoster 1.0, as half a sentence; "" if it is none."""
+    told = [
+        f"{name} in place of {today}"
+        for name, today in _ONLY_1_0.get(collection, {}).items()
+        if name in header and today not in header
+    ]
+    return f"{collection}.csv has {' and '.join(told)}" if told else ""
+
+
 def check_header(collection: str, header: tuple[str, ...], required: tuple[str, ...]) -> None:
     """Raises RS-FILE-03; names columns of the specification only: a first line may hold anything."""
     file = f"{collection}.csv"
     found = spellings(collection, header)
     missing = [name for name in required if name not in found]
-    old = [
-        name
-        for name, today in _ONLY_1_0.get(collection, {}).items()
-        if name in header and today not in header
-    ]
+    old = older_columns(collection, header)
     if old:
-        raise CodedError(
-            "RS-FILE-03",
-            f"{file} has the columns of OneRoster 1.0 ({', '.join(old)}); 1.1 and 1.2 are read, 1.0 is not.",
-        )
+        raise CodedError("RS-FILE-03", f"OneRoster 1.0 is not read, and {old}; 1.1 and 1.2 are.")
     folded = {name.lower() for name in header}
     cased = [name for name in kept(collection) if name not in found and name.lower() in folded]
     if cased:

@@ -19,7 +19,15 @@ import pyarrow.compute as pc
 from roster_pipeline.codes import CodedError
 from roster_pipeline.oneroster import vocabulary
 from roster_pipeline.oneroster.collections import COLLECTIONS, COLUMNS, LISTS
-from roster_pipeline.oneroster.csv.headers import ONLY_1_1, REQUIRED, ROLE_FILE, check_header, spellings, wire
+from roster_pipeline.oneroster.csv.headers import (
+    ONLY_1_1,
+    REQUIRED,
+    ROLE_FILE,
+    check_header,
+    older_columns,
+    spellings,
+    wire,
+)
 from roster_pipeline.oneroster.csv.package import FILES, MODES, Manifest, Package, open_package, read_manifest
 from roster_pipeline.oneroster.csv.rows import Rows
 from roster_pipeline.oneroster.csv.writing import NOTHING, SYSTEM_CODE
@@ -91,8 +99,8 @@ def open_export(package: Package, *, compatibility_mode: bool = False) -> Export
     In compatibility mode, sessions and courses may be absent where the manifest says so.
 
     Raises:
-        CodedError: RS-FILE-09 where nothing can be read: a manifest that cannot be used, or none and files
-            that are not 1.1's. What concerns one collection is in `refused`.
+        CodedError: where nothing can be read: RS-FILE-09 for a manifest that cannot be used; without one, the
+            code of what keeps the files from being 1.1's. What concerns one collection is in `refused`.
     """
     manifest = read_manifest(package)
     if manifest is None:
@@ -179,19 +187,45 @@ def _version_by_header(package: Package) -> str:
 
 
 def _without_manifest(package: Package) -> Export:
-    faults: list[str] = []
+    faults: dict[str, CodedError] = {}
     for name in FILES:
         try:
             _check_columns(package, name, REQUIRED[name])
         except CodedError as error:
-            faults.append(error.message)
-    if faults:
+            faults[name] = error
+    if not faults:
+        return Export(package, "1.1", has_manifest=False)
+    absent = {name for name in FILES if f"{name}.csv" not in package.names}
+    found = {name: error for name, error in faults.items() if name not in absent}
+    old = [told for name in found if (told := older_columns(name, _header_or_none(package, f"{name}.csv")))]
+    if old:  # what else is wrong with them follows from that
         raise CodedError(
-            "RS-FILE-09",
-            f"There is no manifest.csv in {package.title}, and it is no OneRoster 1.1 either: "
-            + " ".join(faults),
+            "RS-FILE-03",
+            f"The files in {package.title} are of OneRoster 1.0, which is not read: {'; '.join(old)}.",
         )
-    return Export(package, "1.1", has_manifest=False)
+    sentences = [error.message for error in found.values()]
+    if absent:
+        count = f"{len(absent)} of the six files" if len(absent) > 1 else "One of the six files"
+        names = ", ".join(f"{name}.csv" for name in FILES if name in absent)
+        sentences.append(f"{count} {'are' if len(absent) > 1 else 'is'} missing: {names}.")
+        sentences += [
+            f"There is a {other}, but letter case counts in a file's name."
+            for other in sorted(package.names)
+            if other.lower() in {f"{name}.csv".lower() for name in absent}
+        ]
+    codes = [error.code for error in (*found.values(), *faults.values())]
+    raise CodedError(
+        "RS-FILE-03" if "RS-FILE-03" in codes else codes[0],
+        f"There is no manifest.csv in {package.title}; then it must hold all six files of OneRoster 1.1. "
+        + " ".join(sentences),
+    )
+
+
+def _header_or_none(package: Package, file: str) -> tuple[str, ...]:
+    try:
+        return _header(package, file)
+    except CodedError:
+        return ()
 
 
 # ------------------------------------------------------------------------------------------------- values

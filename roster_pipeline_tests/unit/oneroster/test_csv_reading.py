@@ -239,12 +239,61 @@ def test_a_file_that_the_manifest_promises_is_missed_in_compatibility_mode_too(t
     assert {name: code for name, (code, _) in found.items()} == {"courses": "RS-FILE-02"}
 
 
-@pytest.mark.parametrize("files", [V1P1 | {"users": None}, V1P2, V1P1 | {"orgs": "id,name\r\n"}])
-def test_without_a_manifest_nothing_but_1_1_is_read(tmp_path, files):
-    with open_package(write_folder(tmp_path / "f", files | {"manifest": None})) as package:
-        with pytest.raises(CodedError, match="RS-FILE-09") as raised:
-            open_export(package)
-        assert "manifest.csv" in raised.value.message
+NO_MANIFEST = "There is no manifest.csv in the folder f; then it must hold all six files of OneRoster 1.1."
+
+
+@pytest.mark.parametrize(
+    "files, code, told",
+    [
+        (V1P1 | {"users": None}, "RS-FILE-02", "One of the six files is missing: users.csv."),
+        (
+            V1P1 | {"users": None, "orgs": None},
+            "RS-FILE-02",
+            "2 of the six files are missing: orgs.csv, users.csv.",
+        ),
+        (
+            V1P2,
+            "RS-FILE-03",
+            "users.csv, line 1: the header lacks orgSourcedIds, role; they are in roles.csv only in OneRoster"
+            " 1.2, which the manifest must name.",
+        ),
+        (
+            V1P1 | {"orgs": "id,name\r\n", "users": None},
+            "RS-FILE-03",
+            "orgs.csv, line 1: the header lacks sourcedId, type. One of the six files is missing: users.csv.",
+        ),
+        (V1P1 | {"users": b"\xff\r\n"}, "RS-FILE-08", "users.csv"),
+        (
+            V1P1 | {"users": None, "Users": V1P1["users"]},
+            "RS-FILE-02",
+            "One of the six files is missing: users.csv. There is a Users.csv, but letter case counts in a"
+            " file's name.",
+        ),
+    ],
+    ids=["one-missing", "two-missing", "1.2", "header-and-missing", "not-utf-8", "letter-case"],
+)
+def test_without_a_manifest_nothing_but_1_1_is_read(tmp_path, files, code, told):
+    folder = write_folder(tmp_path / "f", files | {"manifest": None})
+    with open_package(folder) as package, pytest.raises(CodedError) as raised:
+        open_export(package)
+    assert raised.value.code == code
+    assert raised.value.message.startswith(f"{NO_MANIFEST} {told}")
+
+
+def test_without_a_manifest_files_of_1_0_are_told_as_that_and_by_their_columns(tmp_path):
+    files = V1P1 | {
+        "users": V1P1["users"].replace("userIds", "userId").replace("agentSourcedIds", "agents"),
+        "courses": V1P1["courses"].replace("grades", "grade"),
+        "enrollments": V1P1["enrollments"].replace("beginDate", "begin"),
+    }
+    folder = write_folder(tmp_path / "f", files | {"manifest": None})
+    with open_package(folder) as package, pytest.raises(CodedError) as raised:
+        open_export(package)
+    assert str(raised.value) == (
+        "RS-FILE-03: The files in the folder f are of OneRoster 1.0, which is not read: courses.csv has grade"
+        " in place of grades; users.csv has userId in place of userIds and agents in place of"
+        " agentSourcedIds."
+    )
 
 
 def test_a_truncated_file_fails_wherever_its_last_line_is_cut(tmp_path):
@@ -324,7 +373,7 @@ def test_leading_zeros_and_trailing_commas_of_grand_bend_do_no_harm(shared_data)
 
 
 def test_grand_bend_s_1_0_is_refused_by_name(shared_data):
-    with pytest.raises(CodedError, match=r"RS-FILE-09.*OneRoster 1\.0"):
+    with pytest.raises(CodedError, match=r"RS-FILE-03.*OneRoster 1\.0"):
         read_tables(shared_data / "edfi-grand-bend" / "v1p0")
 
 

@@ -67,7 +67,7 @@ def pull(
         auth = OAuth1(KEY, SECRET, clock=clock, method="HMAC-SHA1", may_change=False)
         sizes = (limit, *(size for size in (5, 2) if size < limit))
         finding = Pull(
-            Listing(Client(server.url + BASE, transport, auth), "users", "users", ordered=True),
+            Listing(Client(server.url + BASE, transport, auth), "users", "users", compatible=False),
             append=lambda page: pages.append("users", page),
             restart=lambda: pages.restart("users"),
             told=lambda rows, total: told.append((rows, total)),

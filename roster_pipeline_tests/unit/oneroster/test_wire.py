@@ -332,3 +332,50 @@ def test_an_error_inside_a_success_is_seen_and_only_words_of_the_specification_a
     assert caught.value.code == "RS-PAGE-03"
     assert word in caught.value.message
     assert "canary" not in str(caught.value)
+
+
+# ------------------------------------------------------------------------------------------- lenient wrappers
+
+
+@pytest.mark.parametrize(
+    "collection, key",
+    [
+        ("academicSessions", "academicsessions"),
+        ("academicSessions", "academicSession"),
+        ("academicSessions", "academic_sessions"),
+        ("classes", "class"),
+        ("courses", "Course"),
+        ("enrollments", "ENROLLMENT"),
+        ("users", "user"),
+        ("orgs", "Org"),
+    ],
+)
+def test_read_leniently_a_wrapper_may_be_spelt_freely_and_hold_nothing(collection: str, key: str) -> None:
+    rows = district()[collection]
+    documents: list[dict[str, list[str]]] = [{key: []}, {key: [], "links": []}]
+    for document in documents:
+        with pytest.raises(SourceError, match="RS-PAGE-04"):
+            rows_of(document, collection, collection)
+        assert rows_of(document, collection, collection, lenient=True) == ([], key)
+    assert rows_of({key: rows, "links": []}, collection, collection, lenient=True) == (rows, key)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{}, {"warnings": []}, {"course": []}, {"user": [], "USERS": []}, {"user": {}}, {"user": None}, []],
+    ids=str,
+)
+def test_read_leniently_nothing_is_taken_for_an_empty_collection(document: object) -> None:
+    with pytest.raises(SourceError, match=r"RS-PAGE-0[45]"):
+        rows_of(document, "users", "users", lenient=True)
+
+
+def test_read_leniently_rows_of_another_collection_are_still_refused() -> None:
+    with pytest.raises(SourceError, match="RS-PAGE-05"):
+        rows_of({"user": district()["orgs"]}, "users", "users", lenient=True)
+
+
+def test_read_leniently_an_error_is_still_an_error() -> None:
+    document = {"imsx_codeMajor": "failure", "user": []}
+    with pytest.raises(SourceError, match="RS-PAGE-03"):
+        rows_of(document, "users", "users", lenient=True)

@@ -160,6 +160,22 @@ def test_a_student_without_an_org_is_judged_by_the_schools_of_the_enrolments():
     assert users(found) == {"t1": "", "s1": "left", "s2": ""}
 
 
+@pytest.mark.parametrize(
+    "compatible, sessions, reason",
+    [
+        pytest.param(True, False, "left", id="the dates alone decide in compatibility mode"),
+        pytest.param(False, False, "", id="nobody leaves without it"),
+        pytest.param(True, True, "", id="nor where sessions are sent that no class names"),
+    ],
+)
+def test_where_no_session_is_known(compatible: bool, sessions: bool, reason: str):
+    sis = provider("sis", "t1 s1 s2", respect_enrolment_date=True, compatibility_mode=compatible)
+    sis.teaches("c1", "t1 s1 s2[..2025-10-14]", terms=[])
+    if not sessions:
+        sis.gone("year")
+    assert users(find(story(sis))) == {"t1": "", "s1": "", "s2": reason}
+
+
 def later(before: str, after: str, state: str = "ok", **options: object) -> tuple[str, str]:
     """Reason and `left` of s1 on the second night, whose enrolments were `before` and are `after`."""
     sis = provider("sis", "t1 s1 s2", respect_enrolment_date=True, **options).teaches("c1", f"t1 s2 {before}")
@@ -305,6 +321,11 @@ def test_a_guardian(fields: dict[str, object], wanted: str | None, reason: str):
     options = {"sync_parent_data": True, "relationship_type": wanted} if wanted else {}
     sis = provider("sis", "s1 g1", **options).users("g1", **fields)
     assert users(find(story(sis)))["g1"] == reason
+
+
+def test_a_user_without_any_role_and_contact_is_no_guardian():
+    sis = provider("sis", "", sync_parent_data=True, relationship_type="guardian").users("x1", email="")
+    assert users(find(story(sis.users("x1", roles=[]))), "reason") == {"x1": ""}
 
 
 def test_a_teacher_who_is_a_guardian_too_stays_a_teacher_where_guardians_are_not_wanted():

@@ -223,4 +223,30 @@ def test_outdated_sessions_are_told_only_where_all_of_them_were_seen() -> None:
 
 def test_missing_sessions_matter_to_whoever_wants_the_current_classes() -> None:
     assert codes(school().empty("academicSessions")) == []
-    assert codes(school().empty("academicSessions"), respect_academic_sessions=True) == ["RS-SES-05"]
+    wanted: dict[str, Any] = {"respect_academic_sessions": True}
+    assert codes(school().empty("academicSessions"), **wanted) == ["RS-SES-05", "RS-PRV-06"]
+    assert codes(school().empty("academicSessions"), whole=False, **wanted) == []
+
+
+def test_compatibility_mode_is_advised_where_no_class_has_a_session_and_only_current_ones_are_wanted() -> (
+    None
+):
+    def taught(*, members: str = "t1 s1..s3", **fields: object) -> Provider:
+        return school().course("maths", school_year="").teaches("c", members, **fields)
+
+    wanted: dict[str, Any] = {"respect_academic_sessions": True}
+    assert codes(taught(terms=[]), **wanted) == ["RS-PRV-06"]
+    assert codes(taught(terms=["nowhere"]), **wanted) == ["RS-PRV-06"]
+    assert codes(taught(terms=[])) == []
+    assert codes(taught(terms=[]), compatibility_mode=True, **wanted) == []
+    assert codes(taught(terms=["year"]), **wanted) == []
+    assert codes(taught(terms=[], members="t1 s1[2025-09-01..]"), **wanted) == []
+    assert codes(taught(terms=[]).course("maths", school_year="year"), **wanted) == []
+
+
+def test_in_compatibility_mode_missing_sessions_are_told_only_where_the_rule_is_on() -> None:
+    compatible: dict[str, Any] = {"compatibility_mode": True}
+    assert codes(school().empty("academicSessions"), **compatible) == []
+    assert codes(school().empty("academicSessions"), respect_academic_sessions=True, **compatible) == [
+        "RS-SES-05"
+    ]

@@ -147,6 +147,43 @@ def test_undated_classes_and_bad_dates_are_counted(strict: Sessions):
     assert told["RS-ROW-04"] == 1
 
 
+def told(told: Sessions) -> list[str]:
+    return [issue.code for issue in told.issues]
+
+
+def test_compatibility_mode_is_advised_where_no_class_has_a_session_at_all(strict: Sessions):
+    """Where some have one, the classes are to be mended, not the way of reading."""
+    bare = {"respect_academic_sessions": True}
+    sis = (
+        provider("sis", "t1 s1", **bare).teaches("c1", "t1 s1", terms=[]).teaches("c2", "t1", terms=["none"])
+    )
+    assert told(find(story(sis))) == ["RS-SES-03", "RS-PRV-06"]
+    assert "RS-PRV-06" not in told(strict)
+    assert told(find(story(provider("sis", "t1 s1", **bare)))) == []  # no class, and so no trouble
+    sis.option(respect_academic_sessions=False)
+    assert told(find(story(sis))) == []
+
+
+def test_compatibility_mode_is_not_advised_where_classes_had_their_sessions_before():
+    sis = provider("sis", "t1 s1", respect_academic_sessions=True)
+    sis.session("term", YEAR).teaches("c1", "t1 s1", terms=["term"])
+    later = begun(sis)
+    later.providers[0].gone("term")
+    assert told(find(later)) == ["RS-SES-03"]
+
+
+def test_in_compatibility_mode_it_is_told_that_the_rule_has_nothing_to_go_by():
+    both = {"respect_academic_sessions": True, "compatibility_mode": True}
+    sis = provider("sis", "t1 s1", **both).teaches("c1", "t1 s1", terms=[])
+    assert told(find(story(sis.empty("academicSessions")))) == ["RS-SES-05"]
+    assert told(find(story(calendar(compatibility_mode=True)))) == ["RS-ROW-04"]
+    assert told(find(story(sis.option(respect_academic_sessions=False)))) == []
+
+
+def test_in_compatibility_mode_classes_without_dates_are_no_matter(compatible: Sessions):
+    assert "RS-SES-03" not in {issue.code for issue in compatible.issues}
+
+
 @pytest.mark.parametrize(
     "name, start, end",
     [
@@ -161,6 +198,16 @@ def test_undated_classes_and_bad_dates_are_counted(strict: Sessions):
 def test_a_classs_window_is_the_union_of_what_dates_it(name: str, start: str, end: str, strict: Sessions):
     row = strict.classes[strict.classes["source_id"] == name].iloc[0]
     assert (row["start_date"], row["end_date"]) == (start, end)
+
+
+@pytest.mark.parametrize("compatible", [True, False])
+@pytest.mark.parametrize("rule", [True, False])
+def test_sessions_that_cannot_be_read_stop_a_provider_whose_classes_hang_on_them(
+    rule: bool, compatible: bool
+):
+    sis = provider("sis", "t1", respect_academic_sessions=rule, compatibility_mode=compatible)
+    (source,) = story(sis.state("failed", "academicSessions")).given().sources
+    assert source.usable is (compatible or not rule)
 
 
 # ------------------------------------------------------------------------------------------ fates
@@ -220,6 +267,43 @@ def test_a_class_that_was_never_published_is_out():
     sis = provider("sis", "t1 s1", respect_academic_sessions=True)
     sis.session("old", "2024-08-19..2025-06-13").teaches("c1", terms=["old"])
     assert fates(find(story(sis))) == {"c1": "out"}
+
+
+@pytest.mark.parametrize("terms", [["later"], ["over"]])
+def test_a_class_that_is_new_under_the_rule_and_does_not_take_place_is_out(terms: list[str]):
+    sis = provider("sis", "t1 s1", respect_academic_sessions=True).session("later", "2026-01-12..2026-06-12")
+    told = begun(sis.session("over", "2025-01-13..2025-06-13").teaches("c2", "t1 s1"))
+    (sis,) = told.providers
+    sis.teaches("c1", "t1 s1", terms=terms)
+    found = find(told)
+    assert (fates(found)["c1"], reasons(found)["c1"]) == ("out", "not_current")
+
+
+@pytest.mark.parametrize(
+    "before, after, fate",
+    [
+        pytest.param([], [], "out", id="never had dates"),
+        pytest.param([], ["year"], "current", id="gets dates"),
+        pytest.param(["open"], [], "frozen", id="had an open end"),
+    ],
+)
+def test_a_class_that_was_published_in_compatibility_mode_and(before: list[str], after: list[str], fate: str):
+    sis = provider("sis", "t1 s1", respect_academic_sessions=True, compatibility_mode=True)
+    told = begun(
+        sis.session("open", "2025-08-18..").teaches("c1", "t1 s1", terms=before).teaches("c2", "t1 s1")
+    )
+    (sis,) = told.providers
+    sis.teaches("c1", terms=after)
+    sis.option(compatibility_mode=fate == "frozen")
+    assert fates(find(told))["c1"] == fate
+
+
+def test_turning_compatibility_mode_off_does_not_end_a_class_whose_session_was_shortened():
+    sis = provider("sis", "t1 s1", respect_academic_sessions=True, compatibility_mode=True)
+    told = begun(sis.session("term", "2025-08-18..2025-12-19").teaches("c1", "t1 s1", terms=["term"]))
+    (sis,) = told.providers
+    sis.option(compatibility_mode=False).session("term", "2025-08-18..2025-10-10")
+    assert fates(find(told))["c1"] == "frozen"
 
 
 def test_the_option_itself_takes_a_class_out_when_it_is_turned_on():
@@ -339,6 +423,51 @@ def test_a_stronger_provider_that_cannot_speak_keeps_its_place(end: str):
     told.providers[0].state("failed", "users")
     found = find(told).classes
     assert found.loc[found["source_id"] == "c9", "reason"].tolist() == ["class_of_weaker_source"]
+
+
+@pytest.mark.parametrize(
+    "year, change, gives_way",
+    [
+        pytest.param("2025-08-18..2026-06-12", lambda sis, told: sis.gone("c1"), True, id="vanished"),
+        pytest.param("2025-08-18..", lambda sis, told: sis.gone("c1"), True, id="of no end vanished"),
+        pytest.param("2025-08-18..2025-10-16", lambda sis, told: sis.gone("c1"), True, id="on its last day"),
+        pytest.param("2025-08-18..2025-10-15", lambda sis, told: sis.gone("c1"), False, id="after its end"),
+        pytest.param(
+            "2025-08-18..2025-10-16",
+            lambda sis, told: sis.gone("c1").option(end_dates="exclusive"),
+            False,
+            id="on an exclusive end date",
+        ),
+        pytest.param(
+            "2025-08-18..2025-10-15",
+            lambda sis, told: sis.option(respect_academic_sessions=True),
+            False,
+            id="ended, and is still sent",
+        ),
+        pytest.param(
+            "2025-08-18..2026-06-12",
+            lambda sis, told: sis.option(sync_classroom_data=False),
+            False,
+            id="is not wanted any more",
+        ),
+        pytest.param(
+            "2025-08-18..2026-06-12", lambda sis, told: told.retire(sis), False, id="of a retired provider"
+        ),
+    ],
+)
+def test_the_weaker_providers_classes_where_the_stronger_ones_only_class(year: str, change, gives_way: bool):
+    sis = provider("sis", "t1 s1").session("year", year).teaches("c1", "t1 s1")
+    told = begun(sis, provider("cl", "t1 s1").teaches("c9", "t1 s1"))
+    change(told.providers[0], told)
+    found = find(told).classes
+    assert found.loc[found["source_id"] == "c9", "reason"].tolist() == [
+        "class_of_weaker_source" if gives_way else ""
+    ]
+
+
+def test_classes_of_no_school_give_way_to_nobody():
+    one, other = provider("sis").teaches("c1", school=""), provider("cl").teaches("c9", school="")
+    assert both(one, other) == ({"c1"}, {"c9"})
 
 
 # ------------------------------------------------------------------------------------------ calendars

@@ -13,7 +13,8 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from roster_pipeline.cli.sandbox import sandbox
+from roster_pipeline.cli import main
+from roster_pipeline.codes import CATALOGUE
 from roster_pipeline.sandbox.generator import District
 from roster_pipeline.sandbox.source import write_csv
 
@@ -71,16 +72,17 @@ def test_it_says_where_the_credentials_go(district: District, tmp_path: Path) ->
 
 
 def test_a_district_is_either_read_or_generated(tmp_path: Path) -> None:
-    result = CliRunner().invoke(sandbox, [str(tmp_path), "--students", "5"])
+    result = CliRunner().invoke(main, ["sandbox", str(tmp_path), "--students", "5"])
     assert result.exit_code == 2
     assert "exclude each other" in result.output
 
 
 def test_what_cannot_be_read_is_told_with_its_code(tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_text("not a zip")
-    result = CliRunner().invoke(sandbox, [str(tmp_path / "x.zip")])
-    assert result.exit_code == 1
-    assert "RS-FILE-01" in result.output
+    result = CliRunner().invoke(main, ["sandbox", str(tmp_path / "x.zip")])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("RS-FILE-01: ")
+    assert CATALOGUE["RS-FILE-01"].cure in result.stderr
 
 
 def test_a_port_that_is_taken_is_told() -> None:
@@ -91,7 +93,7 @@ def test_a_port_that_is_taken_is_told() -> None:
             _, err = second.communicate(timeout=20)
         process.terminate()
         process.communicate(timeout=20)
-    assert second.returncode == 1
+    assert second.returncode == 2
     assert port in err
 
 

@@ -175,6 +175,19 @@ def test_rows_can_be_wrapped_in_the_endpoints_own_name_or_not_at_all(start: Star
     assert isinstance(misbehaving(start, Misbehaviour("bare-array")).get("users").json(), list)
 
 
+def test_rows_can_be_wrapped_in_any_word_and_beside_other_lists(start: Start) -> None:
+    client = misbehaving(start, Misbehaviour("own-wrapper", "User", endpoint="users"))
+    assert list(client.get("users").json()) == ["User"]
+    assert list(client.get("orgs").json()) == ["orgs"]
+    client.sandbox.misbehave(Misbehaviour("other-arrays"))
+    assert list(client.get("users").json()) == ["users", "warnings"]
+
+
+def test_what_is_not_offered_can_be_refused_with_another_status(start: Start) -> None:
+    client = misbehaving(start, Misbehaviour("not-found", 400, endpoint="terms"))
+    assert (client.get("terms").status_code, client.get("orgs").status_code) == (400, 200)
+
+
 def test_rows_can_lack_their_ids(start: Start) -> None:
     rows = misbehaving(start, Misbehaviour("no-source-ids", 3)).rows("users", limit=9)
     assert ["sourcedId" in row for row in rows] == [False, True, True] * 3

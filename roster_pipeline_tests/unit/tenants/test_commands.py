@@ -11,7 +11,9 @@ import yaml
 from click.testing import CliRunner
 from sqlalchemy import insert
 
-from roster_pipeline.cli.tenants import apply_documents, read_documents, tenants
+from roster_pipeline.cli import main
+from roster_pipeline.cli.tenants import apply_documents, read_documents
+from roster_pipeline.codes import CATALOGUE
 from roster_pipeline.store.database import schools
 from roster_pipeline.store.home import Home
 from roster_pipeline.tenants import registry
@@ -37,7 +39,7 @@ def write(folder, slug, *providers, file=None, **settings):
 
 
 def run(*words):
-    return CliRunner().invoke(tenants, [str(word) for word in words], catch_exceptions=False)
+    return CliRunner().invoke(main, ["tenants", *map(str, words)], catch_exceptions=False)
 
 
 def stores():
@@ -73,9 +75,10 @@ def test_one_bad_document_keeps_all_of_them_out(home):
     result = run("apply", good, bad, broken, "--yes")
     assert (result.exit_code, result.stdout) == (2, "")
     lines = result.stderr.splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 4
     assert lines[0].startswith(f"{bad}:7: providers[sis].respect_enrollment_date: ")
     assert lines[1].startswith(f"{broken}:1: ")
+    assert lines[2:] == [f"  {code}: {CATALOGUE[code].cure}" for code in ("RS-CFG-01", "RS-CFG-09")]
     assert not (home / "home").exists()
     assert run("list").stdout == ""
 
@@ -181,3 +184,4 @@ def test_an_unknown_tenant_is_told_with_near_spellings(home):
         assert (result.exit_code, result.stdout) == (2, "")
         assert "RS-CFG-08" in result.stderr
         assert "did you mean riverbend" in result.stderr
+        assert CATALOGUE["RS-CFG-08"].cure in result.stderr

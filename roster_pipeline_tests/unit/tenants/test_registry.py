@@ -114,6 +114,15 @@ def test_a_renamed_provider_keeps_its_id_and_its_rows_tell_the_new_name(connecti
     assert ids(connection) == {"sis": sis}
 
 
+def test_a_directory_that_is_renamed_keeps_its_id(connection):
+    logins, people = (Directory(name=name, kind="csv", path="/ad.csv") for name in ("logins", "people"))
+    registry.apply(connection, tenant(csv("sis"), logins), NOW)
+    before = ids(connection)
+    renamed = tenant(csv("sis"), people.model_copy(update={"was": "logins"}))
+    assert registry.apply(connection, renamed, LATER).renamed == {"logins": "people"}
+    assert ids(connection) == {"sis": before["sis"], "people": before["logins"]}
+
+
 def test_a_missing_provider_is_refused_by_its_name_and_with_the_word_retired(connection):
     both = (csv("sis", merge=Merge(priority=2)), csv("annexe", merge=Merge(priority=1)))
     registry.apply(connection, tenant(*both), NOW)

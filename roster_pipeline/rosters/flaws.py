@@ -1,0 +1,508 @@
+"""What is wrong with each school's data, counted once for all schools.
+
+A flaw is a statement of one school with a count, never of one row. Which flaws keep a school back and
+which only warn is the tenant's (`completeness`). What was not read is no flaw: where a collection is not
+proven complete, nobody is called missing from it; the sync tells of the collection itself.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+import pandas as pd
+
+from roster_pipeline.rosters import rows
+from roster_pipeline.rosters.current import Current
+from roster_pipeline.rosters.schools import Schools
+from roster_pipeline.rosters.sessions import CURRENT, Sessions
+from roster_pipeline.rosters.source import Published, Source, Tonight, key_of
+
+CODES: Final = {
+    "sessions_outdated": "RS-SES-01",
+    "no_current_session": "RS-SES-06",
+    "no_students": "RS-SAFE-07",
+    "no_teachers": "RS-SAFE-08",
+    "no_classes": "RS-SAFE-13",
+    "masked": "RS-SAFE-09",
+    "values_vanished": "RS-SAFE-18",
+    "dangling": "RS-REF-05",
+    "some_dangling": "RS-SAFE-17",
+    "grade_vanished": "RS-SAFE-10",
+    "classes_without_teachers": "RS-SAFE-14",
+    "classes_without_students": "RS-SAFE-15",
+    "students_in_no_class": "RS-SAFE-16",
+    "no_merge_key": "RS-IDN-09",
+}
+"""Every flaw with its code; the words are those of a tenant's `keeps_back`."""
+
+UNUSABLE = frozenset({rows.NO_ID, rows.DUPLICATE, rows.DELETED})
+LIMITED = frozenset({"role_not_admitted", "school_not_admitted", "grade_not_admitted", "excluded_school"})
+"""Users whom the settings took out are there all the same: their school is not incomplete."""
+
+_NOT_WANTED = frozenset({"classroom_data_off", "excluded_school"})
+"""Classes that the settings leave out: nobody is asked what is in them."""
+
+_GRADE = 10
+_SHARE = 0.5
+_SEVERAL = 5
+_FIELDS: Final = {"email": "an e-mail address", "given_name": "a given name", "family_name": "a family name"}
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """What is wrong with a school: a key of `CODES`, how much it concerns, and a sentence."""
+
+    what: str
+    count: int
+    message: str
+
+
+class Facts:
+    """What the rows say of each school.
+
+    Attributes:
+        speaking: provider_ids of the usable sources.
+        with_rows: school_ids that have a class or a user, also one whom the settings took out.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        schools: Schools,
+        sessions: Sessions,
+        current: Current,
+        published: Published,
+        tonight: Tonight,
+    ) -> None:
+        self.sources, self.published, self.tonight = sources, published, tonight
+        self.excluded = schools.excluded
+        self.speaking = {source.provider_id for source in sources if source.usable}
+        self.whole = {s.provider_id for s in sources if s.proven("users", "classes", "enrollments")}
+        self.calendars = {row.school_id: row for row in rows.each(sessions.calendars)}
+        self.people: dict[str, Counter[str]] = defaultdict(Counter)
+        self.vanished: dict[str, tuple[int, str]] = {}
+        classes = sessions.classes[~rows.among(sessions.classes["reason"], UNUSABLE)]
+        self.with_classes = set(classes.loc[~rows.among(classes["reason"], _NOT_WANTED), "school_id"])
+        users = current.users[rows.among(current.users["reason"], {"", *LIMITED})]
+        kept = users[users["reason"] == ""]
+        self._count_people(users)
+        self._count_enrolments(current.enrolments)
+        self.with_rows = set(classes["school_id"].tolist()) | {
+            school for school, counted in self.people.items() if counted["rows"]
+        }
+        self._count_left(current.users)
+        self._count_classes(classes, current.enrolments, users)
+        self._count_keyless(kept)
+        self._find_vanished_values(kept)
+        self.grades = self._vanished_grades(current.users)
+        self.running = self._running(sessions.sessions)
+
+    # ------------------------------------------------------------------ what is said of a school
+
+    def flaws(self, school_id: str, providers: Collection[int]) -> Iterator[Flaw]:
+        """Everything that is wrong with the data of a school that these providers have.
+
+        The order decides which flaw gives a school that is kept back its code.
+        """
+        yield from self._flaws_of_sessions(school_id)
+        yield from self._flaws_of_size(school_id, providers)
+        yield from self._flaws_of_identities(school_id)
+        yield from self._flaws_of_references(school_id)
+        grades = self.grades.get(school_id, [])
+        if grades:
+            count = sum(students for _, students in grades)
+            which = f"grade{'s' if len(grades) > 1 else ''} {', '.join(grade for grade, _ in grades)}"
+            yield Flaw("grade_vanished", count, f"All {count} students of {which} vanished at once.")
+        yield from self._flaws_of_classes(school_id, providers)
+        counted = self.people[school_id]
+        keyless = counted["no key"] + counted["shared key"]
+        if keyless:
+            yield Flaw(
+                "no_merge_key",
+                keyless,
+                f"{keyless} of {counted['keyed']} students and staff have no e-mail address that could join "
+                f"them with other sources: {counted['no key']} have none, {counted['shared key']} share "
+                "theirs.",
+            )
+
+    def _flaws_of_sessions(self, school_id: str) -> Iterator[Flaw]:
+        """Holidays are none: a school between sessions has a calendar, and it is not old."""
+        calendar, counted = self.calendars.get(school_id), self.people[school_id]
+        if calendar is None:
+            classes = counted["classes that should have sessions"]
+            if classes:
+                found = f"None of the school's {classes} classes has a session that could be found."
+                yield Flaw("no_current_session", classes, found)
+            return
+        age = (self.tonight.as_of - dt.date.fromisoformat(calendar.newest_end)).days
+        if age > self.tonight.between_sessions_days:
+            ended = f"The newest session ended {age} days before {self.tonight.day}."
+            yield Flaw("sessions_outdated", 1, ended)
+
+    def _flaws_of_size(self, school_id: str, providers: Collection[int]) -> Iterator[Flaw]:
+        calendar, counted = self.calendars.get(school_id), self.people[school_id]
+        if school_id not in self.with_classes or calendar is None or calendar.current != "true":
+            return
+        for role in ("student", "teacher"):
+            if not counted[role] and not self._stand(school_id, role, set(providers) - self.speaking):
+                yield Flaw(f"no_{role}s", 1, f"The school has no {role}s.")
+
+    def _stand(self, school_id: str, role: str, silent: set[int]) -> bool:
+        """Whether somebody of this role is published of a provider that cannot speak tonight."""
+        silent -= self.tonight.retired
+        links = self.published.person_sources
+        if not silent or links.empty:
+            return False
+        there = links[rows.among(links["provider_id"], silent) & (links["removed"] != "true")]
+        people = self.published.people
+        people = people[rows.among(people["person_id"], set(there["person_id"].tolist()))]
+        return any(
+            held == {"role": role, "school_id": school_id}
+            for text in people["roles"].unique()
+            for held in rows.parse_list(text)
+        )
+
+    def _flaws_of_identities(self, school_id: str) -> Iterator[Flaw]:
+        """Masked values keep a school back, whatever they replaced; values that only went are told.
+
+        Many empty e-mail addresses are no flaw by themselves: a primary school may have none. They are
+        one where they were there at the last sync. Names are never missing in numbers for a good reason.
+        """
+        counted = self.people[school_id]
+        masked = max(counted["masked"], counted["nameless"])
+        alike = max(counted["same name"], counted["same e-mail"])
+        if masked >= 2 and masked >= _SHARE * counted["rows"]:
+            yield Flaw(
+                "masked", masked, f"{masked} of {counted['rows']} people have masked names or e-mails."
+            )
+        elif alike >= _SEVERAL and alike >= _SHARE * counted["rows"]:
+            yield Flaw("masked", alike, f"{alike} of {counted['rows']} people share one name or one e-mail.")
+        elif school_id in self.vanished:
+            yield Flaw("values_vanished", *self.vanished[school_id])
+
+    def _flaws_of_references(self, school_id: str) -> Iterator[Flaw]:
+        counted = self.people[school_id]
+        count = counted["dangling"]
+        if count:
+            what = "dangling" if count * 10 > counted["enrolments"] else "some_dangling"
+            yield Flaw(what, count, f"{count} of {counted['enrolments']} enrolments refer to nothing.")
+
+    def _flaws_of_classes(self, school_id: str, providers: Collection[int]) -> Iterator[Flaw]:
+        """Between sessions, a school may have classes without anybody in them, or none at all."""
+        calendar, counted = self.calendars.get(school_id), self.people[school_id]
+        students = counted["students to teach"]
+        if students and school_id not in self.with_classes and self._should_have_classes(providers):
+            found = f"The school has {_number(students, 'student')} and no classes."
+            yield Flaw("no_classes", students, found)
+        if calendar is not None and calendar.current != "true":
+            return
+        for role in ("teacher", "student"):
+            without = counted[f"classes without a {role}"]
+            if without and (counted[role] or calendar is None):  # a school without any is told already
+                of = counted["classes"]
+                verb = "has" if of == 1 else "have"
+                found = f"{without} of {_number(of, 'class', 'classes')} {verb} no {role}s."
+                yield Flaw(f"classes_without_{role}s", without, found)
+        alone = counted["students in no class"]
+        if alone:
+            of = counted["students of classes"]
+            found = f"{alone} of {_number(of, 'student')} {'is' if of == 1 else 'are'} in no class."
+            yield Flaw("students_in_no_class", alone, found)
+
+    def _should_have_classes(self, providers: Collection[int]) -> bool:
+        """Whether nothing explains that a school with students has not a single class.
+
+        All that could bring them was read completely, and the providers are in session. A session belongs
+        to the schools whose classes name it, so a school without classes has none; it is taken to be in
+        session with the others, unless some of those are not: then it may have their calendar.
+        """
+        mine = set(providers) - self.tonight.retired
+        if not mine <= self.speaking:
+            return False
+        teaching = [
+            source
+            for source in self.sources
+            if source.provider_id in mine and source.options.sync_classroom_data
+        ]
+        return all(_knows_its_calendar(source) for source in teaching) and any(
+            source.provider_id in self.running for source in teaching
+        )
+
+    # ------------------------------------------------------------------ counting
+
+    def _count_people(self, users: pd.DataFrame) -> None:
+        teaching = {s.provider_id for s in self.sources if s.options.sync_classroom_data}
+        combined = pd.DataFrame(
+            {
+                "schools": users["schools"],
+                "roles": users["roles"],
+                "masked": users["masked"] == "true",
+                "nameless": (users["given_name"] == "") & (users["family_name"] == ""),
+                "kept": (users["reason"] == "") & rows.among(users["provider_id"], teaching),
+            }
+        )
+        for (schools, roles, masked, nameless, kept), count in combined.value_counts().items():
+            held = {role for role, _ in rows.parse_list(roles)}
+            at = {school for role, school in rows.parse_list(roles) if role == "student"}
+            for school in rows.parse_list(schools):
+                counted = self.people[school]
+                counted["rows"] += count
+                counted["masked"] += count * masked
+                counted["nameless"] += count * nameless
+                counted["students to teach"] += count * kept * (school in at)
+                for role in held & {"student", "teacher"}:
+                    counted[role] += count
+        for column, what in ((["given_name", "family_name"], "same name"), (["email"], "same e-mail")):
+            known = users[(users[column] != "").all(axis=1)]
+            for (schools, *_), count in known.value_counts(["schools", *column]).items():
+                for school in rows.parse_list(schools):
+                    self.people[school][what] = max(self.people[school][what], count)
+
+    def _count_enrolments(self, enrolments: pd.DataFrame) -> None:
+        # Rows of different nights refer past each other: that says nothing of the school.
+        mixed = {
+            source.provider_id
+            for source in self.sources
+            if "stale" in {source.states[name] for name in ("users", "classes", "enrollments")}
+        }
+        active = enrolments[~rows.among(enrolments["reason"], UNUSABLE)]
+        if self.excluded:  # nothing is said of a school that this provider is not to bring
+            active = rows.without(active, self.excluded, "provider_id", "school_id")
+        dangling = (active["dangling"] == "true") & ~rows.among(active["provider_id"], mixed)
+        active = active.assign(dangling=dangling.map({True: "true", False: ""}))
+        for (school, dangling), count in active.value_counts(["school_id", "dangling"]).items():
+            self.people[school]["enrolments"] += count
+            self.people[school]["dangling"] += count * (dangling == "true")
+        # Somebody who teaches a class is a teacher, whatever the user row says.
+        teaching = active[(active["role"] == "teacher") & rows.among(active["reason"], {"", "user_dropped"})]
+        for school, count in teaching["school_id"].value_counts().items():
+            self.people[str(school)]["teacher"] += count
+
+    def _count_left(self, users: pd.DataFrame) -> None:
+        """A school all of whose students have left still has rows."""
+        left = users[users["reason"] == "left"]
+        for schools in left["schools"].unique():
+            self.with_rows.update(rows.parse_list(schools))
+
+    def _count_classes(self, classes: pd.DataFrame, enrolments: pd.DataFrame, users: pd.DataFrame) -> None:
+        """Classes of today and who is in them, of the providers that were read completely."""
+        timed = {
+            source.provider_id
+            for source in self.sources
+            if source.proven("classes", "academicSessions") and not source.options.compatibility_mode
+        }
+        live: list[tuple[int, str, str]] = []
+        excluded = set()
+        for who, school, class_id, reason, fate, start, end in rows.keys(
+            classes, "provider_id", "school_id", "class_id", "reason", "fate", "start_date", "end_date"
+        ):
+            if reason == "excluded_school":
+                excluded.add(class_id)
+            if who in timed and reason not in _NOT_WANTED:
+                self.people[school]["classes that should have sessions"] += 1
+            today = rows.day_within(start, end, self.tonight.as_of, exclusive=False)
+            if reason == "" and fate == CURRENT and today and who in self.whole:
+                live.append((who, school, class_id))
+        if not live:
+            return
+        limited = set(rows.keys(users[users["reason"] != ""], "provider_id", "source_id"))
+        members: dict[str, set[str]] = {"student": set(), "teacher": set()}
+        placed = set()
+        relevant = enrolments[
+            rows.among(enrolments["reason"], {"", "user_dropped", "class_dropped", "class_of_weaker_source"})
+        ]
+        for who, user, class_id, role, reason in rows.keys(
+            relevant, "provider_id", "user_ref", "class_id", "role", "reason"
+        ):
+            if reason == "" or (reason == "user_dropped" and (who, user) in limited):
+                if role in members:
+                    members[role].add(class_id)
+                placed.add((who, user))
+            elif reason == "class_of_weaker_source" or class_id in excluded:
+                placed.add((who, user))
+        for _, school, class_id in live:
+            counted = self.people[school]
+            counted["classes"] += 1
+            counted["classes without a teacher"] += class_id not in members["teacher"]
+            counted["classes without a student"] += class_id not in members["student"]
+        self._count_unplaced(users, placed, {(who, school) for who, school, _ in live})
+
+    def _count_unplaced(
+        self, users: pd.DataFrame, placed: set[tuple[int, str]], bringing: set[tuple[int, str]]
+    ) -> None:
+        """Students in no class, of the providers that bring classes to their school.
+
+        `placed` are those with any class, also one of an excluded school or of a weaker provider. Of
+        students whom a provider without classes sends, another one may bring the classes. Accounts that
+        are switched off wait for nobody.
+        """
+        students = users[
+            (users["reason"] == "") & (users["student"] == "true") & (users["enabled"] != "false")
+        ]
+        at: dict[str, set[str]] = {}
+        for who, user, roles in rows.keys(students, "provider_id", "source_id", "roles"):
+            if roles not in at:
+                at[roles] = {school for role, school in rows.parse_list(roles) if role == "student"}
+            for school in at[roles]:
+                if (who, school) in bringing:
+                    self.people[school]["students of classes"] += 1
+                    self.people[school]["students in no class"] += (who, user) not in placed
+
+    def _count_keyless(self, users: pd.DataFrame) -> None:
+        """Students and staff whom nothing could join with the tenant's other sources.
+
+        A lone provider needs no key, and guardians come with their students: they often have none. Who
+        is joined with another source already, by an earlier link, does not need one any more.
+        """
+        if len(self.sources) + len(self.tonight.directories) < 2:
+            return
+        kinds = {source.provider_id: source.options.merge.key for source in self.sources}
+        people = users[users["family"] != "true"]
+        owners: dict[tuple[int, str], set[tuple[str, ...]]] = defaultdict(set)
+        keyed = []
+        for who, user, email, schools, master, *same in rows.keys(
+            people, "provider_id", "source_id", "email", "schools", "master", "identifier", "given_name",
+            "family_name",
+        ):  # fmt: skip
+            key = key_of(kinds[who], email) if email else ""
+            keyed.append(((who, user), schools, key))
+            if key:  # several rows of one human share no address
+                human = (master,) if master else tuple(same) if same[0] and "@" not in same[0] else (user,)
+                owners[who, key].add(human)
+        joined: set[tuple[int, str]] | None = None
+        parsed: dict[str, list[str]] = {}
+        for user_key, schools, key in keyed:
+            what = "" if key and len(owners[user_key[0], key]) == 1 else "shared key" if key else "no key"
+            if what:
+                joined = self._joined() if joined is None else joined
+            if schools not in parsed:
+                parsed[schools] = rows.parse_list(schools)
+            for school in parsed[schools]:
+                self.people[school]["keyed"] += 1
+                if what and joined is not None and user_key not in joined:
+                    self.people[school][what] += 1
+
+    def _joined(self) -> set[tuple[int, str]]:
+        """The links of published people whom more than one source has."""
+        links = self.published.person_sources
+        links = links[links["removed"] != "true"]
+        sources: dict[str, set[int]] = defaultdict(set)
+        for person, who in rows.keys(links, "person_id", "provider_id"):
+            sources[person].add(who)
+        return {
+            (who, user)
+            for who, user, person in rows.keys(links, "provider_id", "source_id", "person_id")
+            if len(sources[person]) > 1
+        }
+
+    def _find_vanished_values(self, users: pd.DataFrame) -> None:
+        """Schools many of whose people had an e-mail address or a name at the last sync and have none now.
+
+        Many is what RS-SAFE-06 calls so: all, if they are at least two, or more than five and 5 %. That
+        rule looks at a provider and keeps the values; a school may lose all of its own below its limits.
+        """
+        links = self.published.person_sources
+        empty = users[(users["email"] == "") | (users["given_name"] == "") | (users["family_name"] == "")]
+        if links.empty or empty.empty:
+            return
+        links = links[links["removed"] != "true"]
+        wanted = set(rows.keys(empty, "provider_id", "source_id"))
+        seen = {
+            (who, user): text
+            for who, user, text in rows.keys(links, "provider_id", "source_id", "seen")
+            if (who, user) in wanted
+        }
+        lost: Counter[tuple[str, str]] = Counter()
+        for who, user, schools, *values in rows.keys(empty, "provider_id", "source_id", "schools", *_FIELDS):
+            before = orjson.loads(seen.get((who, user)) or b"{}")
+            for name, value in zip(_FIELDS, values, strict=True):
+                if not value and before.get(name):
+                    lost.update((school, name) for school in rows.parse_list(schools))
+        if not lost:
+            return
+        linked = set(rows.keys(links, "provider_id", "source_id"))
+        found: dict[str, tuple[int, str]] = {}
+        for (school, name), count in sorted(lost.items()):
+            if count < 2 or found.get(school, (0, ""))[0] >= count:
+                continue
+            here = users[users["schools"].str.contains(f'"{school}"', regex=False) & (users[name] != "")]
+            had = count + sum(key in linked for key in rows.keys(here, "provider_id", "source_id"))
+            if count == had or (count > 5 and count * 20 >= had):
+                now = f"{count} of {had} people had {_FIELDS[name]} at the last sync and have none now."
+                found[school] = count, now
+        self.vanished = found
+
+    def _running(self, sessions: pd.DataFrame) -> set[int]:
+        """Providers in session today, as far as a school without classes can be told.
+
+        One that sends no sessions at all has no holidays either.
+        """
+        outdated = dt.timedelta(days=self.tonight.between_sessions_days)
+        oldest = (self.tonight.as_of - outdated).isoformat()
+        on_holiday = any(
+            row.current != "true" and row.newest_end >= oldest for row in self.calendars.values()
+        )
+        running = set()
+        dated: set[int] = set()
+        for who, start, end, reason in rows.keys(sessions, "provider_id", "start_date", "end_date", "reason"):
+            if reason == "" and (start or end):
+                dated.add(who)
+                if not on_holiday and rows.day_within(start, end, self.tonight.as_of, exclusive=False):
+                    running.add(who)
+        return running | (self.speaking - dated)
+
+    def _vanished_grades(self, users: pd.DataFrame) -> dict[str, list[tuple[str, int]]]:
+        """school_id → (grade, students) of grades all of whose published students are gone.
+
+        Gone is who has no row any more, neither under the id nor under the same e-mail and names.
+        """
+        people = self.published.people
+        students = people[
+            (people["removed"] != "true") & (people["inactive_since"] == "") & (people["grades"] != "")
+        ]
+        if students.empty:
+            return {}
+        proven = {source.provider_id for source in self.sources if source.proven("users")}
+        rows_now = users[~rows.among(users["reason"], UNUSABLE)]
+        present = set(rows.keys(rows_now, "provider_id", "source_id"))
+        known_as = set(rows.keys(rows_now, "email", "given_name", "family_name"))
+        links = self.published.person_sources
+        links = links[links["removed"] != "true"]
+        here = pd.Series(
+            [key in present or key[0] not in proven for key in rows.keys(links, "provider_id", "source_id")],
+            index=links.index,
+            dtype=bool,
+        )
+        staying = set(links.loc[here, "person_id"].tolist())
+        total: Counter[tuple[str, str]] = Counter()
+        gone: Counter[tuple[str, str]] = Counter()
+        for row in rows.each(students):
+            is_gone = row.person_id not in staying and (
+                (row.email, row.given_name, row.family_name) not in known_as
+            )
+            for role in rows.parse_list(row.roles):
+                if role["role"] == "student" and role["school_id"]:
+                    for grade in rows.parse_list(row.grades):
+                        total[role["school_id"], grade] += 1
+                        gone[role["school_id"], grade] += is_gone
+        out: dict[str, list[tuple[str, int]]] = defaultdict(list)
+        for (school, grade), count in sorted(total.items()):
+            if count >= _GRADE and gone[school, grade] == count:
+                out[school].append((grade, count))
+        return out
+
+
+def _knows_its_calendar(source: Source) -> bool:
+    """Whether its classes are all there, and its sessions, without which compatibility mode can do."""
+    return source.proven("classes") and (
+        source.options.compatibility_mode or source.proven("academicSessions")
+    )
+
+
+def _number(count: int, one: str, several: str = "") -> str:
+    return f"{count} {one if count == 1 else several or one + 's'}"
