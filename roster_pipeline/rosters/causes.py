@@ -80,8 +80,16 @@ class Causes:
             return f"the e-mail address {user['email']}"
         return f"“{key_of(source.options.merge.key, user['email'])}” before the @ of the e-mail address"
 
-    def of_enrolment(self, row: dict[str, Any], key: Key, name: str) -> Iterator[Because]:
-        """What speaks against a membership, the decisive first."""
+    def of_enrolment(self, row: dict[str, Any], key: Key, name: str) -> list[Because]:
+        """What speaks against a membership, the decisive first; nothing where the row counts."""
+        found = list(dict.fromkeys(self._against(row, key, name)))
+        if not found and row["reason"]:  # what it rests on is not to be found: then the reason alone
+            found = [
+                because("enrolment", row["reason"], name=name, provider=self.provider(row["provider_id"]))
+            ]
+        return found
+
+    def _against(self, row: dict[str, Any], key: Key, name: str) -> Iterator[Because]:
         source, why = self.known.by_id[row["provider_id"]], row["reason"]
         options = source.options
         words = self._words(

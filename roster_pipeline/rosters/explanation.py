@@ -297,7 +297,7 @@ class Explanation:
         key = several[0]["provider_id"], several[0]["user_ref"]
         person_id = self.known.owner(key)
         name = self.known.name_of(person_id, [key])
-        judged = [list(dict.fromkeys(self.causes.of_enrolment(row, key, name))) for row in several]
+        judged = [self.causes.of_enrolment(row, key, name) for row in several]
         place = next((place for place, causes in enumerate(judged) if not causes), 0)
         row, causes = several[place], judged[place]
         published = bool(person_id) and any(

@@ -374,3 +374,23 @@ def test_the_same_is_told_on_postgres(
         there.sync("tiny", SECOND)
         assert [_told("tiny", *words) for words in asked] == on_sqlite
     assert _run("tiny", "--person", "S1@north.example").stdout.splitlines()[1:] == ["  s1@north.example"]
+
+
+def test_of_several_classes_with_one_name_those_that_matter_are_answered(
+    here: Deployment, school: School, tmp_path: Path
+) -> None:
+    other = School(tmp_path / "other", students=["s1", "s9"], given_name=CANARY).write()
+    here.apply(
+        "tiny",
+        csv_provider(school.folder, name="files", merge={"priority": 100}),
+        csv_provider(other.folder, name="extra", merge={"priority": 10}),
+    )
+    here.sync("tiny", FIRST)
+    assert len(_json("tiny", "--class", "Maths c1")["classes"]) == 2
+    (member,) = _json("tiny", "--person", "s1", "--class", "Maths c1")["answers"]
+    assert member["is_member"]
+    (enrolled,) = _json("tiny", "--person", "s9", "--class", "Maths c1")["answers"]
+    assert [cause["reason"] for cause in enrolled["because"]] == ["class_of_weaker_source"]
+    assert enrolled["because"][0]["text"].startswith("files brings classes to North School too")
+    (neither,) = _json("tiny", "--person", "t2", "--class", "Maths c1")["answers"]
+    assert (neither["class_is_published"], neither["because"][0]["reason"]) == (True, "not_sent")

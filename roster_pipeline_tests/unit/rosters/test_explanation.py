@@ -612,3 +612,13 @@ def test_a_source_that_only_attaches_is_told_to_keep_nobody():
     assert told(tenant).person("s1").published[-1] == (
         "cl still has them, but only attaches to existing users: it keeps nobody."
     )
+
+
+def test_a_reason_whose_ground_is_not_to_be_found_is_told_alone():
+    tenant = begun(big())
+    tenant.night()
+    night = tenant.nights[-1]
+    frame = night.found.current.enrolments
+    frame.loc[frame["user_ref"] == "s1", "reason"] = "class_dropped"
+    (cause,) = Told(tenant, {}).user("s1").enrolments[0].because[-1:]
+    assert (cause.reason, cause.text) == ("class_dropped", "The class is not published.")
