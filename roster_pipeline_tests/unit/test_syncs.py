@@ -583,11 +583,18 @@ def test_who_is_not_sent_any_more_is_gone_with_the_person_they_were(house: House
 
 
 def test_nobody_is_gone_of_a_provider_that_could_not_be_used(house: House):
+    other = School(house.place.home.folder / "other", students=["s7"]).write()
+    house.place.apply(
+        "oak",
+        csv_provider(house.school.folder, merge={"priority": 100}),
+        csv_provider(other.folder, name="annexe", merge={"priority": 10}),
+    )
     house.sync()
     house.sync(days(1))
     before = house.rows("sync_outcomes")
-    house.school.without("users")
-    house.sync(days(30))  # too late for the last complete one
+    other.without("users")
+    document = house.sync(days(30))  # too late for the last complete one
+    assert document["status"] == "partial"
     assert house.rows("sync_outcomes") == before
 
 

@@ -622,3 +622,20 @@ def test_a_reason_whose_ground_is_not_to_be_found_is_told_alone():
     frame.loc[frame["user_ref"] == "s1", "reason"] = "class_dropped"
     (cause,) = Told(tenant, {}).user("s1").enrolments[0].because[-1:]
     assert (cause.reason, cause.text) == ("class_dropped", "The class is not published.")
+
+
+def test_dates_do_not_matter_where_no_rule_asks_for_them():
+    school = big().session("fall", "2025-08-18..2025-10-01").teaches("c2", "t1 s1", terms=["fall"])
+    here = told(story(school.enrol("c1", "s10[..2025-09-01]").users("s10")))
+    assert (here.why("s10").is_member, here.why("s10").because) == (True, ())
+    assert (here.why("s1", "c2").is_member, here.why("s1", "c2").because) == (True, ())
+
+
+def test_who_is_missing_from_a_list_that_is_not_proven_is_not_called_gone_for_good():
+    tenant = begun(big())
+    tenant.providers[0].gone("s1").state("unproven", "users")
+    here = told(tenant)
+    assert here.person("s1").state == "active"
+    assert here.user("s1").because[0].text == (
+        "sis did not send this user, but nothing proves that its list was complete: nobody goes."
+    )
