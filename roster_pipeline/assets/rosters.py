@@ -61,7 +61,7 @@ def _latest(context: dg.AssetExecutionContext, sync: "Sync") -> Metadata:
     try:
         return of_latest(sync.latest(LAST_SYNCS))
     except Exception as error:  # the text of an error that is not ours may hold anything
-        context.log.warning(f"The last syncs could not be shown ({type(error).__name__}).")
+        context.log.warning(f"RS-RUN-99: The last syncs could not be shown ({type(error).__name__}).")
         return {}
 
 

@@ -52,9 +52,17 @@ class _Commands(click.Group):
         command: click.Command = getattr(module, cmd_name)
         return command
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.UsageError as error:
+            raise _with_code(error) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            raise _with_code(error) from None
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except KeyboardInterrupt:
@@ -76,6 +84,13 @@ def main() -> None:
 
     Everything is kept in the folder ROSTER_HOME (.roster in the working directory, where it is not set).
     """
+
+
+def _with_code(error: click.UsageError) -> click.UsageError:
+    """A wrong call, which click tells with the command's usage, told with its code as well."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return error  # the help itself
+    return click.UsageError(f"RS-CFG-12: {error.format_message()}", error.ctx)
 
 
 def tell(code: str, message: str) -> None:

@@ -43,6 +43,7 @@ _KINDS = {"powerschool": "powerschool", "classlink": "classlink"}
 @click.option(
     "--second", is_flag=True, help="Serve the generated district as a second system has it, under other ids."
 )
+@click.option("--unfinished-school", is_flag=True, help="Leave the teachers of the last school out.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1.  [default: a free one]"
 )
@@ -63,6 +64,7 @@ def sandbox(
     seed: int,
     day: date | None,
     second: bool,
+    unfinished_school: bool,
     port: int,
     page_cap: int | None,
     client_id: str,
@@ -77,9 +79,9 @@ def sandbox(
     from roster_pipeline.sandbox.server import application, serve
     from roster_pipeline.sandbox.source import load
 
-    if source and (students or second):
-        raise click.UsageError("SOURCE and --students (or --second) exclude each other.")
-    tables = load(source) if source else _generated(students or 600, seed, day, second)
+    if source and (students or second or unfinished_school):
+        raise click.UsageError("SOURCE and what says how to generate a district exclude each other.")
+    tables = load(source) if source else _generated(students or 600, seed, day, second, unfinished_school)
     secret = client_secret or secrets.token_urlsafe(24)
     app = application(tables, flavour, client_id=client_id, client_secret=secret, page_cap=page_cap)
     stop = threading.Event()
@@ -101,13 +103,14 @@ def sandbox(
         raise click.BadParameter(text, param_hint="--port") from None
 
 
-def _generated(students: int, seed: int, day: date | None, second: bool) -> Tables:
-    from roster_pipeline.sandbox.generator import as_second_provider, generate
+def _generated(students: int, seed: int, day: date | None, second: bool, unfinished: bool) -> Tables:
+    from roster_pipeline.sandbox.generator import as_second_provider, generate, with_unfinished_school
 
     # click gives a datetime; the generator compares dates.
     on = date(day.year, day.month, day.day) if day else date.today()  # noqa: DTZ011 - the terminal's own day
     district = generate(students, seed=seed, day=on)
-    return (as_second_provider(district) if second else district).tables
+    district = as_second_provider(district) if second else district
+    return (with_unfinished_school(district) if unfinished else district).tables
 
 
 def _addresses(serving: Serving, flavour: str, client_id: str, secret: str | None) -> dict[str, str | None]:

@@ -11,7 +11,7 @@ import hashlib
 import random
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import accumulate
 from typing import Final
@@ -567,6 +567,20 @@ def as_second_provider(
         tables,
         frozenset(new(one) for one in district.left if one in kept),
     )
+
+
+def with_unfinished_school(district: District) -> District:
+    """The same district, whose last school is not set up whole: it has its classes and no teachers yet."""
+    old = district.tables
+    school = [row for row in old["orgs"] if row["type"] == "school"][-1]["sourcedId"]
+    here = {row["sourcedId"] for row in old["users"] if ["teacher", school] in [r[:2] for r in row["roles"]]}
+    users = [
+        {**row, "agents": [agent for agent in row["agents"] if agent not in here]} if "agents" in row else row
+        for row in old["users"]
+        if row["sourcedId"] not in here
+    ]
+    enrolments = [row for row in old["enrollments"] if row["user"] not in here]
+    return replace(district, tables={**old, "users": users, "enrollments": enrolments})
 
 
 def _is_student(row: Row) -> bool:

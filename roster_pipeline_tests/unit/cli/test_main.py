@@ -47,12 +47,15 @@ def test_the_version_is_told() -> None:
     assert __version__ in CliRunner().invoke(main, ["--version"]).output
 
 
-@pytest.mark.parametrize("words", [["publish"], ["sync"], ["sync", "tiny", "--as-of", "tomorrow"], ["syncs"]])
+@pytest.mark.parametrize(
+    "words", [["publish"], ["--tenant"], ["sync"], ["sync", "tiny", "--as-of", "tomorrow"], ["syncs"]]
+)
 def test_wrong_usage_ends_with_2(words: list[str]) -> None:
     told = CliRunner().invoke(main, words)
     assert told.exit_code == 2
     assert told.stdout == ""
     assert "Usage:" in told.stderr
+    assert "RS-CFG-12: " in told.stderr
 
 
 def test_an_error_is_told_with_its_code_and_its_cure(here: Deployment) -> None:

@@ -15,6 +15,7 @@ from roster_pipeline.sandbox.generator import (
     as_second_provider,
     generate,
     school_year_around,
+    with_unfinished_school,
 )
 from roster_pipeline.sandbox.source import FAMILY, Row
 
@@ -205,3 +206,21 @@ def test_a_second_provider_leaves_the_first_as_it_was() -> None:
     district, untouched = generate(80, seed=9), generate(80, seed=9)
     as_second_provider(district)
     assert district.tables == untouched.tables
+
+
+def test_a_school_can_be_left_unfinished_without_its_teachers() -> None:
+    district = generate(1500, seed=3)
+    unfinished = with_unfinished_school(district)
+    schools = [row["sourcedId"] for row in district.tables["orgs"] if row["type"] == "school"]
+
+    def teachers(found: District) -> Counter[str]:
+        rows = found.tables["users"]
+        return Counter(org for row in rows for role, org, *_ in row["roles"] if role == "teacher")
+
+    before, after = teachers(district), teachers(unfinished)
+    assert after == {school: before[school] for school in schools[:-1]}
+    assert before[schools[-1]] > 0
+    known = {row["sourcedId"] for row in unfinished.tables["users"]}
+    assert {row["user"] for row in unfinished.tables["enrollments"]} <= known
+    assert {agent for row in unfinished.tables["users"] for agent in row.get("agents", ())} <= known
+    assert unfinished.tables["classes"] == district.tables["classes"]
