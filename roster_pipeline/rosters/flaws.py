@@ -11,7 +11,7 @@ import datetime as dt
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import orjson
 import pandas as pd
@@ -50,6 +50,10 @@ _NOT_WANTED = frozenset({"classroom_data_off", "excluded_school"})
 _GRADE = 10
 _SHARE = 0.5
 _SEVERAL = 5
+_USER: Final = [
+    "provider_id", "source_id", "reason", "given_name", "family_name", "email", "identifier", "master",
+    "enabled", "roles", "schools", "family", "student", "masked",
+]  # fmt: skip
 _FIELDS: Final = {"email": "an e-mail address", "given_name": "a given name", "family_name": "a family name"}
 
 
@@ -88,8 +92,8 @@ class Facts:
         self.vanished: dict[str, tuple[int, str]] = {}
         classes = sessions.classes[~rows.among(sessions.classes["reason"], UNUSABLE)]
         self.with_classes = set(classes.loc[~rows.among(classes["reason"], _NOT_WANTED), "school_id"])
-        users = current.users[rows.among(current.users["reason"], {"", *LIMITED})]
-        kept = users[users["reason"] == ""]
+        users = [row for row in rows.each(current.users[_USER]) if row.reason == "" or row.reason in LIMITED]
+        kept = [user for user in users if not user.reason]
         self._count_people(users)
         self._count_enrolments(current.enrolments)
         self.with_rows = set(classes["school_id"].tolist()) | {
@@ -235,31 +239,40 @@ class Facts:
 
     # ------------------------------------------------------------------ counting
 
-    def _count_people(self, users: pd.DataFrame) -> None:
+    def _count_people(self, users: Sequence[Any]) -> None:
         teaching = {s.provider_id for s in self.sources if s.options.sync_classroom_data}
-        combined = pd.DataFrame(
-            {
-                "schools": users["schools"],
-                "roles": users["roles"],
-                "masked": users["masked"] == "true",
-                "nameless": (users["given_name"] == "") & (users["family_name"] == ""),
-                "kept": (users["reason"] == "") & rows.among(users["provider_id"], teaching),
-            }
+        alike = Counter(
+            (
+                user.schools,
+                user.roles,
+                user.masked == "true",
+                not (user.given_name or user.family_name),
+                not user.reason and user.provider_id in teaching,
+            )
+            for user in users
         )
-        for (schools, roles, masked, nameless, kept), count in combined.value_counts().items():
-            held = {role for role, _ in rows.parse_list(roles)}
-            at = {school for role, school in rows.parse_list(roles) if role == "student"}
+        for (schools, roles, masked, nameless, kept), count in alike.items():
+            held = rows.parse_list(roles)
+            at = {school for role, school in held if role == "student"}
             for school in rows.parse_list(schools):
                 counted = self.people[school]
                 counted["rows"] += count
                 counted["masked"] += count * masked
                 counted["nameless"] += count * nameless
                 counted["students to teach"] += count * kept * (school in at)
-                for role in held & {"student", "teacher"}:
+                for role in {role for role, _ in held} & {"student", "teacher"}:
                     counted[role] += count
-        for column, what in ((["given_name", "family_name"], "same name"), (["email"], "same e-mail")):
-            known = users[(users[column] != "").all(axis=1)]
-            for (schools, *_), count in known.value_counts(["schools", *column]).items():
+        names = Counter(
+            (user.schools, user.given_name, user.family_name)
+            for user in users
+            if user.given_name and user.family_name
+        )
+        emails = Counter((user.schools, user.email) for user in users if user.email)
+        for what, found in (("same name", names), ("same e-mail", emails)):
+            most: dict[str, int] = {}
+            for (schools, *_), count in found.items():
+                most[schools] = max(most.get(schools, 0), count)
+            for schools, count in most.items():
                 for school in rows.parse_list(schools):
                     self.people[school][what] = max(self.people[school][what], count)
 
@@ -270,26 +283,24 @@ class Facts:
             for source in self.sources
             if "stale" in {source.states[name] for name in ("users", "classes", "enrollments")}
         }
-        active = enrolments[~rows.among(enrolments["reason"], UNUSABLE)]
-        if self.excluded:  # nothing is said of a school that this provider is not to bring
-            active = rows.without(active, self.excluded, "provider_id", "school_id")
-        dangling = (active["dangling"] == "true") & ~rows.among(active["provider_id"], mixed)
-        active = active.assign(dangling=dangling.map({True: "true", False: ""}))
-        for (school, dangling), count in active.value_counts(["school_id", "dangling"]).items():
-            self.people[school]["enrolments"] += count
-            self.people[school]["dangling"] += count * (dangling == "true")
-        # Somebody who teaches a class is a teacher, whatever the user row says.
-        teaching = active[(active["role"] == "teacher") & rows.among(active["reason"], {"", "user_dropped"})]
-        for school, count in teaching["school_id"].value_counts().items():
-            self.people[str(school)]["teacher"] += count
+        alike = Counter(rows.keys(enrolments, "provider_id", "school_id", "reason", "dangling", "role"))
+        for (who, school, reason, dangling, role), count in alike.items():
+            # Nothing is said of a school that this provider is not to bring.
+            if reason in UNUSABLE or (who, school) in self.excluded:
+                continue
+            counted = self.people[school]
+            counted["enrolments"] += count
+            counted["dangling"] += count * (dangling == "true" and who not in mixed)
+            if role == "teacher" and reason in ("", "user_dropped"):
+                # Somebody who teaches a class is a teacher, whatever the user row says.
+                counted["teacher"] += count
 
     def _count_left(self, users: pd.DataFrame) -> None:
         """A school all of whose students have left still has rows."""
-        left = users[users["reason"] == "left"]
-        for schools in left["schools"].unique():
+        for schools in {text for why, text in rows.keys(users, "reason", "schools") if why == "left"}:
             self.with_rows.update(rows.parse_list(schools))
 
-    def _count_classes(self, classes: pd.DataFrame, enrolments: pd.DataFrame, users: pd.DataFrame) -> None:
+    def _count_classes(self, classes: pd.DataFrame, enrolments: pd.DataFrame, users: Sequence[Any]) -> None:
         """Classes of today and who is in them, of the providers that were read completely."""
         timed = {
             source.provider_id
@@ -310,20 +321,17 @@ class Facts:
                 live.append((who, school, class_id))
         if not live:
             return
-        limited = set(rows.keys(users[users["reason"] != ""], "provider_id", "source_id"))
+        limited = {(user.provider_id, user.source_id) for user in users if user.reason}
         members: dict[str, set[str]] = {"student": set(), "teacher": set()}
         placed = set()
-        relevant = enrolments[
-            rows.among(enrolments["reason"], {"", "user_dropped", "class_dropped", "class_of_weaker_source"})
-        ]
         for who, user, class_id, role, reason in rows.keys(
-            relevant, "provider_id", "user_ref", "class_id", "role", "reason"
+            enrolments, "provider_id", "user_ref", "class_id", "role", "reason"
         ):
             if reason == "" or (reason == "user_dropped" and (who, user) in limited):
                 if role in members:
                     members[role].add(class_id)
                 placed.add((who, user))
-            elif reason == "class_of_weaker_source" or class_id in excluded:
+            elif reason == "class_of_weaker_source" or (reason == "class_dropped" and class_id in excluded):
                 placed.add((who, user))
         for _, school, class_id in live:
             counted = self.people[school]
@@ -333,7 +341,7 @@ class Facts:
         self._count_unplaced(users, placed, {(who, school) for who, school, _ in live})
 
     def _count_unplaced(
-        self, users: pd.DataFrame, placed: set[tuple[int, str]], bringing: set[tuple[int, str]]
+        self, users: Sequence[Any], placed: set[tuple[int, str]], bringing: set[tuple[int, str]]
     ) -> None:
         """Students in no class, of the providers that bring classes to their school.
 
@@ -341,19 +349,19 @@ class Facts:
         students whom a provider without classes sends, another one may bring the classes. Accounts that
         are switched off wait for nobody.
         """
-        students = users[
-            (users["reason"] == "") & (users["student"] == "true") & (users["enabled"] != "false")
-        ]
-        at: dict[str, set[str]] = {}
-        for who, user, roles in rows.keys(students, "provider_id", "source_id", "roles"):
-            if roles not in at:
-                at[roles] = {school for role, school in rows.parse_list(roles) if role == "student"}
-            for school in at[roles]:
+        found = Counter(
+            (user.provider_id, user.roles, (user.provider_id, user.source_id) in placed)
+            for user in users
+            if not user.reason and user.student == "true" and user.enabled != "false"
+        )
+        for (who, roles, has_class), count in found.items():
+            for school in {school for role, school in rows.parse_list(roles) if role == "student"}:
                 if (who, school) in bringing:
-                    self.people[school]["students of classes"] += 1
-                    self.people[school]["students in no class"] += (who, user) not in placed
+                    counted = self.people[school]
+                    counted["students of classes"] += count
+                    counted["students in no class"] += count * (not has_class)
 
-    def _count_keyless(self, users: pd.DataFrame) -> None:
+    def _count_keyless(self, users: Sequence[Any]) -> None:
         """Students and staff whom nothing could join with the tenant's other sources.
 
         A lone provider needs no key, and guardians come with their students: they often have none. Who
@@ -362,30 +370,28 @@ class Facts:
         if len(self.sources) + len(self.tonight.directories) < 2:
             return
         kinds = {source.provider_id: source.options.merge.key for source in self.sources}
-        people = users[users["family"] != "true"]
+        keyed = [user for user in users if user.family != "true"]
+        keys = [key_of(kinds[user.provider_id], user.email) if user.email else "" for user in keyed]
+        often = Counter((user.provider_id, key) for user, key in zip(keyed, keys, strict=True))
         owners: dict[tuple[int, str], set[tuple[str, ...]]] = defaultdict(set)
-        keyed = []
-        for who, user, email, schools, master, *same in rows.keys(
-            people, "provider_id", "source_id", "email", "schools", "master", "identifier", "given_name",
-            "family_name",
-        ):  # fmt: skip
-            key = key_of(kinds[who], email) if email else ""
-            keyed.append(((who, user), schools, key))
-            if key:  # several rows of one human share no address
-                human = (master,) if master else tuple(same) if same[0] and "@" not in same[0] else (user,)
-                owners[who, key].add(human)
+        for user, key in zip(keyed, keys, strict=True):
+            if key and often[user.provider_id, key] > 1:  # several rows of one human share no address
+                owners[user.provider_id, key].add(_human(user))
+        found: Counter[tuple[str, str]] = Counter()
         joined: set[tuple[int, str]] | None = None
-        parsed: dict[str, list[str]] = {}
-        for user_key, schools, key in keyed:
-            what = "" if key and len(owners[user_key[0], key]) == 1 else "shared key" if key else "no key"
+        for user, key in zip(keyed, keys, strict=True):
+            what = "" if key else "no key"
+            if key and often[user.provider_id, key] > 1 and len(owners[user.provider_id, key]) > 1:
+                what = "shared key"
             if what:
                 joined = self._joined() if joined is None else joined
-            if schools not in parsed:
-                parsed[schools] = rows.parse_list(schools)
-            for school in parsed[schools]:
-                self.people[school]["keyed"] += 1
-                if what and joined is not None and user_key not in joined:
-                    self.people[school][what] += 1
+                what = "" if (user.provider_id, user.source_id) in joined else what
+            found[user.schools, what] += 1
+        for (schools, what), count in found.items():
+            for school in rows.parse_list(schools):
+                self.people[school]["keyed"] += count
+                if what:
+                    self.people[school][what] += count
 
     def _joined(self) -> set[tuple[int, str]]:
         """The links of published people whom more than one source has."""
@@ -400,29 +406,29 @@ class Facts:
             if len(sources[person]) > 1
         }
 
-    def _find_vanished_values(self, users: pd.DataFrame) -> None:
+    def _find_vanished_values(self, users: Sequence[Any]) -> None:
         """Schools many of whose people had an e-mail address or a name at the last sync and have none now.
 
         Many is what RS-SAFE-06 calls so: all, if they are at least two, or more than five and 5 %. That
         rule looks at a provider and keeps the values; a school may lose all of its own below its limits.
         """
         links = self.published.person_sources
-        empty = users[(users["email"] == "") | (users["given_name"] == "") | (users["family_name"] == "")]
-        if links.empty or empty.empty:
+        empty = [user for user in users if not (user.email and user.given_name and user.family_name)]
+        if links.empty or not empty:
             return
         links = links[links["removed"] != "true"]
-        wanted = set(rows.keys(empty, "provider_id", "source_id"))
+        wanted = {(user.provider_id, user.source_id) for user in empty}
         seen = {
-            (who, user): text
-            for who, user, text in rows.keys(links, "provider_id", "source_id", "seen")
-            if (who, user) in wanted
+            (who, source_id): text
+            for who, source_id, text in rows.keys(links, "provider_id", "source_id", "seen")
+            if (who, source_id) in wanted
         }
         lost: Counter[tuple[str, str]] = Counter()
-        for who, user, schools, *values in rows.keys(empty, "provider_id", "source_id", "schools", *_FIELDS):
-            before = orjson.loads(seen.get((who, user)) or b"{}")
-            for name, value in zip(_FIELDS, values, strict=True):
-                if not value and before.get(name):
-                    lost.update((school, name) for school in rows.parse_list(schools))
+        for user in empty:
+            before = orjson.loads(seen.get((user.provider_id, user.source_id)) or b"{}")
+            for name in _FIELDS:
+                if before.get(name) and not getattr(user, name):
+                    lost.update((school, name) for school in rows.parse_list(user.schools))
         if not lost:
             return
         linked = set(rows.keys(links, "provider_id", "source_id"))
@@ -430,8 +436,12 @@ class Facts:
         for (school, name), count in sorted(lost.items()):
             if count < 2 or found.get(school, (0, ""))[0] >= count:
                 continue
-            here = users[users["schools"].str.contains(f'"{school}"', regex=False) & (users[name] != "")]
-            had = count + sum(key in linked for key in rows.keys(here, "provider_id", "source_id"))
+            had = count + sum(
+                f'"{school}"' in user.schools
+                and getattr(user, name) != ""
+                and (user.provider_id, user.source_id) in linked
+                for user in users
+            )
             if count == had or (count > 5 and count * 20 >= had):
                 now = f"{count} of {had} people had {_FIELDS[name]} at the last sync and have none now."
                 found[school] = count, now
@@ -502,6 +512,15 @@ def _knows_its_calendar(source: Source) -> bool:
     return source.proven("classes") and (
         source.options.compatibility_mode or source.proven("academicSessions")
     )
+
+
+def _human(user: Any) -> tuple[str, ...]:
+    """What rows of one human have in common (product.md, "Merging"), or the row's own id."""
+    if user.master:
+        return (user.master,)
+    if user.identifier and "@" not in user.identifier:
+        return user.identifier, user.given_name, user.family_name
+    return (user.source_id,)
 
 
 def _number(count: int, one: str, several: str = "") -> str:

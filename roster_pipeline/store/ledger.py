@@ -184,7 +184,7 @@ def latest(connection: Connection, tenant: str, *, limit: int) -> list[dict[str,
     """
     found = connection.execute(
         select(syncs.c.sync_id, syncs.c.as_of, syncs.c.status, syncs.c.report)
-        .where(syncs.c.tenant == tenant, syncs.c.trigger != DRY_RUN)
+        .where(syncs.c.tenant == tenant, syncs.c.trigger.is_distinct_from(DRY_RUN))
         .order_by(syncs.c.sync_id.desc())
         .limit(limit)
     )

@@ -14,6 +14,7 @@ import pytest
 from roster_pipeline.checks import CHECKS
 from roster_pipeline.syncs import Sync
 from roster_pipeline_tests.graph.conftest import AS_OF, PUBLISHED, Site, materialised, metadata_of, why
+from roster_pipeline_tests.graph.school import School
 from roster_pipeline_tests.syncing import changed, codes, csv_provider
 
 DAY = date.fromisoformat(AS_OF)
@@ -202,6 +203,37 @@ def test_the_checks_say_what_the_sync_says(site: Site) -> None:
     assert metadata_of([found])["collections"] == [
         {"provider": "files", "collection": "enrollments", "state": "stale"}
     ]
+
+
+def test_one_tenant_s_checks_never_hide_another_s(site: Site, tmp_path: Path) -> None:
+    """Each tenant's newest result stays where it is, whoever syncs after it."""
+    bad = School(tmp_path / "bad", students=["s1"])
+    bad.write()
+    rows = (bad.folder / "enrollments.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [row for row in rows if not row.startswith("c2-s1,")]
+    (bad.folder / "enrollments.csv").write_text("".join(kept), encoding="utf-8")
+    site.apply("bad", providers=[csv_provider(bad.folder, name="files")])
+    site.apply("good")
+    runs = [site.run("bad"), site.run("good")]
+    assert all(run.success for run in runs)
+    key = dg.AssetCheckKey(PUBLISHED, "classes_have_students")
+    passed = {
+        found.partition: found.passed
+        for run in runs
+        for found in run.get_asset_check_evaluations()
+        if found.check_name == key.name
+    }
+    assert passed == {"bad": False, "good": True}
+    states = site.instance.event_log_storage.get_asset_check_partition_info([key])
+    shown = {info.partition_key: info.latest_execution_status for info in states}
+    assert {name: str(status).rpartition(".")[2] for name, status in shown.items()} == {
+        "bad": "FAILED",
+        "good": "SUCCEEDED",
+    }
+    (evaluation,) = [e for e in runs[0].get_asset_check_evaluations() if e.check_name == key.name]
+    (row,) = metadata_of([evaluation])["schools"]
+    assert (row["name"], row["code"], row["count"]) == ("North School", "RS-SAFE-15", 1)
+    assert row["message"] == "1 of 2 classes have no students."
 
 
 def test_a_failed_sync_evaluates_its_checks_too(site: Site) -> None:

@@ -217,3 +217,40 @@ def test_a_run_has_a_document_once_it_ended(engine: Engine):
     document = finish(engine, number)
     with engine.connect() as connection:
         assert ledger.of_run(connection, "run-1") == document
+
+
+# ------------------------------------------------------------------------------------------ the last ones
+
+
+def test_the_last_syncs_in_short_are_the_newest_of_the_tenant(engine: Engine):
+    for number in range(16):
+        finish(engine, begin(engine, f"run-{number}")[0])
+    last = begin(engine, "last")[0]
+    finish(engine, last, told("partial", issues=(Issue("RS-SAFE-05", "..."), Issue("RS-SAFE-01", "..."))))
+    begin(engine, "other", tenant="elm")
+    with engine.connect() as connection:
+        found = ledger.latest(connection, "oak", limit=14)
+    assert len(found) == 14
+    assert [entry["sync_id"] for entry in found] == list(range(last, last - 14, -1))
+    assert (found[0]["status"], found[0]["code"], found[0]["counts"]["people"]) == (
+        "partial",
+        "RS-SAFE-05",
+        0,
+    )
+    assert (found[1]["status"], found[1]["code"]) == ("successful", "")
+
+
+def test_a_sync_that_did_not_end_by_itself_has_no_counts_and_one_that_was_tried_out_is_none(engine: Engine):
+    done = begin(engine, "again")[0]
+    finish(engine, done)
+    begin(engine, "again")  # a re-execution that is interrupted
+    with engine.begin() as connection:
+        ledger.interrupt(connection, done)
+        ledger.begin(
+            connection, tenant="oak", region="US", run_id="tried", trigger=ledger.DRY_RUN, as_of=DAY,
+            as_of_given=False, now=NOW,
+        )  # fmt: skip
+        found = ledger.latest(connection, "oak", limit=14)
+    assert found == [
+        {"sync_id": done, "as_of": DAY.isoformat(), "status": "interrupted", "code": "", "counts": {}}
+    ]

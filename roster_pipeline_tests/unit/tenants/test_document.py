@@ -291,6 +291,8 @@ BAD_TENANTS: dict[str, tuple[str, str, list[str]]] = {
     "share above all": (document(safeguards={"share": 1.2}), "RS-CFG-02", ["safeguards.share", "at most 1"]),
     "unknown safeguard": (document(safeguards={"limit": 3}), "RS-CFG-01", ["safeguards.limit", "rows, small, share"]),
     "unknown reason": (document(keeps_back=["no_pupils"]), "RS-CFG-02", ["keeps_back[1]", "no_students"]),
+    "misspelt reason": (
+        document(keeps_back=["masked", "class_without_teachers"]), "RS-CFG-02", ["keeps_back[2]", "classes_without_teachers"]),
     "no provider": ("tenant: t\nregion: US\nproviders: []\n", "RS-CFG-02", ["providers", "at least one provider"]),
     "no providers key": ("tenant: t\nregion: US\n", "RS-CFG-05", ["providers"]),
     "two of one name": (document(CSV | {"merge": {"priority": 1}}, CSV | {"merge": {"priority": 2}}), "RS-CFG-04", ["name", '"sis"']),
