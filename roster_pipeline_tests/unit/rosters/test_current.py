@@ -96,6 +96,7 @@ def test_without_the_date_rule_nobody_leaves(who: str, lenient: Current):
 @pytest.mark.parametrize("who", ["t1", "t2", "a1"])
 def test_teachers_and_staff_are_not_judged_by_enrolments(who: str, strict: Current):
     assert users(strict)[who] == ""
+    assert users(strict, "left")[who] == ""
 
 
 @pytest.mark.parametrize(
@@ -279,6 +280,13 @@ def test_under_limits_and_exclusions(who: str, limited: Current):
 def test_a_user_of_an_excluded_and_an_included_school_has_no_role_at_the_excluded_one(limited: Current):
     assert len(json.loads(users(limited, "roles")["s6"])) == 1
     assert len(json.loads(users(limited, "schools")["s6"])) == 2
+
+
+@pytest.mark.parametrize("admitted", [["student"], ["teacher"], ["student", "aide"]])
+def test_one_admitted_role_of_several_is_enough(admitted: list[str]):
+    sis = provider("sis", "", limit_to={"roles": admitted})
+    sis.users("x1", roles=[["student", "north", "", ""], ["teacher", "north", "", ""]])
+    assert users(find(story(sis)))["x1"] == ""
 
 
 def test_without_limits_everybody_stays():
