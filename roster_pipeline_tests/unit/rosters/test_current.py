@@ -155,6 +155,12 @@ def test_a_student_of_two_schools_stays_while_one_of_them_is_between_sessions():
     assert users(found)["s2"] == ""
 
 
+def test_a_school_without_classes_says_nothing_about_who_has_left():
+    sis = school_of("t1 s1", respect_enrolment_date=True).org("south").users("s2 s3", orgs="north south")
+    sis.users("s4", orgs="south").enrol("c1", "s2[..2025-09-26] s3")
+    assert users(find(story(sis))) == {"t1": "", "s1": "", "s2": "left", "s3": "", "s4": ""}
+
+
 def test_a_student_without_an_org_is_judged_by_the_schools_of_the_enrolments():
     sis = school_of("t1", respect_enrolment_date=True).users("s1 s2", orgs="")
     found = find(story(sis.enrol("c1", "s1[..2025-09-26] s2")))

@@ -187,6 +187,17 @@ def test_an_address_that_passes_to_somebody_new_does_not_make_them_the_one_who_h
     assert second.outcome(new) == "created by new"
 
 
+@pytest.mark.parametrize("bare", ["", "sis", "cl"])
+def test_a_student_and_an_adult_who_turn_out_alike_are_joined_unless_a_key_leaves_the_domain_out(bare: str):
+    keys = {name: {"key": "email_without_domain" if name == bare else "email"} for name in ("sis", "cl")}
+    sis = provider("sis", "t1 s1", merge=keys["sis"])
+    cl = provider("cl", "", merge=keys["cl"]).users("t9", given="Given-s1", family="Family-s1")
+    told = begun(sis, cl)
+    told.providers[1].users("t9", email="s1@north.example")
+    night = told.night().check()
+    assert night.same("s1", "cl/t9") is (bare == "")
+
+
 def test_an_address_that_passes_to_somebody_new_when_its_owner_has_gone_makes_somebody_new():
     first, second = later(lambda sis: sis.gone("s6").users("s9", email="s6@north.example"))
     assert second.person("s9") != first.person("s6")
