@@ -96,6 +96,7 @@ def test_without_the_date_rule_nobody_leaves(who: str, lenient: Current):
 @pytest.mark.parametrize("who", ["t1", "t2", "a1"])
 def test_teachers_and_staff_are_not_judged_by_enrolments(who: str, strict: Current):
     assert users(strict)[who] == ""
+    assert users(strict, "left")[who] == ""
 
 
 @pytest.mark.parametrize(
@@ -152,6 +153,12 @@ def test_a_student_of_two_schools_stays_while_one_of_them_is_between_sessions():
     sis.session("past", "2025-02-03..2025-09-26").teaches("c1", "t1 s1 s2[..2025-09-26]")
     found = find(story(sis.teaches("c2", "s2[..2025-09-26]", school="south", terms=["past"])))
     assert users(found)["s2"] == ""
+
+
+def test_a_school_without_classes_says_nothing_about_who_has_left():
+    sis = school_of("t1 s1", respect_enrolment_date=True).org("south").users("s2 s3", orgs="north south")
+    sis.users("s4", orgs="south").enrol("c1", "s2[..2025-09-26] s3")
+    assert users(find(story(sis))) == {"t1": "", "s1": "", "s2": "left", "s3": "", "s4": ""}
 
 
 def test_a_student_without_an_org_is_judged_by_the_schools_of_the_enrolments():
@@ -279,6 +286,13 @@ def test_under_limits_and_exclusions(who: str, limited: Current):
 def test_a_user_of_an_excluded_and_an_included_school_has_no_role_at_the_excluded_one(limited: Current):
     assert len(json.loads(users(limited, "roles")["s6"])) == 1
     assert len(json.loads(users(limited, "schools")["s6"])) == 2
+
+
+@pytest.mark.parametrize("admitted", [["student"], ["teacher"], ["student", "aide"]])
+def test_one_admitted_role_of_several_is_enough(admitted: list[str]):
+    sis = provider("sis", "", limit_to={"roles": admitted})
+    sis.users("x1", roles=[["student", "north", "", ""], ["teacher", "north", "", ""]])
+    assert users(find(story(sis)))["x1"] == ""
 
 
 def test_without_limits_everybody_stays():

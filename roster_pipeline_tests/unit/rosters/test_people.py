@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from roster_pipeline_tests.rosters import Night, begun, labels, provider, school_of, story
+from roster_pipeline_tests.rosters import Directory, Night, begun, labels, provider, school_of, story
 
 PARENTS: dict[str, Any] = {"sync_parent_data": True, "relationship_type": "guardian"}
 STUDENT, TEACHER, GUARDIAN = (["student", "north", "", ""], ["teacher", "north", "", ""],
@@ -187,6 +187,17 @@ def test_an_address_that_passes_to_somebody_new_does_not_make_them_the_one_who_h
     assert second.outcome(new) == "created by new"
 
 
+@pytest.mark.parametrize("bare", ["", "sis", "cl"])
+def test_a_student_and_an_adult_who_turn_out_alike_are_joined_unless_a_key_leaves_the_domain_out(bare: str):
+    keys = {name: {"key": "email_without_domain" if name == bare else "email"} for name in ("sis", "cl")}
+    sis = provider("sis", "t1 s1", merge=keys["sis"])
+    cl = provider("cl", "", merge=keys["cl"]).users("t9", given="Given-s1", family="Family-s1")
+    told = begun(sis, cl)
+    told.providers[1].users("t9", email="s1@north.example")
+    night = told.night().check()
+    assert night.same("s1", "cl/t9") is (bare == "")
+
+
 def test_an_address_that_passes_to_somebody_new_when_its_owner_has_gone_makes_somebody_new():
     first, second = later(lambda sis: sis.gone("s6").users("s9", email="s6@north.example"))
     assert second.person("s9") != first.person("s6")
@@ -226,6 +237,36 @@ def test_a_second_provider_that_knows_more_people_adds_them_or_counts_them(attac
     assert night.told("cl")["created_students"] == len(more)
 
 
+def test_whom_one_provider_has_and_another_attaches_to_a_third_one_finds():
+    attaching = provider("cl", "s1", merge={"attach_to_existing_users_only": True})
+    night = story(provider("sis", "t1 s1 s2"), attaching, provider("tp", "s1")).night().check()
+    assert night.outcome("tp/s1") == "matched by key"
+    assert night.same("s1", "cl/s1", "tp/s1")
+
+
+@pytest.mark.parametrize(
+    "key, person, same",
+    [
+        pytest.param("email", {"email": "s1@north.example"}, True, id="the same address"),
+        pytest.param("email", {"email": "s1@login.example"}, False, id="another domain"),
+        pytest.param("email_without_domain", {"email": "s1@login.example"}, True, id="without domains"),
+        pytest.param("email_without_domain", {"email": "s1@login.example", "family_name": "Other"}, False,
+                     id="without domains, another family name"),
+        pytest.param("email_without_domain", {"email": "s1@login.example", "role": "teacher"}, False,
+                     id="without domains, an adult"),
+    ],
+)  # fmt: skip
+def test_a_directory_that_comes_later_knows_people_by_the_key_of_their_providers(
+    key: str, person: dict[str, str], same: bool
+):
+    told = begun(provider("sis", "t1 s1 s2", merge={"key": key}), provider("cl", "s1"))
+    told.directories.append(Directory("logins", {"d1": person}))
+    night = told.night().check()
+    assert night.people == labels("t1 s1 s2")
+    assert (night.has("logins/d1") and night.same("s1", "logins/d1")) is same
+    assert night.who("s1")["email"] == (person["email"] if same else "s1@north.example")
+
+
 # ------------------------------------------------------------------------------------------ agents
 
 
@@ -237,6 +278,7 @@ def test_a_second_provider_that_knows_more_people_adds_them_or_counts_them(attac
         pytest.param(["g1"], ["s1"], {"s1 g1"}, 0, id="on both"),
         pytest.param(["g1", "g1"], ["s1"], {"s1 g1"}, 0, id="twice"),
         pytest.param(["g1", "g9"], ["s1", "s9"], {"s1 g1"}, 2, id="and to nobody"),
+        pytest.param([], ["t1"], set(), 0, id="on a teacher"),
         pytest.param([], [], set(), 0, id="nowhere"),
     ],
 )

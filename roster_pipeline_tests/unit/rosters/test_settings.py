@@ -202,6 +202,16 @@ def test_priorities_that_are_swapped_swap_the_values_and_the_classes():
     assert second.status == "successful"
 
 
+def test_however_many_people_a_retired_provider_had_none_of_them_waits():
+    told = with_launchpad()
+    first = told.night().check()
+    told.retire(told.providers[1])
+    second = told.night().check()
+    assert second.people == labels("t1 s1..s9")
+    assert len(second.inactive) == len(first.people) - len(second.people) == 11
+    assert second.status == "successful"
+
+
 def test_shared_classes_come_and_go_with_the_option():
     told = with_launchpad()
     first = told.night().check()
