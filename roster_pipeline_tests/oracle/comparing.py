@@ -11,7 +11,7 @@ from typing import Any
 
 from roster_pipeline.oneroster.collections import COLLECTIONS, LISTS
 from roster_pipeline_tests.oracle import publishing
-from roster_pipeline_tests.oracle.publishing import FIELDS, Roster, Told
+from roster_pipeline_tests.oracle.register import FIELDS, Roster, Told
 from roster_pipeline_tests.oracle.tenants import Made, change, make
 from roster_pipeline_tests.oracle.tonight import Feed, Row, Silent, User
 from roster_pipeline_tests.oracle.tonight import dates as dates_of
@@ -27,13 +27,34 @@ class Run:
     silent: Counter[str] = field(default_factory=Counter)
     differences: list[str] = field(default_factory=list)
 
+    def summary(self) -> str:
+        """One line."""
+        why = ", ".join(f"{place} {count}" for place, count in self.silent.most_common())
+        return (
+            f"{self.tenants} tenants, {self.nights} nights compared, {len(self.differences)} differences, "
+            f"{self.silent.total()} silent ({why})"
+        )
 
-def compare(rng: random.Random, nights: int, run: Run) -> Made:
-    """Makes a tenant and compares its nights, until one differs or the page is silent."""
-    made = make(rng)
+
+def compare(number: int, nights: int, run: Run) -> Made:
+    """Makes the tenant of this number and compares its nights, until one differs or the page is silent."""
+    made = make(random.Random(number))
+    try:
+        _compare(made, nights, run)
+    except AssertionError as broken:  # an invariant of `Night.check`
+        run.differences.append(f"tenant {number}: {broken}")
+    except Exception as error:
+        error.add_note(f"tenant {number}, {made.happened}")
+        raise
+    else:
+        run.differences = [text.replace("TENANT", f"tenant {number}") for text in run.differences]
+    return made
+
+
+def _compare(made: Made, nights: int, run: Run) -> None:
     story = Story(made.providers, made.directories, made.settings)
-    for one in (*made.providers, *made.directories):
-        story.id_of(one)
+    for provider in made.providers:
+        story.id_of(provider)
     roster, names, complete = Roster(), Names(), {}  # type: ignore[var-annotated]
     run.tenants += 1
     for number in range(nights):
@@ -52,16 +73,15 @@ def compare(rng: random.Random, nights: int, run: Run) -> Made:
                 line = line.tb_next
             assert line
             run.silent[f"{line.tb_frame.f_code.co_name}:{line.tb_lineno}"] += 1
-            return made
+            return
         night = story.night(made.as_of.isoformat())
         night.check()
         run.nights += 1
         found = differences(night, told, names)
         if found:
-            run.differences += [f"night {number + 1}: {text}" for text in found]
-            return made
+            run.differences += [f"TENANT, {made.happened}: {text}" for text in found]
+            return
         roster = told.roster
-    return made
 
 
 def feed_of(one: Provider, story: Story, complete: dict[tuple[str, str], list[Row]]) -> Feed:
@@ -72,7 +92,10 @@ def feed_of(one: Provider, story: Story, complete: dict[tuple[str, str], list[Ro
     for name, state in states.items():
         lists = LISTS.get(name, frozenset())
         rows[name] = [
-            {key: (json.loads(value) if value else []) if key in lists else value for key, value in row.items()}
+            {
+                key: (json.loads(value) if value else []) if key in lists else value
+                for key, value in row.items()
+            }
             for row in frames[name].to_dict("records")
         ]
         if state == "ok":
@@ -130,16 +153,43 @@ def differences(night: Night, told: Told, names: Names) -> list[str]:
         for row in night.found.identities.outcomes.to_dict("records")
     }
     directories = set(told.directories)
-    out += _sets("outcomes", outcomes, {u: what for u, what in told.outcomes.items() if u[0] not in directories})
+    ours = {u: what for u, what in told.outcomes.items() if u[0] not in directories}
+    unsure = _attached_to_nobody(told)
+    out += _sets(
+        "outcomes",
+        {user: what for user, what in outcomes.items() if user not in unsure},
+        {user: what for user, what in ours.items() if user not in unsure},
+    )
     if wrong := names.learn(night, told):
         return [*out, wrong]
-    return [*out, *_people(night, told, names), *_classes(night, told, names), *_schools(night, told), *_counts(night, told)]
+    return [
+        *out,
+        *_people(night, told, names),
+        *_classes(night, told, names),
+        *_schools(night, told),
+        *_counts(night, told),
+    ]
+
+
+def _attached_to_nobody(told: Told) -> set[User]:
+    """Users of attach-only providers whose link names somebody inactive: whether they are matched, by the
+    link, or match nobody who exists, the page does not say."""
+    attach_only = {h.name for h in told.tonight.feeds if h.options.merge.attach_to_existing_users_only}
+    return {
+        user
+        for user, number in told.decided.person.items()
+        if user[0] in attach_only and told.roster.people[number].state != "active"
+    }
 
 
 def _people(night: Night, told: Told, names: Names) -> list[str]:
     rows = {row["person_id"]: row for row in night.table("people")}
     called = {names.person[n]: f"person {n}" for n in names.person}
-    ours = {names.person[n]: one for n, one in told.roster.people.items() if one.state in ("active", "inactive") and n in names.person}
+    ours = {
+        names.person[n]: one
+        for n, one in told.roster.people.items()
+        if one.state in ("active", "inactive") and n in names.person
+    }
     unsure = {names.person[n] for n in told.unsure if n in names.person}
     states = {one: "inactive" if row["inactive_since"] else "active" for one, row in rows.items()}
     out = _sets(
@@ -160,7 +210,11 @@ def _people(night: Night, told: Told, names: Names) -> list[str]:
         mine = {(role, school.get(where, "?") if where else None) for role, where in person.roles}
         out += _unlike(f"roles of {called[one]}", theirs, mine)
     links = {(row["student_id"], row["guardian_id"]) for row in night.table("guardian_links")}
-    mine_ = {(names.person[a], names.person[b]) for a, b in told.roster.guardian_links if {a, b} <= set(names.person)}
+    mine_ = {
+        (names.person[a], names.person[b])
+        for a, b in told.roster.guardian_links
+        if {a, b} <= set(names.person)
+    }
     awake = {one for one, person in ours.items() if person.state == "active"} - unsure
     out += _unlike(
         "guardian links",
@@ -185,12 +239,17 @@ def _classes(night: Night, told: Told, names: Names) -> list[str]:
     for name in set(theirs) & set(ours):
         row, one = theirs[name], ours[name]
         spoken = (row["school_id"], row["start_date"], row["end_date"])
-        out += _unlike(f"class {name}", spoken, (school[one.school], str(one.start or ""), str(one.end or "")))
+        out += _unlike(
+            f"class {name}", spoken, (school[one.school], str(one.start or ""), str(one.end or ""))
+        )
     ids = {row["class_id"]: name for name, row in theirs.items()}
     called = {person: f"person {n}" for n, person in names.person.items()}
     unsure = {f"person {n}" for n in told.unsure}
     found = {
-        (ids[row["class_id"]], called.get(row["person_id"], "?"), row["role"]): (row["begin_date"], row["end_date"])
+        (ids[row["class_id"]], called.get(row["person_id"], "?"), row["role"]): (
+            row["begin_date"],
+            row["end_date"],
+        )
         for row in night.table("memberships")
     }
     expected = {
@@ -222,16 +281,25 @@ def _schools(night: Night, told: Told) -> list[str]:
 
 def _counts(night: Night, told: Told) -> list[str]:
     out = []
+    closed = [one for one in told.tonight.orgs if one in told.tonight.kept_back or told.tonight.excluded(one)]
+    unsure = {name for name, _ in _attached_to_nobody(told)}
     for here in told.tonight.feeds:
+        if here.name in unsure:
+            continue
         line = night.told(here.name)
         ours = vars(publishing.counts(told, here))
         out += _sets(f"counts of {here.name}", {name: line[name] for name in ours}, ours)
         for collection in ("users", "classes", "enrollments"):
             counted = line["collections"][collection]
-            out += _unlike(f"{collection} read of {here.name}", counted["read"], len(here.feed.rows[collection]))
-            if here.feed.complete:
+            out += _unlike(
+                f"{collection} read of {here.name}", counted["read"], len(here.feed.rows[collection])
+            )
+            # Which rows of a school that keeps its last good roster are kept, the page does not say.
+            if here.feed.complete and not any(map(told.roster.schools.get, closed)):
                 kept = publishing.kept(told, here, collection)
-                out += _unlike(f"{collection} kept of {here.name} {counted['dropped']}", counted["kept"], kept)
+                out += _unlike(
+                    f"{collection} kept of {here.name} {counted['dropped']}", counted["kept"], kept
+                )
     return out
 
 

@@ -41,8 +41,8 @@ class Source:
     may_create: bool = True
 
     def key(self, email: str) -> str:
-        """ "The whole address, case-sensitive" or "what stands before the last @"; "a missing or masked key is
-        no key"."""
+        """ "The whole address, case-sensitive" or "what stands before the last @"; "a missing or masked key
+        is no key"."""
         if not email or masked(email):
             return ""
         return email[: email.rindex("@")] if self.without_domain and "@" in email else email
@@ -68,9 +68,9 @@ class Decided:
 
 
 def fold(users: Mapping[User, Values]) -> list[Group]:
-    """ "Rows of one provider are one person only by userMasterIdentifier, or by an equal identifier or userIds
-    entry of one type that is not an e-mail, together with equal given and family names. An identifier that
-    looks like an e-mail folds nothing." """
+    """ "Rows of one provider are one person only by userMasterIdentifier, or by an equal identifier or
+    userIds entry of one type that is not an e-mail, together with equal given and family names. An identifier
+    that looks like an e-mail folds nothing." """
 
     def same(one: Values, other: Values) -> bool:
         if one.master and one.master == other.master:
@@ -133,7 +133,8 @@ class Matching:
 
     def _by_link(self, source: Source, group: Group) -> None:
         """ "1. A link from an earlier sync decides: matched; unless given name, family name, identifier and
-        e-mail have all changed: a re-used id, not linked, treated as new. A changed e-mail never moves a link." """
+        e-mail have all changed: a re-used id, not linked, treated as new. A changed e-mail never moves a
+        link." """
         linked = {self.links[user] for user in group if user in self.links}
         if len(linked) > 1:
             raise Silent  # rows of two people turn out to be one person
@@ -173,8 +174,8 @@ class Matching:
                     self.now.person[user] = number
 
     def _by_key(self, source: Source, group: Group, key: str) -> tuple[str, int | None]:
-        """ "2. Else the merge key among the people live in this sync, by their values of this sync: exactly one
-        candidate: matched. Several: unmatched, ambiguous. 4. Else created." """
+        """ "2. Else the merge key among the people live in this sync, by their values of this sync: exactly
+        one candidate: matched. Several: unmatched, ambiguous. 4. Else created." """
         if not key:
             return "created", None
         candidates = [
@@ -207,8 +208,8 @@ class Matching:
         return "matched", person
 
     def _returning(self, source: Source, group: Group, key: str) -> tuple[str, int | None]:
-        """ "3. Else the key among removed or inactive people, if given and family names agree: the same identity
-        returns." "Somebody gone tonight counts as inactive." """
+        """ "3. Else the key among removed or inactive people, if given and family names agree: the same
+        identity returns." "Somebody gone tonight counts as inactive." """
         live = self._people()
         fitting = [
             number
@@ -224,9 +225,9 @@ class Matching:
         return ("matched", fitting[0]) if fitting else ("created", None)
 
     def _join(self) -> None:
-        """ "Two live identities of different sources that turn out to share a usable full e-mail and both names,
-        and are exactly two, are joined: the older id stays. (Both made on one night: the stronger provider's
-        id stays.)" "Otherwise both stay." """
+        """ "Two live identities of different sources that turn out to share a usable full e-mail and both
+        names, and are exactly two, are joined: the older id stays. (Both made on one night: the stronger
+        provider's id stays.)" "Otherwise both stay." """
         joined: set[int] = set()
         every = [(user, one) for users in self.users.values() for user, one in users.items()]
         for email in sorted({one.email for _, one in every if one.email and not masked(one.email)}):

@@ -15,17 +15,17 @@ from typing import Any, Final
 from roster_pipeline_tests.rosters import FIRST_NIGHT, Directory, Provider
 
 NAMES: Final = ("sis", "cl", "tp", "annexe")
-SCHOOLS: Final = ("north", "south", "east")
+SCHOOLS: Final = ("north", "south", "east", "west")
 FLAWS: Final = (
-    "duplicate", "deleted", "dangling", "dangling-many", "orphan-org", "staff", "masked", "shared", "no-email",
-    "letter-case", "equal-names", "no-terms", "odd-role", "no-teachers", "no-students", "outdated", "between",
-    "grading", "past", "dates", "two-rows", "teacher-guardian", "two-schools", "bad-session", "by-name",
-    "all-masked", "namesake", "extra-class", "role-dates",
+    "duplicate", "deleted", "dangling", "dangling-many", "orphan-org", "staff", "masked", "shared",
+    "no-email", "letter-case", "equal-names", "no-terms", "odd-role", "no-teachers", "no-students",
+    "outdated", "between", "dates", "two-rows", "teacher-guardian", "two-schools", "bad-session", "by-name",
+    "all-masked", "namesake", "extra-class",
 )  # fmt: skip
 CHANGES: Final = (
-    "leave", "return", "email", "surname", "reuse", "join", "new-id", "drop-enrolment", "many-leave", "class-gone",
-    "class-new", "session-gone", "jump-term", "jump-grace", "unproven", "stale", "failed", "no-teachers",
-    "values-gone", "exclude", "swap", "phone", "other-email", "delete", "nothing", "school-gone", "empty",
+    "leave", "return", "email", "surname", "reuse", "join", "new-id", "drop-enrolment", "many-leave",
+    "class-gone", "class-new", "session-gone", "jump-term", "jump-grace", "unproven", "stale", "failed",
+    "no-teachers", "values-gone", "exclude", "swap", "phone", "other-email", "delete", "school-gone",
 )  # fmt: skip
 
 
@@ -54,8 +54,15 @@ class Made:
     flaws: set[str] = field(default_factory=set)
     humans: list[Human] = field(default_factory=list)
     as_of: dt.date = FIRST_NIGHT
-    away: dict[tuple[str, str], tuple[dict[str, Any], dict[str, dict[str, Any]]]] = field(default_factory=dict)
+    away: dict[tuple[str, str], tuple[dict[str, Any], dict[str, dict[str, Any]]]] = field(
+        default_factory=dict
+    )
     told: list[str] = field(default_factory=list)
+
+    @property
+    def happened(self) -> str:
+        """The flaws, and the changes of each night."""
+        return f"flaws {' '.join(sorted(self.flaws))}; nights {' '.join(self.told)}"
 
     def one(self, name: str) -> Provider:
         return next(one for one in self.providers if one.name == name)
@@ -78,7 +85,13 @@ def make(rng: random.Random) -> Made:
             one for one in ("no_students", "no_teachers", "dangling", "sessions_outdated") if made.maybe(0.5)
         )
     elif not made.flaws & {"all-masked"}:
-        made.settings["keeps_back"] = ("no_students", "no_teachers", "dangling", "sessions_outdated", "grade_vanished")
+        made.settings["keeps_back"] = (
+            "no_students",
+            "no_teachers",
+            "dangling",
+            "sessions_outdated",
+            "grade_vanished",
+        )
     else:
         made.flaws -= {"masked", "shared", "no-email"}
     if made.settings.get("keeps_back") is not None:
@@ -108,13 +121,16 @@ def _provider(made: Made, place: int) -> Provider:
     }
     # Whether the guardian of a student who matched nobody is current, the page does not say.
     if made.maybe(0.4) and not options["merge"]["attach_to_existing_users_only"]:
-        options |= {"sync_parent_data": True, "relationship_type": rng.choice(("guardian", "guardian", "parent"))}
+        options |= {
+            "sync_parent_data": True,
+            "relationship_type": rng.choice(("guardian", "guardian", "parent")),
+        }
     return Provider(NAMES[place], options)
 
 
 def _schools(made: Made) -> None:
     rng = made.rng
-    schools = SCHOOLS[: rng.choice((1, 2, 2, 3))]
+    schools = SCHOOLS[: rng.choice((1, 2, 3, 4))]
     shared = made.maybe(0.3)
     for one in made.providers:
         first = one is made.providers[0]
@@ -132,7 +148,9 @@ def _schools(made: Made) -> None:
             _classes(made, one, school)
         if made.maybe(0.2):
             excluded = rng.choice(schools)
-            one.option(exclude_schools=[rng.choice((excluded, excluded.upper(), f"{excluded.capitalize()} School"))])
+            one.option(
+                exclude_schools=[rng.choice((excluded, excluded.upper(), f"{excluded.capitalize()} School"))]
+            )
         kind = rng.choice(("", "", "", "grades", "schools", "roles"))
         if kind == "grades":
             one.option(limit_to={"grades": ["09"]})
@@ -157,7 +175,9 @@ def _sessions(made: Made, one: Provider, school: str) -> None:
         one.session(f"{school}-sem", "2025-08-18..2026-01-16", kind="semester", **parent)
         one.session(f"{school}-gp", "2025-10-13..2025-11-07", kind="gradingPeriod", **parent)
         if "bad-session" in made.flaws:
-            one.session(f"{school}-odd", made.rng.choice(("2025-12-01..2025-09-01", "..", "soon..never")), **parent)
+            one.session(
+                f"{school}-odd", made.rng.choice(("2025-12-01..2025-09-01", "..", "soon..never")), **parent
+            )
 
 
 def _people(made: Made, one: Provider, school: str) -> None:
@@ -182,11 +202,15 @@ def _people(made: Made, one: Provider, school: str) -> None:
             "email": f"{human.local}@{_domain(one)}",
             "identifier": str(1000 + human.number) if made.maybe(0.7) else "",
             "phone": f"555 {human.number}" if made.maybe(0.5) else "",
-            "role": {"t": "teacher", "s": "student", "g": family if made.maybe(0.8) else "relative"}[human.role],
+            "role": {"t": "teacher", "s": "student", "g": family if made.maybe(0.8) else "relative"}[
+                human.role
+            ],
             "grades": [rng.choice(("09", "09", "10"))] if human.role == "s" else [],
         }
         if human.role == "g" and students:
-            fields["agents"] = [s.sids.get(one.name, "x") for s in rng.sample(students, min(2, len(students)))]
+            fields["agents"] = [
+                s.sids.get(one.name, "x") for s in rng.sample(students, min(2, len(students)))
+            ]
             if made.maybe(0.2):
                 fields |= {"email": "", "phone": ""}
         one.users(human.sids[one.name], **fields)
@@ -227,23 +251,40 @@ def _classes(made: Made, one: Provider, school: str) -> None:
 
 
 def _spoil(made: Made, one: Provider) -> None:
-    rng, flaws = made.rng, made.flaws
+    """Each school has some of the tenant's flaws."""
     schools = [name for name, row in one.rows["orgs"].items() if row["type"] == "school"]
-    users = one.rows["users"]
-    school = rng.choice(schools)
-    students = [who for who in _of(made, one, school, "s")]
-    teachers = [who for who in _of(made, one, school, "t")]
+    for school in schools:
+        _spoil_school(
+            made, one, school, schools, {flaw for flaw in FLAWS if flaw in made.flaws and made.maybe(0.7)}
+        )
+    if "duplicate" in made.flaws:
+        for _ in range(3):
+            collection = made.rng.choice(list(one.rows))
+            if one.rows[collection]:
+                one.again(collection, made.rng.choice(list(one.rows[collection])))
+
+
+def _spoil_school(made: Made, one: Provider, school: str, schools: list[str], flaws: set[str]) -> None:
+    rng, users = made.rng, one.rows["users"]
+    students, teachers = _of(made, one, school, "s"), _of(made, one, school, "t")
     if not students or not teachers:
         return
     some = rng.choice(students)
     if "dates" in flaws:
         _date_enrolments(made, one, school)
     if "staff" in flaws:
-        one.users(f"a-{one.name}", orgs="district", role="administrator", email=f"a-{one.name}@district.example", given="A", family=f"Of {one.name}")
+        one.users(
+            f"a-{one.name}-{school}",
+            orgs="district",
+            role="administrator",
+            email=f"a-{one.name}-{school}@d.example",
+        )
     if "orphan-org" in flaws:
-        one.users(f"s-orphan-{one.name}", orgs="nowhere", email=f"orphan-{one.name}@x.example")
+        one.users(
+            f"s-orphan-{one.name}-{school}", orgs="nowhere", email=f"orphan-{one.name}-{school}@x.example"
+        )
         if made.maybe(0.5):
-            one.enrol(f"{school}-all", f"s-orphan-{one.name}")
+            one.enrol(f"{school}-all", f"s-orphan-{one.name}-{school}")
     if "shared" in flaws:
         for who in rng.sample(students, min(2, len(students))):
             users[who]["email"] = f"home{school}@{_domain(one)}"
@@ -257,17 +298,23 @@ def _spoil(made: Made, one: Provider) -> None:
         for who in students[:2]:
             users[who] |= {"givenName": "Ada", "familyName": "Archer"}
     if "namesake" in flaws and len(students) > 1:
-        users[students[0]] |= {"givenName": "Eve", "familyName": "East", "identifier": rng.choice(("7", "e@x"))}
-        users[students[1]] |= {"givenName": "Eve", "familyName": "East", "identifier": rng.choice(("7", "e@x"))}
-        if users[students[0]]["identifier"] == "7":
+        number = rng.choice((f"7{school}", f"e@{school}"))
+        users[students[0]] |= {"givenName": "Eve", "familyName": "East", "identifier": number}
+        users[students[1]] |= {"givenName": "Eve", "familyName": "East", "identifier": number}
+        if "@" not in number:
             for key in ("email", "phone", "grades"):
                 users[students[1]][key] = users[students[0]][key]
     if "odd-role" in flaws:
-        one.users(f"x-{one.name}", orgs=school, role="Librarian", email=f"x-{one.name}@x.example")
+        one.users(
+            f"x-{one.name}-{school}", orgs=school, role="Librarian", email=f"x-{one.name}-{school}@x.example"
+        )
     if "two-rows" in flaws:
         row = users[teachers[0]]
         row["userMasterIdentifier"] = f"m-{teachers[0]}"
-        one.users(f"{teachers[0]}-again", **{**{k: v for k, v in row.items() if k != "sourcedId"}, "orgs": rng.choice(schools)})
+        one.users(
+            f"{teachers[0]}-again",
+            **{**{k: v for k, v in row.items() if k != "sourcedId"}, "orgs": rng.choice(schools)},
+        )
     if "teacher-guardian" in flaws and not made.flaws & {"two-rows"}:
         kind = one.options.get("relationship_type", "guardian")
         one.users(teachers[0], agents=[some], roles=[["teacher", school, "", ""], [kind, school, "", ""]])
@@ -282,7 +329,13 @@ def _spoil(made: Made, one: Provider) -> None:
             if made.maybe(0.8):
                 del one.rows["enrollments"][key]
     if "extra-class" in flaws:
-        one.teaches(f"{school}-gone", rng.choice(teachers), school=school, terms=[f"{school}-year"], status="tobedeleted")
+        one.teaches(
+            f"{school}-deleted",
+            rng.choice(teachers),
+            school=school,
+            terms=[f"{school}-year"],
+            status="tobedeleted",
+        )
     if "no-terms" in flaws:
         _undated(made, one, school, students, teachers)
     if "dangling" in flaws:
@@ -296,20 +349,21 @@ def _spoil(made: Made, one: Provider) -> None:
     if "all-masked" in flaws and made.maybe(0.5):
         for who, row in users.items():
             if row.get("orgs") == school:
-                users[who] |= {"givenName": "*****", "familyName": "*****", "email": "*****", "identifier": ""}
-    if "duplicate" in flaws:
-        for _ in range(3):
-            collection = rng.choice(list(one.rows))
-            if one.rows[collection]:
-                one.again(collection, rng.choice(list(one.rows[collection])))
+                users[who] |= {
+                    "givenName": "*****",
+                    "familyName": "*****",
+                    "email": "*****",
+                    "identifier": "",
+                }
 
 
 def _date_enrolments(made: Made, one: Provider, school: str) -> None:
     """Dates on some enrolments: past, today, future, missing, reversed, unreadable."""
     spans = (
-        ("2025-08-18", "2025-10-14"), ("", "2025-10-15"), ("", "2025-10-16"), ("2025-10-16", ""), ("2025-10-15", ""),
-        ("2025-08-18", "2026-06-12"), ("2025-10-01", "2025-09-01"), ("", "soon"), ("31/12/2025", ""),
-        ("", "2025-10-14T23:59:59.000Z"), ("2025-12-01", "2026-01-01"), ("2025-08-18", ""), ("2025-02-30", ""),
+        ("2025-08-18", "2025-10-14"), ("", "2025-10-15"), ("", "2025-10-16"), ("2025-10-16", ""),
+        ("2025-10-15", ""), ("2025-08-18", "2026-06-12"), ("2025-10-01", "2025-09-01"), ("", "soon"),
+        ("31/12/2025", ""), ("", "2025-10-14T23:59:59.000Z"), ("2025-12-01", "2026-01-01"),
+        ("2025-08-18", ""), ("2025-02-30", ""),
     )  # fmt: skip
     for row in one.rows["enrollments"].values():
         if row["class"].startswith(school) and made.maybe(0.25):
@@ -326,7 +380,9 @@ def _undated(made: Made, one: Provider, school: str, students: list[str], teache
     terms = {"none": [], "also": ["nowhere", f"{school}-year"]}.get(kind, ["nowhere"])
     people = " ".join([teachers[0], *students[:3]])
     if kind == "enrolments":
-        people = " ".join(f"{who}[2025-08-18..{made.rng.choice(('2025-10-01', '2026-06-12'))}]" for who in people.split())
+        people = " ".join(
+            f"{who}[2025-08-18..{made.rng.choice(('2025-10-01', '2026-06-12'))}]" for who in people.split()
+        )
     if kind == "course":
         one.course(f"{school}-course", school_year=f"{school}-year")
     course = f"{school}-course" if kind == "course" else "maths"
@@ -357,7 +413,12 @@ def _directory(made: Made, name: str) -> Directory:
                 "family_name": row["familyName"],
                 "role": "student" if human.role == "s" else "teacher",
             }
-    people[f"only-{name}"] = {"email": f"only-{name}@login.example", "given_name": "O", "family_name": "Nly", "role": "teacher"}
+    people[f"only-{name}"] = {
+        "email": f"only-{name}@login.example",
+        "given_name": "O",
+        "family_name": "Nly",
+        "role": "teacher",
+    }
     return Directory(name, people)
 
 
@@ -379,7 +440,8 @@ def change(made: Made) -> None:
     for one in made.providers:
         one.states.clear()
         made.told.append(one.name)
-        for _ in range(made.rng.choice((0, 1, 1, 2, 3))):
+        most = len(one.rows["orgs"])
+        for _ in range(made.rng.choice((0, 1, most, most, most + 1))):
             kind = made.rng.choice(CHANGES)
             made.told.append(kind)
             _happen(made, one, kind)
@@ -408,7 +470,9 @@ def _happen(made: Made, one: Provider, kind: str) -> None:
             row, mine = made.away.pop((name, who))
             if who not in users:
                 users[who] = row
-                one.rows["enrollments"] |= {k: e for k, e in mine.items() if e["class"] in one.rows["classes"]}
+                one.rows["enrollments"] |= {
+                    k: e for k, e in mine.items() if e["class"] in one.rows["classes"]
+                }
     elif kind == "email":
         users[some]["email"] = f"new{human.number}.{made.as_of.day}@{_domain(one)}"
     elif kind == "other-email":
@@ -422,18 +486,23 @@ def _happen(made: Made, one: Provider, kind: str) -> None:
         users[some]["phone"] = rng.choice(("", f"556 {human.number}"))
     elif kind == "reuse" and users[some].get("identifier"):
         n = 500 + human.number + made.as_of.day
-        users[some] |= {"givenName": f"Given{n}", "familyName": f"Family{n}", "identifier": f"{n}", "email": f"h{n}@{_domain(one)}"}
+        users[some] |= {
+            "givenName": f"Given{n}",
+            "familyName": f"Family{n}",
+            "identifier": f"{n}",
+            "email": f"h{n}@{_domain(one)}",
+        }
     elif kind == "join":
         new = Human(len(made.humans), "s", school, {one.name: f"s{len(made.humans)}"})
         made.humans.append(new)
         one.users(new.sids[one.name], orgs=school, email=f"{new.local}@{_domain(one)}")
         one.enrol(f"{school}-all", new.sids[one.name])
     elif kind == "new-id":
-        row, mine = users[some], [e for e in one.rows["enrollments"].values() if e["user"] == some]
+        row, old = users[some], [e for e in one.rows["enrollments"].values() if e["user"] == some]
         one.gone(some)
         new_id = f"{some}n"
         users[new_id] = {**row, "sourcedId": new_id}
-        for enrolment in mine:
+        for enrolment in old:
             one.enrol(enrolment["class"], new_id)
         human.sids[one.name] = new_id
     elif kind == "drop-enrolment":
@@ -448,7 +517,9 @@ def _happen(made: Made, one: Provider, kind: str) -> None:
         for key in [key for key, row in one.rows["enrollments"].items() if row["user"] == some]:
             del one.rows["enrollments"][key]
     elif kind == "class-gone":
-        mine_ = [name for name in one.rows["classes"] if name.startswith(school) and not name.endswith("-all")]
+        mine_ = [
+            name for name in one.rows["classes"] if name.startswith(school) and not name.endswith("-all")
+        ]
         if mine_ and not repeated:
             one.gone(rng.choice(mine_))
     elif kind == "class-new":
@@ -463,7 +534,11 @@ def _happen(made: Made, one: Provider, kind: str) -> None:
             else:
                 del one.rows["academicSessions"][gone]
     elif kind == "jump-term":
-        made.as_of = max(made.as_of, dt.date(2025, 11, 8)) if made.maybe(0.5) else max(made.as_of, dt.date(2025, 12, 20))
+        made.as_of = (
+            max(made.as_of, dt.date(2025, 11, 8))
+            if made.maybe(0.5)
+            else max(made.as_of, dt.date(2025, 12, 20))
+        )
     elif kind == "jump-grace":
         made.as_of += dt.timedelta(days=rng.choice((6, 7, 8)))
     elif kind == "unproven":
@@ -481,7 +556,10 @@ def _happen(made: Made, one: Provider, kind: str) -> None:
         shared = sum(school in other.rows["orgs"] for other in made.providers) > 1
         if not shared:
             now = one.options.get("exclude_schools")
-            one.option(exclude_schools=[] if now else [school], excluded_rosters=rng.choice(("keep", "keep", "remove")))
+            one.option(
+                exclude_schools=[] if now else [school],
+                excluded_rosters=rng.choice(("keep", "keep", "remove")),
+            )
     elif kind == "school-gone" and len(schools) > 1:
         for who in [*students, *_of(made, one, school, "t"), *_of(made, one, school, "g")]:
             _leave(made, one, who)

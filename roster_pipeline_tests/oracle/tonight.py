@@ -148,15 +148,17 @@ def read(feed: Feed) -> Here:
 
 
 def join_schools(tonight: Tonight, known: dict[User, School]) -> None:
-    """ "Schools of two providers are one when their non-empty identifiers are equal, or, where one of them has
-    none, when their names are; two different identifiers are two schools." """
+    """ "Schools of two providers are one when their non-empty identifiers are equal, or, where one of them
+    has none, when their names are; two different identifiers are two schools." """
     rows: dict[School, list[Row]] = {}
     for here in tonight.feeds:
         for org, row in here.rows["orgs"].items():
             if row["type"] != "school":
                 continue
             mine = row.get("identifier", "")
-            others = {school: [one for one in many if one["feed"] != here.name] for school, many in rows.items()}
+            others = {
+                school: [one for one in many if one["feed"] != here.name] for school, many in rows.items()
+            }
             same = [s for s, many in others.items() if mine and any(mine == o["identifier"] for o in many)]
             same = same or [
                 s
@@ -179,10 +181,9 @@ def join_schools(tonight: Tonight, known: dict[User, School]) -> None:
 def spans_of(here: Here, class_: Row) -> list[Span]:
     """The dates of a class's sessions; no longer there or unknown ones are ignored.
 
-    "A class that names only a grading period lives by that one's dates." "Do not climb to the parent ... Climb
-    only when the listed session has no usable dates." "If none of the refs resolve or terms is missing →
-    course.schoolYear session → else the union of the class's enrolment dates → else undated."
-    """
+    "A class that names only a grading period lives by that one's dates." "Do not climb to the parent ...
+    Climb only when the listed session has no usable dates." "If none of the refs resolve or terms is missing
+    → course.schoolYear session → else the union of the class's enrolment dates → else undated." """
 
     def of(name: str) -> Span | None:
         session = here.rows["academicSessions"].get(name)
@@ -245,7 +246,9 @@ def in_session(here: Here, class_: str, as_of: dt.date) -> bool:
         return True
     if not here.class_spans[class_]:
         return here.options.compatibility_mode
-    return any(within(span, as_of, here.options.end_dates == "exclusive") for span in here.class_spans[class_])
+    return any(
+        within(span, as_of, here.options.end_dates == "exclusive") for span in here.class_spans[class_]
+    )
 
 
 def drop_weaker_classes(tonight: Tonight, before: dict[User, School]) -> None:
@@ -255,7 +258,11 @@ def drop_weaker_classes(tonight: Tonight, before: dict[User, School]) -> None:
     brought: dict[School, Here] = {}
     past: set[School] = set()
     for here in tonight.feeds:
-        school_of = {name: here.school_of[here.rows["classes"][name]["school"]] for name, fate in here.classes.items() if fate in ("", "not current")}
+        school_of = {
+            name: here.school_of[here.rows["classes"][name]["school"]]
+            for name, fate in here.classes.items()
+            if fate in ("", "not current")
+        }
         for name, school in school_of.items():
             if here.classes[name] == "":
                 stronger = brought.get(school)
@@ -387,9 +394,9 @@ def has_left(tonight: Tonight, here: Here, name: str, enrolled_before: set[User]
 
 
 def judge_guardians(here: Here) -> None:
-    """ "The direction is not fixed: build the union: for every user u and agent a, if exactly one of them is a
-    student and the other has an adult family role, add (student, guardian)." "A guardian is current while at
-    least one linked student is." """
+    """ "The direction is not fixed: build the union: for every user u and agent a, if exactly one of them is
+    a student and the other has an adult family role, add (student, guardian)." "A guardian is current while
+    at least one linked student is." """
     for name, row in here.rows["users"].items():
         for agent in row.get("agents", []):
             if agent not in here.rows["users"]:
@@ -409,10 +416,12 @@ def judge_guardians(here: Here) -> None:
 # ------------------------------------------------------------------------------------------ kept back
 
 
-def judge_schools(tonight: Tonight, had_rows: set[School], grades_before: dict[School, dict[str, int]]) -> None:
-    """ "By default these keep a school back: no students or no teachers (classroom data on, a session current);
-    masked identity data; more than 10 % of its enrolments referring to nothing; a grade of 10 or more students
-    gone at once; sessions outdated." """
+def judge_schools(
+    tonight: Tonight, had_rows: set[School], grades_before: dict[School, dict[str, int]]
+) -> None:
+    """ "By default these keep a school back: no students or no teachers (classroom data on, a session
+    current); masked identity data; more than 10 % of its enrolments referring to nothing; a grade of 10 or
+    more students gone at once; sessions outdated." """
     every = set(tonight.orgs) | had_rows
     for school in sorted(every):
         if tonight.excluded(school):
@@ -453,7 +462,9 @@ def faults(tonight: Tonight, school: School, grades_before: dict[str, int]) -> s
         for name, row in here.rows["users"].items():
             if here.users[name] not in ("", *LIMITED) or school not in here.schools_of[name]:
                 continue
-            people.append((row, {role for role, _ in here.roles[name]} if school not in here.excluded else set()))
+            people.append(
+                (row, {role for role, _ in here.roles[name]} if school not in here.excluded else set())
+            )
             for grade in row.get("grades", []) if here.is_student(name) else []:
                 grades[grade] = grades.get(grade, 0) + 1
         for row in here.rows["enrollments"].values():
@@ -492,6 +503,8 @@ def is_masked_school(people: list[Row]) -> bool:
     """All names and e-mails, or none: the page gives no measure for anything between."""
     odd = [masked(row["givenName"]) and masked(row["familyName"]) and masked(row["email"]) for row in people]
     emails = [row["email"] for row in people]
-    if not all(odd) and (any(odd) or len(set(emails)) < len(emails) or "" in emails):
+    if all(odd) and len(odd) > 1:
+        return True
+    if any(odd) or len(set(emails)) < len(emails) or "" in emails:
         raise Silent
-    return all(odd)
+    return False
