@@ -11,8 +11,9 @@ from typing import Any
 
 from roster_pipeline.oneroster.collections import COLLECTIONS, LISTS
 from roster_pipeline_tests.oracle import publishing
+from roster_pipeline_tests.oracle.changes import change
 from roster_pipeline_tests.oracle.register import FIELDS, Roster, Told
-from roster_pipeline_tests.oracle.tenants import Made, change, make
+from roster_pipeline_tests.oracle.tenants import Made, make
 from roster_pipeline_tests.oracle.tonight import Feed, Row, Silent, User
 from roster_pipeline_tests.oracle.tonight import dates as dates_of
 from roster_pipeline_tests.rosters import Night, Provider, Story

@@ -79,6 +79,12 @@ class PeopleTonight:
         last = {user: self.last_values(user) for user in self.before.rows}
         matching = Matching(sources, users, self.before.links, last, known, lambda: next(numbers))
         self.decided = matching.run()
+        for here in self.tonight.feeds:
+            for adult in {adult for _, adult in here.agents if not here.users[adult]}:
+                students = {one for one, other in here.agents if other == adult and not here.users[one]}
+                matched = any((here.name, student) in self.decided.person for student in students)
+                if here.is_guardian_only(adult) and not matched:
+                    raise Silent  # whether the guardian of students who are not matched is current
         for user, number in self.decided.person.items():
             self.now.people.setdefault(number, Person())
             self.now.links[user] = number

@@ -1,4 +1,4 @@
-"""Small tenants made up at random, and what happens in them from night to night.
+"""Small tenants made up at random; what happens in them from night to night is in `changes`.
 
 A tenant has one to four providers with one to three schools, random options, and a few kinds of flaws
 (`FLAWS`), so that each flaw is seen alone and with others. What the page does not decide is not made where
@@ -21,11 +21,6 @@ FLAWS: Final = (
     "no-email", "letter-case", "equal-names", "no-terms", "odd-role", "no-teachers", "no-students",
     "outdated", "between", "dates", "two-rows", "teacher-guardian", "two-schools", "bad-session", "by-name",
     "all-masked", "namesake", "extra-class",
-)  # fmt: skip
-CHANGES: Final = (
-    "leave", "return", "email", "surname", "reuse", "join", "new-id", "drop-enrolment", "many-leave",
-    "class-gone", "class-new", "session-gone", "jump-term", "jump-grace", "unproven", "stale", "failed",
-    "no-teachers", "values-gone", "exclude", "swap", "phone", "other-email", "delete", "school-gone",
 )  # fmt: skip
 
 
@@ -199,7 +194,7 @@ def _people(made: Made, one: Provider, school: str) -> None:
             "orgs": school,
             "given": f"Given{human.number}",
             "family": f"Family{human.number}",
-            "email": f"{human.local}@{_domain(one)}",
+            "email": f"{human.local}@{domain_of(one)}",
             "identifier": str(1000 + human.number) if made.maybe(0.7) else "",
             "phone": f"555 {human.number}" if made.maybe(0.5) else "",
             "role": {"t": "teacher", "s": "student", "g": family if made.maybe(0.8) else "relative"}[
@@ -220,11 +215,11 @@ def _people(made: Made, one: Provider, school: str) -> None:
             one.users(human.sids[one.name], agents=[rng.choice([*guardians, "nobody"])])
 
 
-def _domain(one: Provider) -> str:
+def domain_of(one: Provider) -> str:
     return "north.example" if one.options["merge"]["key"] == "email" else f"{one.name}.example"
 
 
-def _of(made: Made, one: Provider, school: str, role: str) -> list[str]:
+def people_of(made: Made, one: Provider, school: str, role: str) -> list[str]:
     return [
         human.sids[one.name]
         for human in made.humans
@@ -234,7 +229,7 @@ def _of(made: Made, one: Provider, school: str, role: str) -> list[str]:
 
 def _classes(made: Made, one: Provider, school: str) -> None:
     """A class of the whole year with everybody in it, and some of shorter sessions."""
-    everybody = [*_of(made, one, school, "t"), *_of(made, one, school, "s")]
+    everybody = [*people_of(made, one, school, "t"), *people_of(made, one, school, "s")]
     year = [f"{school}-year"]
     one.teaches(f"{school}-all", " ".join(everybody), school=school, terms=year)
     terms = [name for name in one.rows["academicSessions"] if name.startswith(school)]
@@ -266,7 +261,7 @@ def _spoil(made: Made, one: Provider) -> None:
 
 def _spoil_school(made: Made, one: Provider, school: str, schools: list[str], flaws: set[str]) -> None:
     rng, users = made.rng, one.rows["users"]
-    students, teachers = _of(made, one, school, "s"), _of(made, one, school, "t")
+    students, teachers = people_of(made, one, school, "s"), people_of(made, one, school, "t")
     if not students or not teachers:
         return
     some = rng.choice(students)
@@ -287,7 +282,7 @@ def _spoil_school(made: Made, one: Provider, school: str, schools: list[str], fl
             one.enrol(f"{school}-all", f"s-orphan-{one.name}-{school}")
     if "shared" in flaws:
         for who in rng.sample(students, min(2, len(students))):
-            users[who]["email"] = f"home{school}@{_domain(one)}"
+            users[who]["email"] = f"home{school}@{domain_of(one)}"
     if "no-email" in flaws:
         users[rng.choice(students)]["email"] = ""
     if "masked" in flaws:
@@ -343,9 +338,9 @@ def _spoil_school(made: Made, one: Provider, school: str, schools: list[str], fl
     if "dangling-many" in flaws:
         one.enrol(f"{school}-all", "nobody1..nobody4")
     if "no-teachers" in flaws and made.maybe(0.5):
-        _take_role(made, one, school, "t")
+        take_role(made, one, school, "t")
     if "no-students" in flaws and made.maybe(0.5):
-        _take_role(made, one, school, "s")
+        take_role(made, one, school, "s")
     if "all-masked" in flaws and made.maybe(0.5):
         for who, row in users.items():
             if row.get("orgs") == school:
@@ -389,10 +384,10 @@ def _undated(made: Made, one: Provider, school: str, students: list[str], teache
     one.teaches(f"{school}-undated", people, school=school, terms=terms, course=course)
 
 
-def _take_role(made: Made, one: Provider, school: str, role: str) -> None:
+def take_role(made: Made, one: Provider, school: str, role: str) -> None:
     """No teachers or no students in a school, of this provider."""
-    for who in _of(made, one, school, role):
-        _leave(made, one, who)
+    for who in people_of(made, one, school, role):
+        leave(made, one, who)
 
 
 # ------------------------------------------------------------------------------------------ directories
@@ -408,7 +403,7 @@ def _directory(made: Made, name: str) -> Directory:
                 continue
             row = known[0].rows["users"][human.sids[known[0].name]]
             people[f"d{human.number}"] = {
-                "email": f"{human.local}@{_domain(known[0])}",
+                "email": f"{human.local}@{domain_of(known[0])}",
                 "given_name": row["givenName"] if made.maybe(0.7) else f"Login{human.number}",
                 "family_name": row["familyName"],
                 "role": "student" if human.role == "s" else "teacher",
@@ -422,146 +417,10 @@ def _directory(made: Made, name: str) -> Directory:
     return Directory(name, people)
 
 
-# ------------------------------------------------------------------------------------------ nights
-
-
-def _leave(made: Made, one: Provider, who: str) -> None:
+def leave(made: Made, one: Provider, who: str) -> None:
+    """Takes a user and their enrolments away, to come back perhaps."""
     row = one.rows["users"][who]
     mine = {key: e for key, e in one.rows["enrollments"].items() if e["user"] == who}
     made.away[one.name, who] = (row, mine)
     one.gone(who)
     one.repeated = [(name, r) for name, r in one.repeated if r["sourcedId"] != who and r.get("user") != who]
-
-
-def change(made: Made) -> None:
-    """What is different on the next night."""
-    made.as_of += dt.timedelta(days=1)
-    made.told.append("--")
-    for one in made.providers:
-        one.states.clear()
-        made.told.append(one.name)
-        most = len(one.rows["orgs"])
-        for _ in range(made.rng.choice((0, 1, most, most, most + 1))):
-            kind = made.rng.choice(CHANGES)
-            made.told.append(kind)
-            _happen(made, one, kind)
-            if kind in ("unproven", "stale", "failed"):
-                break
-
-
-def _happen(made: Made, one: Provider, kind: str) -> None:
-    rng, users = made.rng, one.rows["users"]
-    schools = [name for name, row in one.rows["orgs"].items() if row["type"] == "school"]
-    if not schools:
-        return
-    school = rng.choice(schools)
-    students = _of(made, one, school, "s")
-    if not students:
-        return
-    some = rng.choice(students)
-    human = next(human for human in made.humans if human.sids.get(one.name) == some)
-    repeated = {row["sourcedId"] for _, row in one.repeated}
-    if some in repeated and kind not in ("leave", "many-leave"):
-        return
-    if kind == "leave":
-        _leave(made, one, some)
-    elif kind == "return":
-        for name, who in [key for key in made.away if key[0] == one.name]:
-            row, mine = made.away.pop((name, who))
-            if who not in users:
-                users[who] = row
-                one.rows["enrollments"] |= {
-                    k: e for k, e in mine.items() if e["class"] in one.rows["classes"]
-                }
-    elif kind == "email":
-        users[some]["email"] = f"new{human.number}.{made.as_of.day}@{_domain(one)}"
-    elif kind == "other-email":
-        users[some]["email"] = users[rng.choice(students)]["email"]
-    elif kind == "swap":
-        other = rng.choice(students)
-        users[some]["email"], users[other]["email"] = users[other]["email"], users[some]["email"]
-    elif kind == "surname":
-        users[some]["familyName"] = f"Married{human.number}"
-    elif kind == "phone":
-        users[some]["phone"] = rng.choice(("", f"556 {human.number}"))
-    elif kind == "reuse" and users[some].get("identifier"):
-        n = 500 + human.number + made.as_of.day
-        users[some] |= {
-            "givenName": f"Given{n}",
-            "familyName": f"Family{n}",
-            "identifier": f"{n}",
-            "email": f"h{n}@{_domain(one)}",
-        }
-    elif kind == "join":
-        new = Human(len(made.humans), "s", school, {one.name: f"s{len(made.humans)}"})
-        made.humans.append(new)
-        one.users(new.sids[one.name], orgs=school, email=f"{new.local}@{_domain(one)}")
-        one.enrol(f"{school}-all", new.sids[one.name])
-    elif kind == "new-id":
-        row, old = users[some], [e for e in one.rows["enrollments"].values() if e["user"] == some]
-        one.gone(some)
-        new_id = f"{some}n"
-        users[new_id] = {**row, "sourcedId": new_id}
-        for enrolment in old:
-            one.enrol(enrolment["class"], new_id)
-        human.sids[one.name] = new_id
-    elif kind == "drop-enrolment":
-        mine_ = [key for key, row in one.rows["enrollments"].items() if row["user"] == some]
-        if len(mine_) > 1:
-            del one.rows["enrollments"][rng.choice(mine_)]
-    elif kind == "many-leave":
-        for who in rng.sample(students, min(len(students) - 1, rng.choice((4, 5, 7)))):
-            _leave(made, one, who)
-    elif kind == "delete":
-        users[some]["status"] = "tobedeleted"
-        for key in [key for key, row in one.rows["enrollments"].items() if row["user"] == some]:
-            del one.rows["enrollments"][key]
-    elif kind == "class-gone":
-        mine_ = [
-            name for name in one.rows["classes"] if name.startswith(school) and not name.endswith("-all")
-        ]
-        if mine_ and not repeated:
-            one.gone(rng.choice(mine_))
-    elif kind == "class-new":
-        name = f"{school}-new{made.as_of.day}"
-        one.teaches(name, " ".join(students[:3]), school=school, terms=[f"{school}-year"])
-    elif kind == "session-gone":
-        mine_ = [n for n in one.rows["academicSessions"] if n.startswith(school) and not n.endswith("-year")]
-        if mine_:
-            gone = rng.choice(mine_)
-            if made.maybe(0.5):
-                one.rows["academicSessions"][gone]["endDate"] = "2025-10-14"
-            else:
-                del one.rows["academicSessions"][gone]
-    elif kind == "jump-term":
-        made.as_of = (
-            max(made.as_of, dt.date(2025, 11, 8))
-            if made.maybe(0.5)
-            else max(made.as_of, dt.date(2025, 12, 20))
-        )
-    elif kind == "jump-grace":
-        made.as_of += dt.timedelta(days=rng.choice((6, 7, 8)))
-    elif kind == "unproven":
-        one.state("unproven", "users", "enrollments", *(("classes",) if made.maybe(0.4) else ()))
-    elif kind == "stale":
-        one.state("stale", "users", "enrollments")
-    elif kind == "failed":
-        one.state("failed")
-    elif kind == "no-teachers":
-        _take_role(made, one, school, "t")
-    elif kind == "values-gone":
-        for who in users:
-            users[who]["phone"] = ""
-    elif kind == "exclude":
-        shared = sum(school in other.rows["orgs"] for other in made.providers) > 1
-        if not shared:
-            now = one.options.get("exclude_schools")
-            one.option(
-                exclude_schools=[] if now else [school],
-                excluded_rosters=rng.choice(("keep", "keep", "remove")),
-            )
-    elif kind == "school-gone" and len(schools) > 1:
-        for who in [*students, *_of(made, one, school, "t"), *_of(made, one, school, "g")]:
-            _leave(made, one, who)
-        for name in [name for name in one.rows["classes"] if name.startswith(school)]:
-            one.gone(name)

@@ -18,7 +18,7 @@ PHASES = (hypothesis.Phase.explicit, hypothesis.Phase.reuse, hypothesis.Phase.ge
 
 
 @pytest.mark.slow
-@settings(max_examples=24, deadline=None, phases=PHASES)
+@settings(max_examples=20, deadline=None, phases=PHASES)
 @given(number=st.integers(0, 2**40))
 def test_the_pipeline_says_what_the_page_says(number: int):
     run = Run()
