@@ -124,9 +124,10 @@ class PeopleTonight:
         self.now.memberships = {
             (c, winner if p == loser else p, r): d for (c, p, r), d in self.now.memberships.items()
         }
-        self.now.guardian_links = {
-            (winner if s == loser else s, winner if g == loser else g) for s, g in self.now.guardian_links
-        }
+        links: dict[tuple[int, int], set[str]] = {}
+        for (s, g), who in self.now.guardian_links.items():
+            links.setdefault((winner if s == loser else s, winner if g == loser else g), set()).update(who)
+        self.now.guardian_links = links
         self.now.people[loser].state = "merged"
 
     # ------------------------------------------------------------------ people

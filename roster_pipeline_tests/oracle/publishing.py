@@ -212,21 +212,23 @@ class Publishing(PeopleTonight):
         """ "A guardian link [belongs] to its student's schools." "When the last one is removed, so is the
         guardian's link and, if nothing else keeps them, the guardian; when the last one turns inactive, they
         do too." """
-        new: set[tuple[int, int]] = set()
+        new: dict[tuple[int, int], set[str]] = {}
         for here in self.tonight.feeds:
             for student, adult in here.agents:
                 if {(here.name, student), (here.name, adult)} <= set(self.decided.person):
-                    new.add((self.decided.person[here.name, student], self.decided.person[here.name, adult]))
+                    pair = self.decided.person[here.name, student], self.decided.person[here.name, adult]
+                    new.setdefault(pair, set()).add(here.name)
         states = {number: person.state for number, person in self.now.people.items()}
         counted = []
-        for link in set(self.now.guardian_links) - new:
+        for link in set(self.now.guardian_links) - set(new):
             one, other = link
+            said = self.now.guardian_links[link]
             if states[one] in ("removed", "merged") or states[other] in ("removed", "merged"):
-                self.now.guardian_links.discard(link)
+                del self.now.guardian_links[link]
             elif (
                 "inactive" in (states[one], states[other])
                 or (one in self.before.people and all(map(self.closed, self.groups_of(one))))
-                or any(not here.feed.complete for here in self.tonight.feeds)
+                or not all(map(self.read, said))
             ):
                 continue
             else:
@@ -234,8 +236,11 @@ class Publishing(PeopleTonight):
         held = self.waiting(counted, self.before.guardian_links, [], lambda one: self.groups_of(one[0]))
         if held:
             self.reasons.add("removal waits: guardian links")
-        self.now.guardian_links -= set(counted) - held
-        self.now.guardian_links |= new
+        for link in set(counted) - held:
+            del self.now.guardian_links[link]
+        for link, who in new.items():  # of a provider that cannot be read, what it said before
+            unread = {name for name in self.now.guardian_links.get(link, set()) if not self.read(name)}
+            self.now.guardian_links[link] = who | unread
         for number, why in self.leaving.items():
             if why == "guardian of nobody":
                 self.leave_guardian(number)
@@ -255,7 +260,11 @@ class Publishing(PeopleTonight):
             self.now.live |= mine
         else:
             person.state, person.since = "removed", None
-            self.now.guardian_links = {(s, g) for s, g in self.now.guardian_links if g != number}
+            links = self.now.guardian_links.items()
+            self.now.guardian_links = {link: who for link, who in links if link[1] != number}
+
+    def read(self, name: str) -> bool:
+        return self.tonight.here(name).feed.complete
 
     # ------------------------------------------------------------------ for the next night
 

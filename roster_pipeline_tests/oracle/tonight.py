@@ -477,6 +477,8 @@ def faults(tonight: Tonight, school: School, grades_before: dict[str, int]) -> s
     if classroom and tonight.current(school):
         found |= {"no_students"} if not any("student" in roles for _, roles in people) else set()
         found |= {"no_teachers"} if not any("teacher" in roles for _, roles in people) else set()
+    if found and any(school in here.excluded for here in tonight.feeds):
+        raise Silent  # whether rows of a provider that excludes the school are rows of the school
     if dangling * 10 > enrolments:
         if any("stale" in here.feed.states.values() for here in tonight.feeds):
             raise Silent  # whether rows of different nights that refer past each other refer to nothing
