@@ -295,8 +295,9 @@ def _counts(night: Night, told: Told) -> list[str]:
             out += _unlike(
                 f"{collection} read of {here.name}", counted["read"], len(here.feed.rows[collection])
             )
-            # Which rows of a school that keeps its last good roster are kept, the page does not say.
-            if here.feed.complete and not any(map(told.roster.schools.get, closed)):
+            # Which rows of what stays as published are kept, the page does not say.
+            as_it_was = "session vanished" in told.reasons or any(map(told.roster.schools.get, closed))
+            if here.feed.complete and not as_it_was:
                 kept = publishing.kept(told, here, collection)
                 out += _unlike(
                     f"{collection} kept of {here.name} {counted['dropped']}", counted["kept"], kept

@@ -124,10 +124,9 @@ class PeopleTonight:
         self.now.memberships = {
             (c, winner if p == loser else p, r): d for (c, p, r), d in self.now.memberships.items()
         }
-        links: dict[tuple[int, int], set[str]] = {}
-        for (s, g), who in self.now.guardian_links.items():
-            links.setdefault((winner if s == loser else s, winner if g == loser else g), set()).update(who)
-        self.now.guardian_links = links
+        self.now.guardian_links = {
+            (winner if s == loser else s, winner if g == loser else g) for s, g in self.now.guardian_links
+        }
         self.now.people[loser].state = "merged"
 
     # ------------------------------------------------------------------ people

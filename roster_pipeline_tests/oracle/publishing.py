@@ -212,23 +212,21 @@ class Publishing(PeopleTonight):
         """ "A guardian link [belongs] to its student's schools." "When the last one is removed, so is the
         guardian's link and, if nothing else keeps them, the guardian; when the last one turns inactive, they
         do too." """
-        new: dict[tuple[int, int], set[str]] = {}
+        new: set[tuple[int, int]] = set()
         for here in self.tonight.feeds:
             for student, adult in here.agents:
                 if {(here.name, student), (here.name, adult)} <= set(self.decided.person):
-                    pair = self.decided.person[here.name, student], self.decided.person[here.name, adult]
-                    new.setdefault(pair, set()).add(here.name)
+                    new.add((self.decided.person[here.name, student], self.decided.person[here.name, adult]))
         states = {number: person.state for number, person in self.now.people.items()}
         counted = []
-        for link in set(self.now.guardian_links) - set(new):
+        for link in self.now.guardian_links - new:
             one, other = link
-            said = self.now.guardian_links[link]
             if states[one] in ("removed", "merged") or states[other] in ("removed", "merged"):
-                del self.now.guardian_links[link]
+                self.now.guardian_links.discard(link)
             elif (
                 "inactive" in (states[one], states[other])
                 or (one in self.before.people and all(map(self.closed, self.groups_of(one))))
-                or not all(map(self.read, said))
+                or self.is_unheard(link)
             ):
                 continue
             else:
@@ -236,11 +234,8 @@ class Publishing(PeopleTonight):
         held = self.waiting(counted, self.before.guardian_links, [], lambda one: self.groups_of(one[0]))
         if held:
             self.reasons.add("removal waits: guardian links")
-        for link in set(counted) - held:
-            del self.now.guardian_links[link]
-        for link, who in new.items():  # of a provider that cannot be read, what it said before
-            unread = {name for name in self.now.guardian_links.get(link, set()) if not self.read(name)}
-            self.now.guardian_links[link] = who | unread
+        self.now.guardian_links -= set(counted) - held
+        self.now.guardian_links |= new
         for number, why in self.leaving.items():
             if why == "guardian of nobody":
                 self.leave_guardian(number)
@@ -260,11 +255,16 @@ class Publishing(PeopleTonight):
             self.now.live |= mine
         else:
             person.state, person.since = "removed", None
-            links = self.now.guardian_links.items()
-            self.now.guardian_links = {link: who for link, who in links if link[1] != number}
+            self.now.guardian_links = {(s, g) for s, g in self.now.guardian_links if g != number}
 
-    def read(self, name: str) -> bool:
-        return self.tonight.here(name).feed.complete
+    def is_unheard(self, link: tuple[int, int]) -> bool:
+        """ "Guardian links are the union": whether a provider that knows both, and may say that they belong
+        together, was not read whole tonight."""
+        knows = [{user[0] for user, number in self.now.links.items() if number == one} for one in link]
+        return any(
+            here.options.sync_parent_data and not here.feed.complete and here.name in knows[0] & knows[1]
+            for here in self.tonight.feeds
+        )
 
     # ------------------------------------------------------------------ for the next night
 

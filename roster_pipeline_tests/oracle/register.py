@@ -49,7 +49,7 @@ class Roster:
     school_of: dict[User, School] = field(default_factory=dict)
     classes: dict[User, Class] = field(default_factory=dict)
     memberships: dict[Membership, tuple[str, str]] = field(default_factory=dict)
-    guardian_links: dict[tuple[int, int], set[str]] = field(default_factory=dict)  # with who says so
+    guardian_links: set[tuple[int, int]] = field(default_factory=set)
     enrolled: set[User] = field(default_factory=set)
     complete: set[str] = field(default_factory=set)
 
