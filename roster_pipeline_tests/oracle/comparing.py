@@ -245,7 +245,8 @@ def _classes(night: Night, told: Told, names: Names) -> list[str]:
         )
     ids = {row["class_id"]: name for name, row in theirs.items()}
     called = {person: f"person {n}" for n, person in names.person.items()}
-    unsure = {f"person {n}" for n in told.unsure}
+    attached = {told.decided.person[user] for user in _attached_to_nobody(told)}
+    unsure = {f"person {n}" for n in told.unsure | attached}
     found = {
         (ids[row["class_id"]], called.get(row["person_id"], "?"), row["role"]): (
             row["begin_date"],

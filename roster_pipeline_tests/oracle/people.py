@@ -207,7 +207,8 @@ class PeopleTonight:
         here = self.tonight.here(user[0])
         if here.users.get(user[1], "gone"):
             return self.before.roles[user]
-        return {(role, here.school_of.get(org)) for role, org in here.roles[user[1]]}
+        roles = {(role, here.school_of.get(org)) for role, org in here.roles[user[1]]}
+        return {(role, school) for role, school in roles if school not in here.excluded}
 
     def update(self, number: int, users: list[User]) -> None:
         """ "The strongest non-empty value of a field wins; roles are the union. A directory gives the login

@@ -161,7 +161,7 @@ class Publishing(PeopleTonight):
             class_, number, _ = membership
             if class_ not in self.now.classes or self.now.people[number].state in ("removed", "merged"):
                 del self.now.memberships[membership]
-            elif self.stays(membership):
+            elif self.stays(membership) or self.is_attached(number):
                 pass
             elif membership in new or membership in past:
                 del self.now.memberships[membership]
@@ -171,6 +171,11 @@ class Publishing(PeopleTonight):
         for membership, spans in new.items():
             if membership[0] in self.now.classes and not self.closed(self.now.classes[membership[0]].school):
                 self.now.memberships[membership] = min(spans) if len(spans) == 1 else ("?", "?")
+
+    def is_attached(self, number: int) -> bool:
+        """Whether an attach-only link names somebody who has gone: what becomes of their memberships, the page
+        does not say."""
+        return self.now.people[number].state == "inactive" and number in self.decided.person.values()
 
     def stays(self, membership: Membership) -> bool:
         class_, _, _ = membership
@@ -283,7 +288,7 @@ class Publishing(PeopleTonight):
                 user = (here.name, name)
                 if not fate and user in self.decided.person:
                     self.now.rows[user] = here.rows["users"][name]
-                    self.now.roles[user] = {(role, here.school_of.get(org)) for role, org in here.roles[name]}
+                    self.now.roles[user] = self.roles_of(user)
         for name, rows in self.directories.items():
             for row in rows:
                 self.now.rows[name, row["id"]] = self.row((name, row["id"]))
