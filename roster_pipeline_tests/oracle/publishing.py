@@ -173,8 +173,8 @@ class Publishing(PeopleTonight):
                 self.now.memberships[membership] = min(spans) if len(spans) == 1 else ("?", "?")
 
     def is_attached(self, number: int) -> bool:
-        """Whether an attach-only link names somebody who has gone: what becomes of their memberships, the page
-        does not say."""
+        """Whether an attach-only link names somebody who has gone: what becomes of their memberships, the
+        page does not say."""
         return self.now.people[number].state == "inactive" and number in self.decided.person.values()
 
     def stays(self, membership: Membership) -> bool:
