@@ -317,6 +317,8 @@ class _Judge:
         held = [entry for entry in entries if vocabulary.family(entry[0]) in ("", wanted)]
         family = bool(held) and all(vocabulary.is_family(entry[0]) for entry in held)
         schools = {entry[1] for entry in held if entry[1]} | enrolled.schools.get(user, set())
+        # Else of those of past enrolments: a school that is outdated has no others.
+        schools = schools or enrolled.all_schools.get(user, set())
         why = left = ""
         student = any(entry[0] == "student" for entry in held)
         if entries and not held:

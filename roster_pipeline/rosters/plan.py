@@ -457,6 +457,8 @@ class _Plan:
             return SETTLED if provider_id in self.tonight.retired else STAYS
         if not source.proven("users") or self._is_wholly_frozen(old_people, student):
             return STAYS
+        if any(not self.by_id[who].proven("users") for who in self._families_of(student, guardian)):
+            return STAYS  # the union of what all say: this one is not heard tonight
         if not source.options.sync_parent_data or (provider_id, guardian) in self.out_of_scope:
             return SETTLED
         fate = self.fate.get(student, fates.GONE)
@@ -467,6 +469,11 @@ class _Plan:
         if self.fate.get(guardian) == fates.OUT_OF_SCOPE:
             return SETTLED
         return STAYS if self.fate.get(guardian) == fates.GONE else COUNTED
+
+    def _families_of(self, student: str, guardian: str) -> set[int]:
+        """The providers that may say that these two belong together: they know both, and are asked."""
+        both = self.sources_of[student] & self.sources_of[guardian]
+        return {who for who in both if who in self.by_id and self.by_id[who].options.sync_parent_data}
 
     # ------------------------------------------------------------------ people
 

@@ -1,16 +1,15 @@
-"""Who is who on one night, decided a second time from product.md in plain Python, and compared.
+"""Who is who on one night, decided a second time (`oracle.matching`), and compared.
 
-The oracle knows nothing of the code: it takes the words of "Merging" one after the other. Worlds on
-which the page says nothing (`Silent`) are left out, few of them: `--hypothesis-show-statistics` tells.
+Worlds on which the page says nothing (`Silent`) are left out, few of them:
+`--hypothesis-show-statistics` tells.
 Several small worlds, which share no key, are matched in one night: a night costs more than its rows.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from itertools import count
 
 import pytest
 from hypothesis import event, given, settings
@@ -21,13 +20,11 @@ from roster_pipeline.rosters.current import find_current
 from roster_pipeline.rosters.identities import Identities, find_identities
 from roster_pipeline.rosters.schools import find_schools
 from roster_pipeline.rosters.sessions import find_sessions
+from roster_pipeline_tests.oracle.matching import Matching, Source, Values
+from roster_pipeline_tests.oracle.tonight import Silent
 from roster_pipeline_tests.rosters import Provider, Story, provider, story
 
 PROVIDERS = ("sis", "cl", "tp")
-
-
-class Silent(Exception):  # noqa: N818 - not an error: the page does not decide this world
-    """The page does not say what happens here."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +34,6 @@ class Rules:
     without_domain: bool = False
     attach_only: bool = False
     check_names: bool | None = None
-
-    def key(self, email: str) -> str:
-        return email[: email.rindex("@")] if self.without_domain and "@" in email else email
 
     @property
     def names_matter(self) -> bool:
@@ -58,157 +52,32 @@ class User:
     master: str
 
 
-@dataclass
-class Human:
-    """One person of the oracle: the users (provider, number) who are it."""
-
-    users: list[tuple[str, int]] = field(default_factory=list)
-
-
 World = dict[str, list[User]]
-
-
-# ------------------------------------------------------------------------------------------ the oracle
-
-
-def fold(users: list[User]) -> list[list[int]]:
-    """Which rows of one provider are one person: "only by userMasterIdentifier, or by an equal identifier
-    that is not an e-mail together with equal given and family names"."""
-
-    def same(one: User, other: User) -> bool:
-        if one.master and one.master == other.master:
-            return True
-        names = (one.given, one.family) == (other.given, other.family)
-        return (
-            bool(one.identifier)
-            and one.identifier == other.identifier
-            and "@" not in one.identifier
-            and names
-        )
-
-    groups = [{place} for place in range(len(users))]
-    merged = True
-    while merged:
-        merged = False
-        for one in groups:
-            for other in groups:
-                if one is not other and any(same(users[a], users[b]) for a in one for b in other):
-                    one |= other
-                    groups.remove(other)
-                    merged = True
-                    break
-            if merged:
-                break
-    return [sorted(group) for group in groups]
 
 
 def decide(
     world: World, rules: dict[str, Rules]
 ) -> tuple[dict[tuple[str, int], str], list[set[tuple[str, int]]]]:
     """The outcome of every user, and who are one person."""
-    humans: list[Human] = []
-    outcomes: dict[tuple[str, int], str] = {}
-
-    def row(user: tuple[str, int]) -> User:
-        return world[user[0]][user[1]]
-
-    for name in PROVIDERS:
-        users, mine = world[name], rules[name]
-        groups = fold(users)
-        keys = [{mine.key(users[n].email) for n in group if users[n].email} for group in groups]
-        shared = {key for key, count in Counter(key for some in keys for key in some).items() if count > 1}
-        found: list[tuple[list[int], str, Human | None]] = []
-        for group, some in zip(groups, keys, strict=True):
-            if len({users[n].email for n in group}) > 1:
-                raise Silent  # which of several addresses of one person is the key
-            usable = some - shared
-            outcome, match = _evidence(next(iter(usable), ""), [users[n] for n in group], humans, row, mine)
-            if outcome == "created" and mine.attach_only:
-                outcome = "unmatched"
-            found.append((group, outcome, match))
-        taken = Counter(id(match) for _, _, match in found if match)
-        if any(count > 1 for count in taken.values()):
-            raise Silent  # two people of one provider who both fit one person
-        for group, outcome, match in found:
-            for n in group:
-                outcomes[name, n] = outcome
-            if outcome == "created":
-                match = Human()
-                humans.append(match)
-            if match is not None:
-                match.users += [(name, n) for n in group]
-    _join(humans, world, rules)
-    return outcomes, [set(human.users) for human in humans if human.users]
-
-
-def _join(humans: list[Human], world: World, rules: dict[str, Rules]) -> None:
-    """ "Two live identities of different sources that turn out to share a usable full e-mail and both names,
-    and are exactly two, are joined"."""
-    every = {user.email for users in world.values() for user in users} - {""}
-    joined: list[Human] = []
-    for email in sorted(every):
-        usable = {
-            name: sum(email in {users[n].email for n in group} for group in fold(users)) == 1
-            for name, users in world.items()
-        }
-        having = {
-            id(human): (
-                human,
-                [(name, world[name][n]) for name, n in human.users if world[name][n].email == email],
-            )
-            for human in humans
-        }
-        having = {key: (human, users) for key, (human, users) in having.items() if users}
-        if len(having) < 2:
-            continue
-        (one, ones), (other, others), *more = having.values()
-        if more or not all(usable[name] for name, _ in [*ones, *others]):
-            if all(any(usable[name] for name, _ in users) for _, users in having.values()) and not more:
-                raise Silent  # usable for some of the rows
-            if sum(any(usable[name] for name, _ in users) for _, users in having.values()) > 1:
-                raise Silent  # whether those count with whom it is not usable
-            continue
-        names = {(user.given, user.family) for _, user in [*ones, *others]}
-        if len(names) > 1 or not all(next(iter(names))):
-            continue
-        if {name for name, _ in one.users} & {name for name, _ in other.users}:
-            continue  # of one source they are two
-        students = {world[name][n].student for name, n in [*one.users, *other.users]}
-        if len(students) > 1 and any(rules[name].without_domain for name, _ in [*one.users, *other.users]):
-            raise Silent  # whether the full e-mail joins whom the local part never does
-        if one in joined or other in joined:
-            raise Silent  # the order in which several are joined
-        joined += [one, other]
-        one.users += other.users
-        other.users = []
-
-
-def _evidence(
-    key: str, group: list[User], humans: list[Human], row: Any, rules: Rules
-) -> tuple[str, Human | None]:
-    candidates = [
-        human
-        for human in humans
-        if key and any(row(u).email and rules.key(row(u).email) == key for u in human.users)
+    sources = [
+        Source(name, mine.without_domain, mine.attach_only, mine.names_matter)
+        for name, mine in ((name, rules[name]) for name in PROVIDERS)
     ]
-    if not candidates:
-        return "created", None
-    if len(candidates) > 1:
-        return "unmatched", None
-    (human,) = candidates
-    if rules.without_domain:
-        students = {row(u).student for u in human.users} | {user.student for user in group}
-        if len({row(u).student for u in human.users}) > 1 or len({user.student for user in group}) > 1:
-            raise Silent  # somebody who is both
-        if len(students) > 1:
-            return "unmatched", None
-    if rules.names_matter:
-        theirs, ours = {row(u).family for u in human.users} - {""}, {user.family for user in group} - {""}
-        if len(theirs) > 1 or len(ours) > 1:
-            raise Silent  # somebody of several family names
-        if theirs and ours and theirs != ours:
-            return "unmatched", None
-    return "matched", human
+    users = {
+        name: {
+            (name, str(n)): Values(
+                user.given, user.family, user.email, user.student, user.identifier, user.master
+            )
+            for n, user in enumerate(world[name])
+        }
+        for name in PROVIDERS
+    }
+    numbers = count()
+    found = Matching(sources, users, {}, {}, {}, lambda: next(numbers)).run()
+    people: dict[int, set[tuple[str, int]]] = {}
+    for (name, n), person in found.person.items():
+        people.setdefault(person, set()).add((name, int(n)))
+    return {(name, int(n)): outcome for (name, n), outcome in found.outcomes.items()}, list(people.values())
 
 
 # ------------------------------------------------------------------------------------------ worlds

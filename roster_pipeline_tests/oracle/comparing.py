@@ -1,0 +1,318 @@
+"""The pipeline and the oracle on the same tenant, night after night, and what differs between them."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from roster_pipeline.oneroster.collections import COLLECTIONS, LISTS
+from roster_pipeline_tests.oracle import publishing
+from roster_pipeline_tests.oracle.changes import change
+from roster_pipeline_tests.oracle.register import FIELDS, Roster, Told
+from roster_pipeline_tests.oracle.tenants import Made, make
+from roster_pipeline_tests.oracle.tonight import Feed, Row, Silent, User
+from roster_pipeline_tests.oracle.tonight import dates as dates_of
+from roster_pipeline_tests.rosters import Night, Provider, Story
+
+
+@dataclass
+class Run:
+    """What was compared, and what differed: texts, the first night of each tenant that had any."""
+
+    tenants: int = 0
+    nights: int = 0
+    silent: Counter[str] = field(default_factory=Counter)
+    differences: list[str] = field(default_factory=list)
+
+    def summary(self) -> str:
+        """One line."""
+        why = ", ".join(f"{place} {count}" for place, count in self.silent.most_common())
+        return (
+            f"{self.tenants} tenants, {self.nights} nights compared, {len(self.differences)} differences, "
+            f"{self.silent.total()} silent ({why})"
+        )
+
+
+def compare(number: int, nights: int, run: Run) -> Made:
+    """Makes the tenant of this number and compares its nights, until one differs or the page is silent."""
+    made = make(random.Random(number))
+    try:
+        _compare(made, nights, run)
+    except AssertionError as broken:  # an invariant of `Night.check`
+        run.differences.append(f"tenant {number}: {broken}")
+    except Exception as error:
+        error.add_note(f"tenant {number}, {made.happened}")
+        raise
+    else:
+        run.differences = [text.replace("TENANT", f"tenant {number}") for text in run.differences]
+    return made
+
+
+def _compare(made: Made, nights: int, run: Run) -> None:
+    story = Story(made.providers, made.directories, made.settings)
+    for provider in made.providers:
+        story.id_of(provider)
+    roster, names, complete = Roster(), Names(), {}  # type: ignore[var-annotated]
+    run.tenants += 1
+    for number in range(nights):
+        if number:
+            change(made)
+        feeds = [feed_of(one, story, complete) for one in made.providers]
+        directories = {
+            one.name: [{"id": who, **row} for who, row in one.people.items()] for one in made.directories
+        }
+        # Silence is decided before the pipeline is asked, so that it cannot hide a difference.
+        try:
+            told = publishing.night(story.tenant(), feeds, directories, roster, made.as_of)
+        except Silent as why:
+            line = why.__traceback__
+            while line and line.tb_next:
+                line = line.tb_next
+            assert line
+            run.silent[f"{line.tb_frame.f_code.co_name}:{line.tb_lineno}"] += 1
+            return
+        night = story.night(made.as_of.isoformat())
+        night.check()
+        run.nights += 1
+        found = differences(night, told, names)
+        if found:
+            run.differences += [f"TENANT, {made.happened}: {text}" for text in found]
+            return
+        roster = told.roster
+
+
+def feed_of(one: Provider, story: Story, complete: dict[tuple[str, str], list[Row]]) -> Feed:
+    """A provider as the oracle gets it; a stale collection has the rows of its last complete one."""
+    frames = one.frames()
+    rows: dict[str, list[Row]] = {}
+    states = {name: str(one.states.get(name, "ok")) for name in COLLECTIONS}
+    for name, state in states.items():
+        lists = LISTS.get(name, frozenset())
+        rows[name] = [
+            {
+                key: (json.loads(value) if value else []) if key in lists else value
+                for key, value in row.items()
+            }
+            for row in frames[name].to_dict("records")
+        ]
+        if state == "ok":
+            complete[one.name, name] = copy.deepcopy(rows[name])
+        elif state == "stale":
+            rows[name] = complete.get((one.name, name), [])
+        elif state == "failed":
+            rows[name] = []
+    place = next(n for n, other in enumerate(story.providers) if other is one)
+    return Feed(one.settings(place), rows, states)
+
+
+# ------------------------------------------------------------------------------------------ differences
+
+
+@dataclass
+class Names:
+    """The pipeline's id of each person of the oracle, kept from night to night: ids never change."""
+
+    person: dict[int, str] = field(default_factory=dict)
+
+    def learn(self, night: Night, told: Told) -> str:
+        """Finds each person's id by their users; what is wrong with it, or ""."""
+        names = {who: name for name, who in night.provider_ids.items()}
+        theirs = {
+            (names[row["provider_id"]], row["source_id"]): row["person_id"]
+            for row in night.published.person_sources.to_dict("records")
+        }
+        published = {n for n, one in told.roster.people.items() if one.state not in ("candidate", "merged")}
+        ours: dict[int, set[User]] = {}
+        for user, number in told.roster.links.items():
+            if number in published and user in told.roster.live:
+                ours.setdefault(number, set()).add(user)
+        for number, users in sorted(ours.items()):
+            found = {theirs.get(user, "nobody") for user in users}
+            if len(found) != 1:
+                return f"of {sorted(users)}, one person by the page, the pipeline has {len(found)}"
+            (person,) = found
+            if self.person.setdefault(number, person) != person:
+                return f"the id of {sorted(users)} is another one than before"
+        several = Counter(self.person[number] for number in ours)
+        if double := [sorted(users) for n, users in ours.items() if several[self.person[n]] > 1]:
+            return f"one person by the pipeline, several by the page: {double}"
+        return ""
+
+
+def differences(night: Night, told: Told, names: Names) -> list[str]:
+    """Everything on which the two do not agree, in words."""
+    if "failed" in (night.status, told.status):
+        return _unlike("status", night.status, told.status)
+    out = _unlike("status", night.status, told.status, told.reasons)
+    provider = {who: name for name, who in night.provider_ids.items()}
+    outcomes = {
+        (provider[row["provider_id"]], row["source_id"]): row["outcome"]
+        for row in night.found.identities.outcomes.to_dict("records")
+    }
+    directories = set(told.directories)
+    ours = {u: what for u, what in told.outcomes.items() if u[0] not in directories}
+    unsure = _attached_to_nobody(told)
+    out += _sets(
+        "outcomes",
+        {user: what for user, what in outcomes.items() if user not in unsure},
+        {user: what for user, what in ours.items() if user not in unsure},
+    )
+    if wrong := names.learn(night, told):
+        return [*out, wrong]
+    return [
+        *out,
+        *_people(night, told, names),
+        *_classes(night, told, names),
+        *_schools(night, told),
+        *_counts(night, told),
+    ]
+
+
+def _attached_to_nobody(told: Told) -> set[User]:
+    """Users of attach-only providers whose link names somebody inactive: whether they are matched, by the
+    link, or match nobody who exists, the page does not say."""
+    attach_only = {h.name for h in told.tonight.feeds if h.options.merge.attach_to_existing_users_only}
+    return {
+        user
+        for user, number in told.decided.person.items()
+        if user[0] in attach_only and told.roster.people[number].state != "active"
+    }
+
+
+def _people(night: Night, told: Told, names: Names) -> list[str]:
+    rows = {row["person_id"]: row for row in night.table("people")}
+    called = {names.person[n]: f"person {n}" for n in names.person}
+    ours = {
+        names.person[n]: one
+        for n, one in told.roster.people.items()
+        if one.state in ("active", "inactive") and n in names.person
+    }
+    unsure = {names.person[n] for n in told.unsure if n in names.person}
+    states = {one: "inactive" if row["inactive_since"] else "active" for one, row in rows.items()}
+    out = _sets(
+        "people",
+        {called.get(one, "somebody"): state for one, state in states.items() if one not in unsure},
+        {called[one]: person.state for one, person in ours.items() if one not in unsure},
+    )
+    school = _school_ids(night)
+    for one, person in ours.items():
+        row = rows.get(one)
+        if row is None or person.state != "active" or one in unsure:
+            continue
+        for name in FIELDS:
+            value = json.loads(row[name] or "[]") if name == "grades" else row[name]
+            if value != person.fields[name] and person.fields[name] != "*****":
+                out.append(f"{name} of {called[one]}: pipeline {value!r}, page {person.fields[name]!r}")
+        theirs = {(held["role"], held["school_id"]) for held in json.loads(row["roles"] or "[]")}
+        mine = {(role, school.get(where, "?") if where else None) for role, where in person.roles}
+        out += _unlike(f"roles of {called[one]}", theirs, mine)
+    links = {(row["student_id"], row["guardian_id"]) for row in night.table("guardian_links")}
+    mine_ = {
+        (names.person[a], names.person[b])
+        for a, b in told.roster.guardian_links
+        if {a, b} <= set(names.person)
+    }
+    awake = {one for one, person in ours.items() if person.state == "active"} - unsure
+    out += _unlike(
+        "guardian links",
+        {(called.get(a), called.get(b)) for a, b in links if {a, b} <= awake},
+        {(called[a], called[b]) for a, b in mine_ if {a, b} <= awake},
+    )
+    return out
+
+
+def _school_ids(night: Night) -> dict[User, str]:
+    names = {who: name for name, who in night.provider_ids.items()}
+    rows = night.published.school_sources.to_dict("records")
+    return {(names[row["provider_id"]], row["source_id"]): row["school_id"] for row in rows}
+
+
+def _classes(night: Night, told: Told, names: Names) -> list[str]:
+    provider = {who: name for name, who in night.provider_ids.items()}
+    school = _school_ids(night)
+    theirs = {(provider[row["provider_id"]], row["source_id"]): row for row in night.table("classes")}
+    ours = told.roster.classes
+    out = _unlike("classes", set(theirs), set(ours))
+    for name in set(theirs) & set(ours):
+        row, one = theirs[name], ours[name]
+        spoken = (row["school_id"], row["start_date"], row["end_date"])
+        out += _unlike(
+            f"class {name}", spoken, (school[one.school], str(one.start or ""), str(one.end or ""))
+        )
+    ids = {row["class_id"]: name for name, row in theirs.items()}
+    called = {person: f"person {n}" for n, person in names.person.items()}
+    attached = {told.decided.person[user] for user in _attached_to_nobody(told)}
+    unsure = {f"person {n}" for n in told.unsure | attached}
+    found = {
+        (ids[row["class_id"]], called.get(row["person_id"], "?"), row["role"]): (
+            row["begin_date"],
+            row["end_date"],
+        )
+        for row in night.table("memberships")
+    }
+    expected = {
+        (class_, called[names.person[number]], role): dates
+        for (class_, number, role), dates in told.roster.memberships.items()
+    }
+    sure = {key for key in {*found, *expected} if key[1] not in unsure}
+    out += _unlike("memberships", {k for k in found if k in sure}, {k for k in expected if k in sure})
+    for key in set(found) & set(expected):
+        begin, end = expected[key]
+        if begin != "?":
+            read = [str(day or "") for day in dates_of(begin, end)]
+            out += _unlike(f"dates of {key}", list(found[key]), read)
+    return out
+
+
+def _schools(night: Night, told: Told) -> list[str]:
+    school = _school_ids(night)
+    tonight = told.tonight
+    out = []
+    theirs = {row["school_id"]: row["state"] for row in night.report["schools"]}
+    for one in tonight.orgs:
+        if one in tonight.empty or one not in school or any(not h.feed.complete for h in tonight.feeds):
+            continue
+        state = "kept" if one in tonight.kept_back else "excluded" if tonight.excluded(one) else "published"
+        out += _unlike(f"state of {one}", theirs.get(school[one]), state)
+    return out
+
+
+def _counts(night: Night, told: Told) -> list[str]:
+    out = []
+    closed = [one for one in told.tonight.orgs if one in told.tonight.kept_back or told.tonight.excluded(one)]
+    unsure = {name for name, _ in _attached_to_nobody(told)}
+    for here in told.tonight.feeds:
+        if here.name in unsure:
+            continue
+        line = night.told(here.name)
+        ours = vars(publishing.counts(told, here))
+        out += _sets(f"counts of {here.name}", {name: line[name] for name in ours}, ours)
+        for collection in ("users", "classes", "enrollments"):
+            counted = line["collections"][collection]
+            out += _unlike(
+                f"{collection} read of {here.name}", counted["read"], len(here.feed.rows[collection])
+            )
+            # Which rows of what stays as published are kept, the page does not say.
+            as_it_was = "session vanished" in told.reasons or any(map(told.roster.schools.get, closed))
+            if here.feed.complete and not as_it_was:
+                kept = publishing.kept(told, here, collection)
+                out += _unlike(
+                    f"{collection} kept of {here.name} {counted['dropped']}", counted["kept"], kept
+                )
+    return out
+
+
+def _unlike(what: str, theirs: Any, ours: Any, why: Any = "") -> list[str]:
+    if theirs == ours:
+        return []
+    if isinstance(theirs, set):
+        theirs, ours = sorted(theirs - ours, key=str), sorted(ours - theirs, key=str)
+    return [f"{what}: pipeline {theirs}, page {ours} {why or ''}".rstrip()]
+
+
+def _sets(what: str, theirs: dict[Any, Any], ours: dict[Any, Any]) -> list[str]:
+    return _unlike(what, set(theirs.items()), set(ours.items()))

@@ -1,0 +1,347 @@
+"""Who is published, with what, and who goes: product.md, "Merging" (values), "Holidays and leaving",
+"Schools"."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar
+
+from roster_pipeline_tests.oracle.matching import Known, Matching, Source, Values
+from roster_pipeline_tests.oracle.register import FIELDS, Person, Roster, waits
+from roster_pipeline_tests.oracle.tonight import Here, Row, School, Silent, Tonight, User
+
+Row_ = TypeVar("Row_")  # a published row of any kind, by its key
+
+
+class PeopleTonight:
+    """One night's publication; every step changes `now`, a copy of what was published before."""
+
+    def __init__(self, tonight: Tonight, before: Roster, directories: dict[str, list[Row]]) -> None:
+        self.tonight, self.before, self.directories = tonight, before, directories
+        self.now = copy.deepcopy(before)
+        self.held = False
+        self.ended: set[User] = set()
+        self.reasons: set[str] = set()
+        self.unsure: set[int] = set()
+        self.updated: set[int] = set()
+
+    def closed(self, school: School | None) -> bool:
+        """ "Kept back: keeps its last good row, classes, memberships and roles"; "what was published for an
+        excluded school stays untouched, unless excluded_rosters: remove"."""
+        if school is None or school in self.tonight.kept_back:
+            return school is not None
+        if not self.tonight.excluded(school):
+            return False
+        having = [here for here in self.tonight.feeds if school in here.excluded]
+        return all(here.options.excluded_rosters == "keep" for here in having)
+
+    # ------------------------------------------------------------------ who is who
+
+    def match(self) -> None:
+        """All of tonight's people through the merge."""
+        sources, users = [], {}
+        for name, rows in self.directories.items():
+            sources.append(Source(name, directory=True))
+            users[name] = {
+                (name, row["id"]): Values(
+                    row.get("given_name", ""),
+                    row.get("family_name", ""),
+                    row.get("email", ""),
+                    row.get("role") == "student",
+                )
+                for row in rows
+            }
+        waiting = False
+        for here in self.tonight.feeds:
+            merge = here.options.merge
+            # "While a stronger provider has never been complete, no weaker one creates anybody."
+            sources.append(
+                Source(
+                    here.name, merge.key == "email_without_domain", merge.attach_to_existing_users_only,
+                    merge.checks_names, may_create=not waiting,
+                )
+            )  # fmt: skip
+            waiting |= here.name not in self.before.complete and set(here.feed.states.values()) != {"ok"}
+            users[here.name] = {
+                (here.name, name): self.values(here, name) for name, fate in here.users.items() if not fate
+            }
+        known = {
+            number: Known(
+                (str(person.fields.get("given_name", "")), str(person.fields.get("family_name", ""))),
+                str(person.fields.get("email", "")),
+                person.state in ("inactive", "removed") or self.gone(number),
+            )
+            for number, person in self.before.people.items()
+            if person.state not in ("merged", "candidate")
+        }
+        numbers = iter(range(len(self.before.people), 10**9))
+        last = {user: self.last_values(user) for user in self.before.rows}
+        matching = Matching(sources, users, self.before.links, last, known, lambda: next(numbers))
+        self.decided = matching.run()
+        for here in self.tonight.feeds:
+            for adult in {adult for _, adult in here.agents if not here.users[adult]}:
+                students = {one for one, other in here.agents if other == adult and not here.users[one]}
+                matched = any((here.name, student) in self.decided.person for student in students)
+                if here.is_guardian_only(adult) and not matched:
+                    raise Silent  # whether the guardian of students who are not matched is current
+        for user, number in self.decided.person.items():
+            self.now.people.setdefault(number, Person())
+            self.now.links[user] = number
+        for loser, winner in self.decided.merged_into.items():
+            self.merge(loser, winner)
+
+    def values(self, here: Here, name: str) -> Values:
+        row = here.rows["users"][name]
+        return self._values(row, here.is_student(name))
+
+    def last_values(self, user: User) -> Values:
+        return self._values(self.before.rows[user], any(r == "student" for r, _ in self.before.roles[user]))
+
+    def _values(self, row: Row, student: bool) -> Values:
+        ids = frozenset((kind, number) for kind, number in row.get("userIds", []))
+        return Values(
+            row["givenName"], row["familyName"], row["email"], student,
+            row.get("identifier", ""), row.get("userMasterIdentifier", ""), ids,
+        )  # fmt: skip
+
+    def gone(self, number: int) -> bool:
+        """Whether none of a person's users is there tonight, and complete extracts say so."""
+        users = [
+            user
+            for user, person in self.before.links.items()
+            if person == number and user in self.before.live
+        ]
+        for name, user in users:
+            here = next((one for one in self.tonight.feeds if one.name == name), None)
+            if here and (not here.feed.complete or not here.users.get(user, "gone")):
+                return False
+        return not any(self.closed(school) for school in self.before.belongs(number))
+
+    def merge(self, loser: int, winner: int) -> None:
+        """ "merged_into points to it, memberships and links follow"."""
+        self.now.links = {u: winner if p == loser else p for u, p in self.now.links.items()}
+        self.now.memberships = {
+            (c, winner if p == loser else p, r): d for (c, p, r), d in self.now.memberships.items()
+        }
+        self.now.guardian_links = {
+            (winner if s == loser else s, winner if g == loser else g) for s, g in self.now.guardian_links
+        }
+        self.now.people[loser].state = "merged"
+
+    # ------------------------------------------------------------------ people
+
+    def people(self) -> None:
+        """Everybody but guardians who are left without a student."""
+        self.keep_vanished_values()
+        self.now.live = set(self.decided.person)
+        present = self.users_by_person()
+        self.leaving: dict[int, str] = {}
+        for number, person in self.now.people.items():
+            if person.state == "merged":
+                continue
+            users = present.get(number, [])
+            closed = self.schools_tonight(number, users) and all(
+                map(self.closed, self.schools_tonight(number, users))
+            )
+            if closed:  # "frozen if all are kept back"
+                self.now.live |= {u for u in self.before.live if self.now.links[u] == number}
+                continue
+            if self.alive(users):
+                self.update(number, users)
+            elif person.state == "active":
+                self.leaving[number] = self.why_gone(number)
+            elif person.state == "inactive":
+                self.end_of_grace(number, person)
+        self.hold_people()
+        for number, why in self.leaving.items():
+            self.take_out(number, why)
+
+    def users_by_person(self) -> dict[int, list[User]]:
+        """Tonight's users of each person, and those of whom an incomplete extract says nothing: they stay."""
+        out: dict[int, list[User]] = {}
+        for user, number in self.decided.person.items():
+            out.setdefault(number, []).append(user)
+        for user in self.before.live - set(self.decided.person):
+            here = next((one for one in self.tonight.feeds if one.name == user[0]), None)
+            person = self.now.people[self.now.links[user]]
+            if (
+                here
+                and not here.feed.complete
+                and user not in self.decided.reused
+                and person.state == "active"
+            ):
+                out.setdefault(self.now.links[user], []).append(user)
+                self.now.live.add(user)
+        return out
+
+    def alive(self, users: list[User]) -> bool:
+        """ "An attach-only link never keeps a person alive"; "people who are only in a directory are not
+        published", but they are "existing users" to whom an attach-only provider may attach."""
+        attach_only = {h.name: h.options.merge.attach_to_existing_users_only for h in self.tonight.feeds}
+        providers = {name for name, _ in users} & set(attach_only)
+        in_directory = any(name in self.directories for name, _ in users)
+        return any(not attach_only[name] or in_directory for name in providers)
+
+    def schools_tonight(self, number: int, users: list[User]) -> set[School]:
+        before = self.before.belongs(number) if number in self.before.people else set()
+        for name, user in users:
+            here = next((one for one in self.tonight.feeds if one.name == name), None)
+            before = before | (here.schools_of.get(user, set()) if here else set())
+        return before
+
+    def row(self, user: User) -> Row:
+        if user[0] in self.directories:
+            found = next(row for row in self.directories[user[0]] if row["id"] == user[1])
+            return {
+                "givenName": found.get("given_name", ""),
+                "familyName": found.get("family_name", ""),
+                "email": found["email"],
+            }
+        here = self.tonight.here(user[0])
+        return self.before.rows[user] if here.users.get(user[1], "gone") else here.rows["users"][user[1]]
+
+    def roles_of(self, user: User) -> set[tuple[str, School | None]]:
+        if user[0] in self.directories:
+            return set()
+        here = self.tonight.here(user[0])
+        if here.users.get(user[1], "gone"):
+            return self.before.roles[user]
+        roles = {(role, here.school_of.get(org)) for role, org in here.roles[user[1]]}
+        return {(role, school) for role, school in roles if school not in here.excluded}
+
+    def update(self, number: int, users: list[User]) -> None:
+        """ "The strongest non-empty value of a field wins; roles are the union. A directory gives the login
+        e-mail, and other fields only where no provider has one." """
+        person = self.now.people[number]
+        strength = [here.name for here in self.tonight.feeds]
+        for name, column in FIELDS.items():
+            order = [*self.directories, *strength] if name == "email" else [*strength, *self.directories]
+            person.fields[name] = "" if name != "grades" else []
+            for source in order:
+                mine = [self.row(user).get(column) for user in users if user[0] == source]
+                values: list[Any] = [value for value in mine if value]
+                if any(value != values[0] for value in values) and name != "username":
+                    raise Silent  # two rows of one person of one provider that differ
+                if values:
+                    person.fields[name] = min(values)
+                    break
+        roles = {role for user in users for role in self.roles_of(user)}
+        before = self.before.people[number].roles if number in self.before.people else set()
+        kept = {(role, school) for role, school in before if self.closed(school)}
+        person.roles = {
+            (role, s) for role, s in roles if not (s and (self.closed(s) or self.tonight.excluded(s)))
+        } | kept
+        person.state, person.since = "active", None
+        self.updated.add(number)
+
+    def roles_of_classes(self) -> None:
+        """ "A person [belongs] to the schools of their orgs and enrolments": a class gives a role at its
+        school to whom the row gives none there."""
+        found: dict[int, set[tuple[str, School]]] = {}
+        for class_, number, role in self.now.memberships:
+            school = self.now.classes[class_].school
+            if (
+                self.now.people[number].state == "active"
+                and number in self.updated
+                and not self.closed(school)
+            ):
+                found.setdefault(number, set()).add((role, school))
+        for number, roles in found.items():
+            person = self.now.people[number]
+            here = {school for _, school in person.roles}
+            person.roles |= {(role, school) for role, school in roles if school not in here}
+
+    def keep_vanished_values(self) -> None:
+        """ "A value that turns empty clears the published one, unless all (two or more) of that provider's
+        values of the field, or more than five and at least 5 % of them, turned empty tonight
+        (RS-SAFE-06)." """
+        for here in self.tonight.feeds:
+            mine = [
+                u
+                for u in self.decided.person
+                if u[0] == here.name and u in self.before.live and u not in self.decided.reused
+            ]
+            for column in FIELDS.values():
+                had = [user for user in mine if self.before.rows[user].get(column)]
+                empty = [user for user in had if not here.rows["users"][user[1]].get(column)]
+                if (len(had) > 1 and len(empty) == len(had)) or (
+                    len(empty) > 5 and len(empty) * 20 >= len(had)
+                ):
+                    for user in empty:
+                        row = here.rows["users"][user[1]]
+                        here.rows["users"][user[1]] = {**row, column: self.before.rows[user][column]}
+
+    def why_gone(self, number: int) -> str:
+        """ "People gone from a complete extract turn inactive; those who have left by their dates are removed
+        at once"; "what an option takes out of scope is removed at the next complete sync"."""
+        reasons = set()
+        for name, user in [u for u in self.before.live if self.before.links[u] == number]:
+            here = next((one for one in self.tonight.feeds if one.name == name), None)
+            if here is None or here.options.merge.attach_to_existing_users_only:
+                continue
+            fate = here.users.get(user, "gone")
+            reasons.add("gone" if (name, user) in self.decided.reused or not fate else fate)
+        if len(reasons) != 1:
+            if len(reasons & {"gone", "guardian of nobody"}) and len(reasons) > 1:
+                raise Silent  # gone from one provider, left at another
+            return sorted(reasons)[0] if reasons else "gone"
+        return reasons.pop()
+
+    def hold_people(self) -> None:
+        """ "Otherwise removals wait per school and kind of row." """
+        gone = [number for number, why in self.leaving.items() if why == "gone"]
+        total = [number for number, person in self.before.people.items() if person.state == "active"]
+        asleep = [number for number, person in self.before.people.items() if person.state == "inactive"]
+        for number in self.waiting(gone, total, asleep, self.groups_of):
+            del self.leaving[number]
+            self.now.live |= {u for u in self.before.live if self.before.links[u] == number}
+            self.reasons.add("removal waits: people")
+
+    def waiting(
+        self,
+        gone: Collection[Row_],
+        total: Collection[Row_],
+        extra: Collection[Row_],
+        schools: Callable[[Row_], Collection[School | None]],
+    ) -> set[Row_]:
+        """Which of `gone` wait, school by school; `extra` are rows of which the page does not say whether
+        they are among the school's `total`."""
+        out: set[Row_] = set()
+        limits = self.tonight.tenant.safeguards
+        for school in {school for one in gone for school in schools(one)}:
+            n, every, more = (sum(school in schools(one) for one in some) for some in (gone, total, extra))
+            if waits(n, every, limits) != waits(n, every + more, limits):
+                raise Silent  # whether inactive people count among the school's
+            if waits(n, every, limits):
+                out |= {one for one in gone if school in schools(one)}
+        return out
+
+    def groups_of(self, number: int) -> set[School | None]:
+        """ "People of no school (district staff) are a group of their own." """
+        return {*self.before.belongs(number)} or {None}
+
+    def take_out(self, number: int, why: str) -> None:
+        person = self.now.people[number]
+        if why == "guardian of nobody":
+            return  # see `guardians`
+        # "never removed while one [of its schools] is kept back"
+        if any(map(self.closed, self.before.belongs(number))):
+            self.unsure.add(number)
+            self.now.live |= {u for u in self.before.live if self.before.links[u] == number}
+            return
+        if why == "gone":
+            person.state, person.since = "inactive", self.tonight.as_of
+            self.now.live |= {
+                u for u in self.before.live if self.before.links[u] == number and u not in self.decided.reused
+            }
+        else:
+            person.state, person.since = "removed", None
+
+    def end_of_grace(self, number: int, person: Person) -> None:
+        """ "Removed after grace_days"; "exactly the limit is still within"."""
+        if any(not here.feed.complete for here in self.tonight.feeds):
+            raise Silent  # whether grace ends on a night on which a provider was not read whole
+        assert person.since
+        if (self.tonight.as_of - person.since).days > self.tonight.tenant.grace_days:
+            person.state, person.since = "removed", None

@@ -1,0 +1,339 @@
+"""What is published, what waits, and what a sync tells: product.md after "Merging"."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from roster_pipeline.tenants.document import Tenant
+from roster_pipeline_tests.oracle import tonight as rules
+from roster_pipeline_tests.oracle.matching import Decided, fold
+from roster_pipeline_tests.oracle.people import PeopleTonight
+from roster_pipeline_tests.oracle.register import Class, Membership, Roster, Told
+from roster_pipeline_tests.oracle.tonight import Feed, Here, Row, Silent, Tonight, User
+
+
+def night(
+    tenant: Tenant, feeds: list[Feed], directories: dict[str, list[Row]], before: Roster, as_of: dt.date
+) -> Told:
+    """One night: `feeds` with the strongest first, directories in document order."""
+    tonight = Tonight(tenant, as_of, [rules.read(feed) for feed in feeds])
+    rules.join_schools(tonight, before.school_of)
+    rules.judge_classes(tonight, {name: class_.school for name, class_ in before.classes.items()})
+    rules.judge_users(tonight, before.enrolled)
+    had_rows = {school for number in before.people for school in before.belongs(number)}
+    had_rows |= {class_.school for class_ in before.classes.values()}
+    rules.judge_schools(tonight, had_rows, before.grades())
+    drop_rows_of_kept_schools(tonight, before)
+    return Publishing(tonight, before, directories).run()
+
+
+def drop_rows_of_kept_schools(tonight: Tonight, before: Roster) -> None:
+    """ "A school with no last good roster is not published; rows of it alone are dropped (school_kept_back),
+    with no outcome and no id." """
+    for here in tonight.feeds:
+        for name, schools in here.schools_of.items():
+            closed = all(school in tonight.kept_back or school in here.excluded for school in schools)
+            if not here.users[name] and schools and closed and (here.name, name) not in before.live:
+                here.users[name] = "school kept back"
+
+
+class Publishing(PeopleTonight):
+    """All of one night, in the order of product.md."""
+
+    def run(self) -> Told:
+        status = self.failed()
+        if status:
+            self.now.complete |= {h.name for h in self.tonight.feeds if set(h.feed.states.values()) == {"ok"}}
+            return Told(status, self.now, self.tonight, Decided(), {}, reasons=self.reasons)
+        self.match()
+        self.people()
+        self.classes()
+        self.members()
+        self.roles_of_classes()
+        self.guardians()
+        self.remember()
+        outcomes = dict(self.decided.outcomes)
+        return Told(
+            self.status(), self.now, self.tonight, self.decided, outcomes, self.unsure, self.reasons,
+            set(self.directories),
+        )  # fmt: skip
+
+    def failed(self) -> str:
+        """ "failed: nothing new could be published: no provider was readable, or every school was kept
+        back." """
+        schools = [
+            s for s in self.tonight.orgs if not self.tonight.excluded(s) and s not in self.tonight.empty
+        ]
+        schools += [s for s in self.tonight.kept_back if s not in schools]
+        if all("failed" in here.feed.states.values() for here in self.tonight.feeds):
+            return "failed"
+        return "failed" if schools and all(school in self.tonight.kept_back for school in schools) else ""
+
+    def status(self) -> str:
+        """ "partial: published, but a collection was not ok, a school was kept back, or a removal is held.
+        successful: all else." """
+        for here in self.tonight.feeds:
+            if set(here.feed.states.values()) != {"ok"}:
+                self.reasons.add("collection")
+        if self.tonight.kept_back:
+            self.reasons.add("kept back")
+        if self.reasons and all(one.state not in ("active", "inactive") for one in self.now.people.values()):
+            raise Silent  # whether a sync with trouble that publishes nobody is partial
+        return "partial" if self.reasons else "successful"
+
+    # ------------------------------------------------------------------ classes
+
+    def classes(self) -> None:
+        """ "A class ends, without a hold, once its last session's end date, as published before, has passed.
+        A session that vanished or was shortened is not an end: its class stays as published and the sync is
+        `partial`." """
+        gone: list[User] = []
+        self.waiting_classes: set[User] = set()
+        for class_, old in self.before.classes.items():
+            here = next((one for one in self.tonight.feeds if one.name == class_[0]), None)
+            if self.closed(old.school):
+                continue
+            fate = here.classes.get(class_[1], "gone") if here else "retired"
+            if fate == "":
+                continue
+            if here and here.feed.states["classes"] != "ok":
+                self.waiting_classes.add(class_)
+                continue
+            exclusive = bool(here and here.options.end_dates == "exclusive")
+            if (
+                fate in ("not current", "gone")
+                and old.end
+                and not rules.within((None, old.end), self.tonight.as_of, exclusive)
+            ):
+                self.ended.add(class_)
+            elif fate == "not current":
+                self.waiting_classes.add(class_)
+                self.reasons.add("session vanished")
+            elif fate in ("gone", "refers to nothing"):
+                gone.append(class_)
+                continue
+            if class_ not in self.waiting_classes:
+                del self.now.classes[class_]
+        for class_ in gone:
+            if class_ in self.waiting(
+                gone, list(self.before.classes), [], lambda one: {self.before.classes[one].school}
+            ):
+                self.waiting_classes.add(class_)
+                self.reasons.add("removal waits: classes")
+            else:
+                del self.now.classes[class_]
+        for here in self.tonight.feeds:
+            for name, fate in here.classes.items():
+                if fate == "":
+                    spans = here.class_spans[name]
+                    starts, ends = [b for b, _ in spans], [e for _, e in spans]
+                    self.now.classes[here.name, name] = Class(
+                        here.school_of[here.rows["classes"][name]["school"]],
+                        min(b for b in starts if b) if starts and all(starts) else None,
+                        max(e for e in ends if e) if ends and all(ends) else None,
+                    )
+
+    # ------------------------------------------------------------------ memberships
+
+    def members(self) -> None:
+        """Memberships of the classes published tonight; others stay, end with their class, or wait."""
+        new: dict[Membership, set[tuple[str, str]]] = {}
+        past: set[Membership] = set()
+        for here in self.tonight.feeds:
+            for key, row in here.rows["enrollments"].items():
+                user = (here.name, row["user"])
+                number = self.decided.person.get(user, self.now.links.get(user))
+                if number is None:
+                    continue
+                membership = ((here.name, row["class"]), number, rules.role_name(row["role"]))
+                if (
+                    here.enrolments[key] == ""
+                    and user in self.decided.person
+                    and self.now.people[number].state == "active"
+                ):
+                    spoken = (row.get("beginDate", ""), row.get("endDate", ""))
+                    new.setdefault(membership, set()).add(spoken if any(rules.dates(*spoken)) else ("", ""))
+                elif here.enrolments[key] not in ("refers to nothing", ""):
+                    past.add(membership)
+        counted: list[Membership] = []
+        for membership in list(self.now.memberships):
+            class_, number, _ = membership
+            if class_ not in self.now.classes or self.now.people[number].state in ("removed", "merged"):
+                del self.now.memberships[membership]
+            elif self.stays(membership) or self.is_attached(number):
+                pass
+            elif membership in new or membership in past:
+                del self.now.memberships[membership]
+            else:
+                counted.append(membership)
+        self.hold_memberships(counted)
+        for membership, spans in new.items():
+            if membership[0] in self.now.classes and not self.closed(self.now.classes[membership[0]].school):
+                self.now.memberships[membership] = min(spans) if len(spans) == 1 else ("?", "?")
+
+    def is_attached(self, number: int) -> bool:
+        """Whether an attach-only link names somebody who has gone: what becomes of their memberships, the
+        page does not say."""
+        return self.now.people[number].state == "inactive" and number in self.decided.person.values()
+
+    def stays(self, membership: Membership) -> bool:
+        class_, _, _ = membership
+        if class_ in self.waiting_classes or self.closed(self.now.classes[class_].school):
+            return True
+        here = self.tonight.here(class_[0])
+        return not here.feed.complete
+
+    def hold_memberships(self, counted: list[Membership]) -> None:
+        """ "... per school and kind of row ...; in a class, when they are at least half of its members and at
+        least 5"."""
+        limits = self.tonight.tenant.safeguards
+        total = list(self.before.memberships)
+        held = self.waiting(
+            counted,
+            total,
+            [],
+            lambda one: {self.before.classes[one[0]].school} if one[0] in self.before.classes else set(),
+        )
+        for class_ in {one[0] for one in counted}:
+            mine = [one for one in counted if one[0] == class_]
+            members = [one for one in self.before.memberships if one[0] == class_]
+            if len(mine) >= limits.class_share * len(members) and len(mine) >= limits.class_rows:
+                held |= set(mine)
+        for one in counted:
+            if one in held:
+                self.reasons.add("removal waits: memberships")
+            else:
+                del self.now.memberships[one]
+        for class_ in set(self.before.classes) - set(self.now.classes) - self.ended:
+            here = self.tonight.here(class_[0])
+            lost = sum(one[0] == class_ for one in self.before.memberships)
+            if here.classes.get(class_[1], "gone") == "gone" and lost >= limits.class_rows:
+                raise Silent  # a class goes, but its members would wait
+
+    # ------------------------------------------------------------------ guardians
+
+    def guardians(self) -> None:
+        """ "A guardian link [belongs] to its student's schools." "When the last one is removed, so is the
+        guardian's link and, if nothing else keeps them, the guardian; when the last one turns inactive, they
+        do too." """
+        new: set[tuple[int, int]] = set()
+        for here in self.tonight.feeds:
+            for student, adult in here.agents:
+                if {(here.name, student), (here.name, adult)} <= set(self.decided.person):
+                    new.add((self.decided.person[here.name, student], self.decided.person[here.name, adult]))
+        states = {number: person.state for number, person in self.now.people.items()}
+        counted = []
+        for link in self.now.guardian_links - new:
+            one, other = link
+            if states[one] in ("removed", "merged") or states[other] in ("removed", "merged"):
+                self.now.guardian_links.discard(link)
+            elif (
+                "inactive" in (states[one], states[other])
+                or (one in self.before.people and all(map(self.closed, self.groups_of(one))))
+                or self.is_unheard(link)
+            ):
+                continue
+            else:
+                counted.append(link)
+        held = self.waiting(counted, self.before.guardian_links, [], lambda one: self.groups_of(one[0]))
+        if held:
+            self.reasons.add("removal waits: guardian links")
+        self.now.guardian_links -= set(counted) - held
+        self.now.guardian_links |= new
+        for number, why in self.leaving.items():
+            if why == "guardian of nobody":
+                self.leave_guardian(number)
+
+    def leave_guardian(self, number: int) -> None:
+        person = self.now.people[number]
+        students = {s for s, g in self.before.guardian_links if g == number}
+        states = {self.now.people[s].state for s in students}
+        mine = {u for u in self.before.live if self.before.links[u] == number}
+        if any(g == number and self.now.people[s].state == "active" for s, g in self.now.guardian_links):
+            self.now.live |= mine
+        elif "active" in states:
+            self.unsure.add(number)  # the link is gone, the student is not
+            self.now.live |= mine
+        elif "inactive" in states:
+            person.state, person.since = "inactive", self.tonight.as_of
+            self.now.live |= mine
+        else:
+            person.state, person.since = "removed", None
+            self.now.guardian_links = {(s, g) for s, g in self.now.guardian_links if g != number}
+
+    def is_unheard(self, link: tuple[int, int]) -> bool:
+        """ "Guardian links are the union": whether a provider that knows both, and may say that they belong
+        together, was not read whole tonight."""
+        knows = [{user[0] for user, number in self.now.links.items() if number == one} for one in link]
+        return any(
+            here.options.sync_parent_data and not here.feed.complete and here.name in knows[0] & knows[1]
+            for here in self.tonight.feeds
+        )
+
+    # ------------------------------------------------------------------ for the next night
+
+    def remember(self) -> None:
+        for school in self.tonight.orgs:
+            if school not in self.tonight.kept_back and not self.tonight.excluded(school):
+                self.now.schools[school] = self.tonight.as_of
+        for here in self.tonight.feeds:
+            for org, school in here.school_of.items():
+                self.now.school_of[here.name, org] = school
+            for row in here.rows["enrollments"].values():
+                self.now.enrolled.add((here.name, row["user"]))
+            if set(here.feed.states.values()) == {"ok"}:
+                self.now.complete.add(here.name)
+            for name, fate in here.users.items():
+                user = (here.name, name)
+                if not fate and user in self.decided.person:
+                    self.now.rows[user] = here.rows["users"][name]
+                    self.now.roles[user] = self.roles_of(user)
+        for name, rows in self.directories.items():
+            for row in rows:
+                self.now.rows[name, row["id"]] = self.row((name, row["id"]))
+                self.now.roles[name, row["id"]] = {(row.get("role", ""), None)}
+
+
+@dataclass
+class Counts:
+    """The guides' four counts and the created ones, of one provider."""
+
+    unmatched_users: int = 0
+    matched_students: int = 0
+    matched_teachers: int = 0
+    imported_classes: int = 0
+    created_students: int = 0
+    created_teachers: int = 0
+
+
+def counts(told: Told, here: Here) -> Counts:
+    """ "Matched counts are distinct people, by role at that provider; Imported Classes are that provider's
+    classes live after the sync." """
+    out = Counts(imported_classes=sum(name == here.name for name, _ in told.roster.classes))
+    users = {u: told.outcomes[u] for u in told.outcomes if u[0] == here.name}
+    for outcome in ("matched", "created"):
+        for role in ("student", "teacher"):
+            who = {
+                told.decided.person[user]
+                for user, what in users.items()
+                if what == outcome and any(one == role for one, _ in here.roles[user[1]])
+            }
+            setattr(out, f"{outcome}_{role}s", len(who))
+    unmatched = {user for user, what in users.items() if what == "unmatched"}
+    every = fold({user: Publishing._values(None, here.rows["users"][user[1]], False) for user in unmatched})  # type: ignore[arg-type]
+    out.unmatched_users = len(every)
+    return out
+
+
+def kept(told: Told, here: Here, collection: str) -> int:
+    """ "kept = rows that stand behind the roster; duplicates, filters and kept-back schools are reasons for
+    dropping"."""
+    if collection == "users":
+        return sum(user[0] == here.name for user in told.decided.person)
+    if collection == "classes":
+        return sum(fate == "" for fate in here.classes.values())
+    return sum(
+        fate == "" and (here.name, here.rows["enrollments"][key]["user"]) in told.decided.person
+        for key, fate in here.enrolments.items()
+    )

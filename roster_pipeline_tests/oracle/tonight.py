@@ -1,0 +1,512 @@
+"""Which rows count on the day, and which schools are kept back: product.md before "Merging"."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from roster_pipeline.tenants.document import Provider as Options
+from roster_pipeline.tenants.document import Tenant
+
+Row = dict[str, Any]
+User = tuple[str, str]  # (provider or directory, sourcedId); classes and orgs are named likewise
+School = tuple[str, str]  # the first org that was known of it
+Span = tuple[dt.date | None, dt.date | None]
+
+FAMILY: Final = {"parent", "guardian", "relative"}
+# Whom the settings took out is there all the same: it does not make the school's data incomplete.
+LIMITED: Final = ("role not wanted", "grade not wanted", "school not wanted", "school excluded")
+
+
+class Silent(Exception):  # noqa: N818 - not an error: the page does not decide this tenant
+    """The page does not say what happens here."""
+
+
+@dataclass
+class Feed:
+    """What one provider sent: rows with OneRoster's names, references as ids, lists as lists."""
+
+    options: Options
+    rows: dict[str, list[Row]]
+    states: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        return self.options.name
+
+    @property
+    def complete(self) -> bool:
+        """ "Nobody and nothing is removed unless a complete extract shows them gone: removing people needs
+        users and enrollments ok" (architecture.md, invariant 1)."""
+        return self.states["users"] == self.states["enrollments"] == "ok"
+
+
+@dataclass
+class Here:
+    """One feed's rows, and what became of each: reason for dropping, or ""."""
+
+    feed: Feed
+    rows: dict[str, dict[str, Row]] = field(default_factory=dict)  # collection → id → active row
+    ids: dict[str, set[str]] = field(default_factory=dict)  # of all rows, deleted ones too
+    school_of: dict[str, School] = field(default_factory=dict)
+    excluded: set[School] = field(default_factory=set)
+    classes: dict[str, str] = field(default_factory=dict)
+    class_spans: dict[str, list[Span]] = field(default_factory=dict)
+    enrolments: dict[str, str] = field(default_factory=dict)
+    users: dict[str, str] = field(default_factory=dict)
+    roles: dict[str, set[tuple[str, str]]] = field(default_factory=dict)  # user → (role, org)
+    schools_of: dict[str, set[School]] = field(default_factory=dict)  # user → schools
+    agents: set[tuple[str, str]] = field(default_factory=set)  # (student, adult)
+
+    @property
+    def name(self) -> str:
+        return self.feed.name
+
+    @property
+    def options(self) -> Options:
+        return self.feed.options
+
+    def is_student(self, user: str) -> bool:
+        return any(role == "student" for role, _ in self.roles[user])
+
+    def is_guardian_only(self, user: str) -> bool:
+        return {role for role, _ in self.roles[user]} <= FAMILY
+
+
+@dataclass
+class Tonight:
+    """All feeds, the strongest first, and the schools."""
+
+    tenant: Tenant
+    as_of: dt.date
+    feeds: list[Here]
+    orgs: dict[School, list[User]] = field(default_factory=dict)
+    spans: dict[School, list[tuple[Span, bool]]] = field(default_factory=dict)  # with: end is exclusive
+    kept_back: dict[School, set[str]] = field(default_factory=dict)
+    empty: set[School] = field(default_factory=set)
+
+    def current(self, school: School) -> bool:
+        """Whether a session of the school is current."""
+        return any(within(span, self.as_of, exclusive) for span, exclusive in self.spans.get(school, []))
+
+    def excluded(self, school: School) -> bool:
+        """Excluded by all providers that have it."""
+        having = [here for here in self.feeds if school in here.school_of.values()]
+        return bool(having) and all(school in here.excluded for here in having)
+
+    def here(self, name: str) -> Here:
+        return next(here for here in self.feeds if here.name == name)
+
+
+# ------------------------------------------------------------------------------------------ dates
+
+
+def day(text: str) -> dt.date | None:
+    """ "Trim; take the first 10 characters if they match a date" (oneroster.md §1.12)."""
+    try:
+        found = re.match(r"\d{4}-\d{2}-\d{2}", text.strip())
+        return dt.date.fromisoformat(found[0]) if found else None
+    except ValueError:
+        return None
+
+
+def dates(begin: str, end: str) -> Span:
+    """ "Begin after end: both dates are ignored, with a warning." """
+    first, last = day(begin), day(end)
+    return (None, None) if first and last and first > last else (first, last)
+
+
+def within(span: Span, as_of: dt.date, exclusive: bool) -> bool:
+    """ "(b is None or b ≤ today) and (e is None or today ≤ e [inclusive] / today < e [exclusive])"."""
+    begin, end = span
+    return (begin is None or begin <= as_of) and (
+        end is None or as_of < end or (as_of == end and not exclusive)
+    )
+
+
+# ------------------------------------------------------------------------------------------ rows and schools
+
+
+def read(feed: Feed) -> Here:
+    """ "Never tobedeleted or inactive rows"; a repeated row is dropped."""
+    here = Here(feed)
+    for collection, rows in feed.rows.items():
+        active: dict[str, Row] = {}
+        seen: dict[str, Row] = {}
+        for row in rows:
+            if row["sourcedId"] in seen and seen[row["sourcedId"]] != row:
+                raise Silent  # which of two different rows with one id is the right one
+            usable = row["sourcedId"] and row["sourcedId"] not in seen
+            seen.setdefault(row["sourcedId"], row)
+            if usable and row["status"].lower() not in ("tobedeleted", "inactive"):
+                active[row["sourcedId"]] = row
+        here.ids[collection] = set(seen)
+        here.rows[collection] = active
+    return here
+
+
+def join_schools(tonight: Tonight, known: dict[User, School]) -> None:
+    """ "Schools of two providers are one when their non-empty identifiers are equal, or, where one of them
+    has none, when their names are; two different identifiers are two schools." """
+    rows: dict[School, list[Row]] = {}
+    for here in tonight.feeds:
+        for org, row in here.rows["orgs"].items():
+            if row["type"] != "school":
+                continue
+            mine = row.get("identifier", "")
+            others = {
+                school: [one for one in many if one["feed"] != here.name] for school, many in rows.items()
+            }
+            same = [s for s, many in others.items() if mine and any(mine == o["identifier"] for o in many)]
+            same = same or [
+                s
+                for s, many in others.items()
+                if any(o["name"] == row["name"] and not (mine and o["identifier"]) for o in many)
+            ]
+            if len(same) > 1:
+                raise Silent  # which of two schools of one name
+            school = known.get((here.name, org)) or (same[0] if same else (here.name, org))
+            here.school_of[org] = school
+            rows.setdefault(school, []).append({"feed": here.name, "name": row["name"], "identifier": mine})
+            tonight.orgs.setdefault(school, []).append((here.name, org))
+            if {org, mine, row["name"]} & set(here.options.exclude_schools):
+                here.excluded.add(school)
+
+
+# ------------------------------------------------------------------------------------------ sessions, classes
+
+
+def spans_of(here: Here, class_: Row) -> list[Span]:
+    """The dates of a class's sessions; no longer there or unknown ones are ignored.
+
+    "A class that names only a grading period lives by that one's dates." "Do not climb to the parent ...
+    Climb only when the listed session has no usable dates." "If none of the refs resolve or terms is missing
+    → course.schoolYear session → else the union of the class's enrolment dates → else undated." """
+
+    def of(name: str) -> Span | None:
+        session = here.rows["academicSessions"].get(name)
+        if session is None:
+            return None
+        span = dates(session.get("startDate", ""), session.get("endDate", ""))
+        return span if any(span) else of(session.get("parent", ""))
+
+    found = [span for span in map(of, class_["terms"]) if span]
+    kinds = {here.rows["academicSessions"].get(name, {}).get("type") for name in class_["terms"]} - {None}
+    if "gradingPeriod" in kinds and len(kinds) > 1:
+        raise Silent  # a grading period beside a longer session
+    if found:
+        return found
+    course = here.rows["courses"].get(class_["course"], {})
+    if year := of(course.get("schoolYear", "")):
+        return [year]
+    mine = [
+        dates(row.get("beginDate", ""), row.get("endDate", ""))
+        for row in here.rows["enrollments"].values()
+        if row["class"] == class_["sourcedId"]
+    ]
+    if any(map(any, mine)) and not all(map(all, mine)):
+        raise Silent  # the union of dates some of which are missing
+    begins, ends = [b for b, _ in mine if b], [e for _, e in mine if e]
+    return [(min(begins), max(ends))] if begins and ends else []
+
+
+def judge_classes(tonight: Tonight, before: dict[User, School]) -> None:
+    """Fates of classes but for kept-back schools; the sessions of each school.
+
+    "A session belongs to the schools whose classes name it." "sync_classroom_data off: no classes".
+    "respect_academic_sessions on: only classes of the current term, semester or school year." Undated:
+    "keep in compatibility mode, drop otherwise".
+    """
+    for here in tonight.feeds:
+        exclusive = here.options.end_dates == "exclusive"
+        for name, row in here.rows["classes"].items():
+            school = here.school_of.get(row["school"])
+            spans = here.class_spans[name] = spans_of(here, row)
+            if school is None:
+                here.classes[name] = "refers to nothing"
+                continue
+            if any(term in here.rows["academicSessions"] for term in row["terms"]):
+                tonight.spans.setdefault(school, []).extend((span, exclusive) for span in spans)
+            if not here.options.sync_classroom_data:
+                here.classes[name] = "classroom data off"
+            elif school in here.excluded:
+                here.classes[name] = "school excluded"
+            elif not in_session(here, name, tonight.as_of):
+                here.classes[name] = "not current"
+            else:
+                here.classes[name] = ""
+    drop_weaker_classes(tonight, before)
+
+
+def in_session(here: Here, class_: str, as_of: dt.date) -> bool:
+    """ "A class is current if any of them is current"; off: "all active classes whatever their dates"."""
+    if not here.options.respect_academic_sessions:
+        return True
+    if not here.class_spans[class_]:
+        return here.options.compatibility_mode
+    return any(
+        within(span, as_of, here.options.end_dates == "exclusive") for span in here.class_spans[class_]
+    )
+
+
+def drop_weaker_classes(tonight: Tonight, before: dict[User, School]) -> None:
+    """ "Where two providers bring classes to one school, the stronger one's are published and the other's
+    dropped (class_of_weaker_source), unless share_classes: true." What was published of a provider that
+    cannot be read tonight stays, so it still brings it ("a failed read is not an empty one")."""
+    brought: dict[School, Here] = {}
+    past: set[School] = set()
+    for here in tonight.feeds:
+        school_of = {
+            name: here.school_of[here.rows["classes"][name]["school"]]
+            for name, fate in here.classes.items()
+            if fate in ("", "not current")
+        }
+        for name, school in school_of.items():
+            if here.classes[name] == "":
+                stronger = brought.get(school)
+                if stronger and stronger.options.share_classes != here.options.share_classes:
+                    raise Silent  # whose share_classes it is
+                if school in past and not stronger and not here.options.share_classes:
+                    raise Silent  # whether a stronger one whose classes are all over brings classes
+                if stronger and not here.options.share_classes:
+                    here.classes[name] = "class of weaker source"
+        for name, school in school_of.items():
+            if here.classes[name] == "":
+                brought.setdefault(school, here)
+        past |= set(school_of.values()) - set(brought)
+        for (name, class_), school in before.items():
+            if name == here.name and class_ not in here.rows["classes"]:
+                if here.feed.states["classes"] == "failed":
+                    brought.setdefault(school, here)
+                elif school not in brought:
+                    past.add(school)  # gone tonight; its removal may have to wait
+
+
+# ------------------------------------------------------------------------------------------ users
+
+
+def role_name(role: str) -> str:
+    """One vocabulary for 1.1 and 1.2 (architecture.md): others as they came, lower-case."""
+    role = role.lower()
+    return {
+        "administrator": "site_administrator",
+        "siteadministrator": "site_administrator",
+        "districtadministrator": "district_administrator",
+        "systemadministrator": "system_administrator",
+    }.get(role, role)
+
+
+def judge_users(tonight: Tonight, enrolled_before: set[User]) -> None:
+    """Fates of users and enrolments, but for kept-back schools."""
+    for here in tonight.feeds:
+        enrolments = here.rows["enrollments"]
+        for name, row in here.rows["users"].items():
+            here.roles[name] = wanted_roles(here, row)
+            orgs = {here.school_of[org] for _, org, *_ in row["roles"] if org in here.school_of}
+            classes = [here.rows["classes"].get(e["class"]) for e in enrolments.values() if e["user"] == name]
+            mine = {here.school_of.get(c["school"]) for c in classes if c} - {None}
+            here.schools_of[name] = orgs | {school for school in mine if school}
+            here.users[name] = limits(here, name, row)
+        for name, row in enrolments.items():
+            here.enrolments[name] = enrolment_fate(here, row, tonight.as_of)
+        for name in here.rows["users"]:
+            if not here.users[name] and has_left(tonight, here, name, enrolled_before):
+                # "Those who have left by their dates are removed at once": without a row there are no dates.
+                dated = any(row["user"] == name for row in enrolments.values())
+                here.users[name] = "left" if dated else "gone"
+        judge_guardians(here)
+
+
+def wanted_roles(here: Here, row: Row) -> set[tuple[str, str]]:
+    """ "Guardians ... relationship_type is a filter on the adult's role. Off: guardian rows are dropped." """
+    kinds = {here.options.relationship_type} if here.options.sync_parent_data else set()
+    roles = {(role_name(role), org) for role, org, *_ in row["roles"]}
+    return {(role, org) for role, org in roles if role not in FAMILY or role in kinds}
+
+
+def limits(here: Here, name: str, row: Row) -> str:
+    """What the options take out, one person at a time."""
+    options, limit = here.options, here.options.limit_to
+    if not here.roles[name]:
+        return "guardian not wanted"
+    # "A guardian without e-mail and phone is dropped with a reason."
+    if here.is_guardian_only(name) and not (row.get("email") or row.get("phone") or row.get("sms")):
+        return "guardian without contact"
+    # "limit_to: limits the users synced from this provider: roles, schools (id, identifier or exact name; a
+    # user stays while one of their schools is included), grades (students only)."
+    if limit.roles and not {role for role, _ in here.roles[name]} & set(limit.roles):
+        return "role not wanted"
+    if limit.grades and here.is_student(name) and not set(row.get("grades", [])) & set(limit.grades):
+        return "grade not wanted"
+    schools = here.schools_of[name]
+    if limit.schools:
+        orgs = here.rows["orgs"]
+        wanted = {
+            school
+            for org, school in here.school_of.items()
+            if {org, orgs[org].get("identifier"), orgs[org]["name"]} & set(limit.schools)
+        }
+        if not schools:
+            raise Silent  # somebody of no school, where schools are limited
+        if not schools & wanted:
+            return "school not wanted"
+    # "A user is dropped only if all their schools are excluded."
+    if options.exclude_schools and schools and schools <= here.excluded:
+        return "school excluded"
+    return ""
+
+
+def enrolment_fate(here: Here, row: Row, as_of: dt.date) -> str:
+    """ "With the date rule on, memberships of every role follow their dates"; what became of its class."""
+    if row["user"] not in here.rows["users"] or row["class"] not in here.rows["classes"]:
+        return "refers to nothing"
+    if here.options.respect_enrolment_date and not within(
+        dates(row.get("beginDate", ""), row.get("endDate", "")), as_of, here.options.end_dates == "exclusive"
+    ):
+        return "not current"
+    return here.classes[row["class"]]
+
+
+def has_left(tonight: Tonight, here: Here, name: str, enrolled_before: set[User]) -> bool:
+    """ "A student has left when a session of their school is current and none of their enrolments is." "While
+    a school is between sessions all its people stay." "Only students leave by them." "A student without any
+    enrolment row has left only if they had one before; otherwise they stay, with a note." "A membership in a
+    kept-back or excluded class does not make a student 'in no class'." """
+    if not here.options.respect_enrolment_date or not here.is_student(name):
+        return False
+    if {role for role, _ in here.roles[name]} - FAMILY != {"student"}:
+        raise Silent  # a student who is also staff
+    mine = {key: row for key, row in here.rows["enrollments"].items() if row["user"] == name}
+    if not mine and (here.name, name) not in enrolled_before:
+        return False
+    for key, row in mine.items():
+        fate = here.enrolments[key]
+        if fate in ("", "classroom data off", "school excluded", "class of weaker source") and in_session(
+            here, row["class"], tonight.as_of
+        ):
+            return False
+    current = {tonight.current(school) for school in here.schools_of[name]}
+    if len(current) > 1:
+        raise Silent  # of two schools one is between sessions
+    return current == {True}
+
+
+def judge_guardians(here: Here) -> None:
+    """ "The direction is not fixed: build the union: for every user u and agent a, if exactly one of them is
+    a student and the other has an adult family role, add (student, guardian)." "A guardian is current while
+    at least one linked student is." """
+    for name, row in here.rows["users"].items():
+        for agent in row.get("agents", []):
+            if agent not in here.rows["users"]:
+                continue
+            pair = {True: name, False: agent} if here.is_student(name) else {True: agent, False: name}
+            student, adult = pair[True], pair[False]
+            if here.is_student(agent) == here.is_student(name):
+                continue
+            if {role for role, _ in here.roles[adult]} & FAMILY:
+                here.agents.add((student, adult))
+    for name in here.rows["users"]:
+        linked = {student for student, adult in here.agents if adult == name and not here.users[student]}
+        if not here.users[name] and here.is_guardian_only(name) and not linked:
+            here.users[name] = "guardian of nobody"
+
+
+# ------------------------------------------------------------------------------------------ kept back
+
+
+def judge_schools(
+    tonight: Tonight, had_rows: set[School], grades_before: dict[School, dict[str, int]]
+) -> None:
+    """ "By default these keep a school back: no students or no teachers (classroom data on, a session
+    current); masked identity data; more than 10 % of its enrolments referring to nothing; a grade of 10 or
+    more students gone at once; sessions outdated." """
+    every = set(tonight.orgs) | had_rows
+    for school in sorted(every):
+        if tonight.excluded(school):
+            continue
+        found = faults(tonight, school, grades_before.get(school, {}))
+        unknown = any(not here.feed.complete for here in tonight.feeds)
+        rows = [1 for here in tonight.feeds for schools in here.schools_of.values() if school in schools]
+        rows += [
+            1
+            for here in tonight.feeds
+            for row in here.rows["classes"].values()
+            if here.school_of.get(row["school"]) == school
+        ]
+        kept = found & set(tonight.tenant.keeps_back)
+        # "When all rows of a school vanish, the school is kept back whatever its sessions say." "An org that
+        # never had a row is a note."
+        if not rows:
+            kept = {"vanished"} if school in had_rows and not unknown else set()
+            tonight.empty.add(school)
+        if kept:
+            tonight.kept_back[school] = kept
+    for here in tonight.feeds:
+        for name, row in here.rows["classes"].items():
+            if here.classes[name] == "" and here.school_of[row["school"]] in tonight.kept_back:
+                here.classes[name] = "school kept back"
+        for key, row in here.rows["enrollments"].items():
+            if here.enrolments[key] == "":
+                here.enrolments[key] = here.classes[row["class"]] or here.users[row["user"]]
+
+
+def faults(tonight: Tonight, school: School, grades_before: dict[str, int]) -> set[str]:
+    """What is wrong with a school, in the words of the setting `keeps_back`."""
+    found, people, dangling, enrolments = set(), [], 0, 0
+    classroom = False
+    grades: dict[str, int] = {}
+    for here in tonight.feeds:
+        classroom |= here.options.sync_classroom_data and school in here.school_of.values()
+        for name, row in here.rows["users"].items():
+            if here.users[name] not in ("", *LIMITED) or school not in here.schools_of[name]:
+                continue
+            people.append(
+                (row, {role for role, _ in here.roles[name]} if school not in here.excluded else set())
+            )
+            for grade in row.get("grades", []) if here.is_student(name) else []:
+                grades[grade] = grades.get(grade, 0) + 1
+        for row in here.rows["enrollments"].values():
+            class_ = here.rows["classes"].get(row["class"])
+            if here.school_of.get(class_["school"] if class_ else row["school"]) == school:
+                enrolments += 1
+                # "Rows of users whom limit_to or exclude_schools took out do not 'refer to nothing'."
+                # A deleted row is not nothing.
+                dangling += row["class"] not in here.ids["classes"] or row["user"] not in here.ids["users"]
+    if classroom and tonight.current(school):
+        found |= {"no_students"} if not any("student" in roles for _, roles in people) else set()
+        found |= {"no_teachers"} if not any("teacher" in roles for _, roles in people) else set()
+    if found and any(school in here.excluded for here in tonight.feeds):
+        raise Silent  # whether rows of a provider that excludes the school are rows of the school
+    if dangling * 10 > enrolments:
+        if any("stale" in here.feed.states.values() for here in tonight.feeds):
+            raise Silent  # whether rows of different nights that refer past each other refer to nothing
+        found.add("dangling")
+    if any(count >= 10 and not grades.get(grade) for grade, count in grades_before.items()):
+        found.add("grade_vanished")
+    # "When its newest session ended more than between_sessions_days before as_of, the source is outdated."
+    ends = [end for (_, end), _ in tonight.spans.get(school, [])]
+    newest = max((end for end in ends if end), default=None)
+    limit = dt.timedelta(days=tonight.tenant.between_sessions_days)
+    if newest and None not in ends and tonight.as_of - newest > limit:
+        found.add("sessions_outdated")
+    if "masked" in tonight.tenant.keeps_back and people:
+        found |= {"masked"} if is_masked_school([row for row, _ in people]) else set()
+    return found
+
+
+def masked(value: str) -> bool:
+    """Nothing but asterisks, as DataGuard sends it."""
+    return bool(value) and set(value) == {"*"}
+
+
+def is_masked_school(people: list[Row]) -> bool:
+    """All names and e-mails, or none: the page gives no measure for anything between."""
+    odd = [masked(row["givenName"]) and masked(row["familyName"]) and masked(row["email"]) for row in people]
+    emails = [row["email"] for row in people]
+    if all(odd) and len(odd) > 1:
+        return True
+    if any(odd) or len(set(emails)) < len(emails) or "" in emails:
+        raise Silent
+    return False

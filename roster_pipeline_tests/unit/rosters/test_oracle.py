@@ -1,0 +1,62 @@
+"""The pipeline and a second telling of the rules agree, on tenants made up at random, night after night.
+
+What is compared, and the rules once more: `roster_pipeline_tests/oracle`. Thousands of tenants:
+`python -m roster_pipeline_tests.oracle --tenants 3000`.
+"""
+
+from __future__ import annotations
+
+import hypothesis
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from roster_pipeline.rosters.source import State
+from roster_pipeline_tests.oracle.comparing import Run, compare
+from roster_pipeline_tests.rosters import Provider, provider, story
+
+# Numbers of tenants cannot be shrunk: a smaller number is another tenant, not a smaller one.
+PHASES = (hypothesis.Phase.explicit, hypothesis.Phase.reuse, hypothesis.Phase.generate)
+
+
+@pytest.mark.slow
+@settings(max_examples=20, deadline=None, phases=PHASES)
+@given(number=st.integers(0, 2**40))
+def test_the_pipeline_says_what_the_page_says(number: int):
+    run = Run()
+    compare(number, 3, run)
+    assert not run.differences, "\n".join(run.differences)
+    hypothesis.event("the page is silent" if run.silent else "compared whole")
+
+
+# ------------------------------------------------------------------------------------------ what it found
+
+
+@pytest.mark.parametrize("state", ["failed", "unproven"])
+def test_a_link_that_another_provider_may_still_say_stays_until_that_one_is_read(state: State):
+    sis, cl = family("sis"), family("cl")
+    tenant = story(sis, cl)
+    assert tenant.night().links == {"s1 g1", "s2 g1", "s3 g2", "s4 g2"}
+    sis.users("s1", agents=["g2"])
+    cl.state(state).users("s1", agents=[])
+    night = tenant.night().check()
+    assert night.links == {"s1 g1", "s1 g2", "s2 g1", "s3 g2", "s4 g2"}
+    cl.state("ok").users("s1", agents=["g2"])
+    assert tenant.night().check().links == {"s1 g2", "s2 g1", "s3 g2", "s4 g2"}
+
+
+def family(name: str) -> Provider:
+    made = provider(name, "t1 s1..s4 g1 g2", sync_parent_data=True, relationship_type="guardian")
+    made.users("s1..s2", agents=["g1"]).users("s3..s4", agents=["g2"])
+    return made.teaches(f"{name}-1", "t1 s1..s4")
+
+
+def test_whom_only_enrolments_of_an_outdated_school_name_waits_with_the_school():
+    sis = provider("sis", "t1 s1", respect_academic_sessions=True).teaches("c1", "t1 s1")
+    sis.org("south").session("old", "2024-08-19..2025-05-30")
+    sis.users("t2 s2", orgs="south").users("s3", orgs="nowhere")
+    sis.teaches("c2", "t2 s2 s3", school="south", terms=["old"])
+    night = story(sis).night().check()
+    assert night.schools == {"North School": "published", "South School": "kept"}
+    assert night.people == {"t1", "s1"}
+    assert night.dropped("users") == {"school_kept_back": 3}
