@@ -775,8 +775,8 @@ class Night:
             mine = frame[frame["provider_id"] == who]
             assert set(mine["outcome"]) <= {"matched", "created", "unmatched"}
             people = {
-                person or f"user {source_id}"
-                for person, source_id in zip(mine["person_id"], mine["source_id"], strict=True)
+                person or f"user {one_with}"
+                for person, one_with in zip(mine["person_id"], mine["one_with"], strict=True)
             }
             outcomes = told["outcomes"]
             total = outcomes["matched"] + outcomes["created"] + sum(outcomes["unmatched"].values())

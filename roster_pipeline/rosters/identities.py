@@ -18,6 +18,7 @@ import pandas as pd
 
 from roster_pipeline.codes import Issue
 from roster_pipeline.oneroster import vocabulary
+from roster_pipeline.oneroster.collections import DIRECTORY_COLUMNS
 from roster_pipeline.rosters import rows
 from roster_pipeline.rosters.completeness import EXCLUDED, KEPT, SILENT, Completeness
 from roster_pipeline.rosters.current import FIELDS, VANISHED, Current
@@ -280,7 +281,8 @@ class _Merge:
             if directory.frame is None:
                 out |= self._remembered(directory)
                 continue
-            for record in rows.records(directory.frame):
+            # In an order of their own: which of two rows comes first decides nothing.
+            for record in sorted(rows.records(directory.frame), key=_by_content):
                 if record["id"] and (directory.provider_id, record["id"]) not in out:
                     masked = vocabulary.is_masked(record["email"])
                     out[directory.provider_id, record["id"]] = _DirectoryRow(
@@ -296,7 +298,7 @@ class _Merge:
     def _remembered(self, directory: Directory) -> dict[tuple[int, str], _DirectoryRow]:
         """The linked people of a directory that could not be read, with the login e-mail they have."""
         out = {}
-        for key, link in self.links.items():
+        for key, link in sorted(self.links.items()):
             person = self.people.get(link["person_id"])
             if key[0] == directory.provider_id and person is not None and link["removed"] != "true":
                 values = person.final().values
@@ -413,8 +415,11 @@ class _Merge:
         )
 
     def _protect_values(self, users: list[_Row]) -> None:
-        """Values that vanish from a provider in numbers stay as they were (RS-SAFE-06)."""
-        had: Counter[tuple[int, str]] = Counter()
+        """Values that vanish from a provider in numbers stay as they were (RS-SAFE-06).
+
+        They are counted among all that the provider has or had, new users' too: otherwise a repeated
+        sync, which knows those as well, would find fewer of them gone and let them go.
+        """
         lost: dict[tuple[int, str], list[tuple[_Row, str]]] = defaultdict(list)
         for row in users:
             link = self.links.get(row.key)
@@ -425,12 +430,13 @@ class _Merge:
                 continue
             for name in FIELDS:
                 old = seen.get(name, "")
-                if old:
-                    had[row.provider_id, name] += 1
-                    if not row.values[name]:
-                        lost[row.provider_id, name].append((row, old))
+                if old and not row.values[name]:
+                    lost[row.provider_id, name].append((row, old))
         for (provider_id, name), vanished in lost.items():
-            count, of = len(vanished), had[provider_id, name]
+            count = len(vanished)
+            of = count + sum(
+                1 for row in users if row.provider_id == provider_id and not row.stands and row.values[name]
+            )
             if (count == of and count >= 2) or (count > 5 and count * 20 >= of):
                 self.tell["RS-SAFE-06", provider_id] += count
                 for row, old in vanished:
@@ -966,6 +972,11 @@ class _Merge:
             for (code, provider_id), count in sorted(self.tell.items())
             if count
         ]
+
+
+def _by_content(record: dict[str, str]) -> tuple[object, ...]:
+    """The order of a directory's rows; of several with one id, one with an e-mail is the first."""
+    return record["id"], not record["email"], *(record[name] for name in DIRECTORY_COLUMNS)
 
 
 def _json(value: object) -> str:
