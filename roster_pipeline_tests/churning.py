@@ -155,10 +155,13 @@ class Churn:
 
     def _settled(self, human: str) -> bool:
         """Whether all rows of somebody have an e-mail and are linked with their person."""
-        return all(
-            (source, human) not in self.blank and (source, self.ids[source, human]) in self.linked
-            for source in self._present(human)
-        ) and human not in self.by_dates
+        return (
+            all(
+                (source, human) not in self.blank and (source, self.ids[source, human]) in self.linked
+                for source in self._present(human)
+            )
+            and human not in self.by_dates
+        )
 
     def _at(self, nights: int, human: str, apply: Callable[[], None]) -> None:
         if nights <= 0:
@@ -186,7 +189,9 @@ class Churn:
 
     def _arrive(self, human: str, *, spread: int, again: bool = False) -> None:
         """Comes to some sources, to each on its own night; `again` under the ids of before."""
-        wanted = [source for source in SOURCES if self.rng.random() < {"sis": 0.97, "tp": 0.5}.get(source, 0.7)]
+        wanted = [
+            source for source in SOURCES if self.rng.random() < {"sis": 0.97, "tp": 0.5}.get(source, 0.7)
+        ]
         for source in wanted or ["sis"]:
             if not (again and (source, human) in self.ids):
                 self.new_id(source, human)
@@ -212,9 +217,7 @@ class Churn:
         if present and self.rng.random() < 0.5:
             late = self.rng.choice(present)
             self.behind[late, human] = old
-            self._at(
-                self.rng.choice([1, 1, 2]), human, lambda: self.behind.pop((late, human), None) and None
-            )
+            self._at(self.rng.choice([1, 1, 2]), human, lambda: self.behind.pop((late, human), None) and None)
 
 
 def joins(world: Churn) -> bool:

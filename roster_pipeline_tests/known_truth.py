@@ -304,9 +304,7 @@ class _Expected:
 
     def _join(self, mine: list[Key]) -> None:
         """ "Two live identities of different sources that … share a usable full e-mail and both names"."""
-        providers = [
-            key for key in mine if not self.rules[key[0]].directory and key in self.identity
-        ]
+        providers = [key for key in mine if not self.rules[key[0]].directory and key in self.identity]
         for one, other in combinations(providers, 2):
             a, b = self.rows[one], self.rows[other]
             who, whom = self.identity[one], self.identity[other]
@@ -364,8 +362,8 @@ class _Expected:
         emails = {(self.rows[k] if k in self.rows else self.ledger.last[k]).email for k in known}
         if rules.key(user.email) not in {rules.key(email) for email in emails if email}:
             return "another address"
-        if any(k in self.linked for k in mine):
-            return "another source keeps the person, by another address"
+        if any(k in self.linked or k in self.returns for k in mine):
+            return "another source has the person, by another address"
         if any(self.ledger.last[k].names != user.names for k in known):
             return "another name than when they left"
         return "UNEXPLAINED"

@@ -46,6 +46,14 @@ _WHY_GONE = {  # why a row was dropped → what that means for its link
 }
 
 
+_UNMATCHED = {  # why a user was not matched → the code; for the other reasons it is RS-IDN-01
+    "nobody_matches": "RS-IDN-07",
+    "shared_key": "RS-IDN-07",
+    "no_key": "RS-IDN-07",
+    "stronger_never_complete": "RS-IDN-06",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Directory:
     """People whom the platform knows.
@@ -96,16 +104,9 @@ def find_identities(
     merge = _Merge(sources, directories, current, completeness, published, tonight)
     merge.follow_links()
     merge.attach_directories()
-    for source in merge.sources:
-        for group in merge.groups[source.provider_id]:
-            if not group.family:
-                merge.find_person(source, group)
+    merge.find_people(family=False)
     merge.drop_guardians_without_students()
-    for source in merge.sources:
-        for group in merge.groups[source.provider_id]:
-            if group.family and group.rows:
-                merge.find_person(source, group)
-    merge.join_people()
+    merge.find_people(family=True)
     return merge.result()
 
 
@@ -231,6 +232,8 @@ class _Merge:
         self.link_state: dict[tuple[int, str], str] = {}
         self.linked_by: dict[tuple[int, str], str] = {}
         self.directory_rows = self._directory_rows(directories)
+        self.logins = Counter((row.provider_id, row.email) for row in self.directory_rows)
+        self.newly_attached: list[tuple[_DirectoryRow, _Person]] = []
         self.readable = {d.provider_id for d in directories if d.frame is not None}
         users = self._users()
         self._protect_values(users)
@@ -547,18 +550,30 @@ class _Merge:
 
     def attach_directories(self) -> None:
         """Directory people: linked ones belong to their person, others to whom the e-mail names, or wait."""
-        emails = Counter((row.provider_id, row.email) for row in self.directory_rows)
         for row in self.directory_rows:
             link = self.links.get((row.provider_id, row.source_id))
             person = self.people.get(link["person_id"]) if link else None
             if person is not None:
                 self._attach(row, person.final())
-                continue
-            if not row.email:
-                continue
-            owner = self._known_to_directory(row) if emails[row.provider_id, row.email] == 1 else None
-            # Whom nobody brings yet waits as a candidate; of several with one e-mail, each does.
-            self._attach(row, owner or self._new_person(row.provider_id, row.source_id))
+            elif row.email:
+                self._attach_new(row)
+
+    def _attach_new(self, row: _DirectoryRow) -> _Person:
+        owner = self._known_to_directory(row) if self.logins[row.provider_id, row.email] == 1 else None
+        # Whom nobody brings yet waits as a candidate; of several with one e-mail, each does.
+        owner = owner or self._new_person(row.provider_id, row.source_id)
+        self._attach(row, owner)
+        self.newly_attached.append((row, owner))
+        return owner
+
+    def _attach_waiting(self) -> bool:
+        """Looks once more for whom new directory rows name; whether somebody was found."""
+        waiting = [(row, person) for row, person in self.newly_attached if not person.final().rows]
+        self.newly_attached = []
+        for row, person in waiting:
+            person.final().directory_rows.remove(row)
+        owners = [self._attach_new(row) for row, _ in waiting]
+        return any(owner.rows for owner in owners)
 
     def _known_to_directory(self, row: _DirectoryRow) -> _Person | None:
         """The one person of tonight whom a new directory row names, by e-mail or by a provider's own key."""
@@ -587,10 +602,25 @@ class _Merge:
             self.tonight.sync_id,
         )
 
-    def find_person(self, source: Source, group: _Group) -> None:
-        """Evidence 2 to 4, for a provider person without a link."""
-        if group.person is not None:
-            return None
+    def find_people(self, *, family: bool) -> None:
+        """Evidence 2 to 4 for everybody without a link, and again for those who were refused.
+
+        The strongest provider comes first, so whom it did not find may be created by a weaker one, or
+        two who fitted may turn out to be one. A repeated sync would see that; this one does, too.
+        """
+        again = True
+        while again:
+            again = False
+            for source in self.sources:
+                for group in self.groups[source.provider_id]:
+                    if group.person is None and group.rows and (family or not group.family):
+                        refused = group.outcome != ""
+                        self._find_person(source, group)
+                        again |= refused and group.person is not None
+            again |= self._attach_waiting()
+            again |= family and self._join_people()
+
+    def _find_person(self, source: Source, group: _Group) -> None:
         attach_only = source.provider_id in self.attach_only
         key = self._usable_key(source, group)
         if key:
@@ -610,12 +640,9 @@ class _Merge:
                 if returned is not None:
                     return self._assign(group, returned, "matched", "returned", "returned")
         if attach_only:
-            why = "nobody_matches" if key else "shared_key" if group.email else "no_key"
-            self.tell["RS-IDN-07", source.provider_id] += 1
-            return self._set(group, "unmatched", why)
+            return self._refuse(group, "nobody_matches" if key else "shared_key" if group.email else "no_key")
         if any(not s.ever_complete for s in self.sources if s.strength < source.strength):
-            self.tell["RS-IDN-06", source.provider_id] += 1
-            return self._set(group, "unmatched", "stronger_never_complete")
+            return self._refuse(group, "stronger_never_complete")
         first = min(row.source_id for row in group.rows)
         return self._assign(group, self._new_person(source.provider_id, first), "created", "new", "created")
 
@@ -626,11 +653,7 @@ class _Merge:
         )
 
     def _refuse(self, group: _Group, why: str) -> None:
-        self.tell["RS-IDN-01", group.provider_id] += 1
-        self._set(group, "unmatched", why)
-
-    def _set(self, group: _Group, outcome: str, reason: str) -> None:
-        group.outcome, group.reason = outcome, reason
+        group.outcome, group.reason = "unmatched", why
 
     def _contradiction(self, source: Source, group: _Group, person: _Person) -> str:
         """Why a single candidate is not the same person after all; "" if nothing speaks against it."""
@@ -703,8 +726,13 @@ class _Merge:
                         if group.person is not None:
                             group.person.final().rows.remove(row)
 
-    def join_people(self) -> None:
-        """Two live identities of different sources with one usable e-mail and both names are one."""
+    def _join_people(self) -> bool:
+        """Two live identities of different sources with one usable e-mail and both names are one.
+
+        Returns:
+            Whether anybody was joined.
+        """
+        before = len(self.merged)
         by_email: dict[str, dict[_Person, list[_Row]]] = defaultdict(lambda: defaultdict(list))
         holders: dict[tuple[int, str], set[int]] = defaultdict(set)
         for groups in self.groups.values():
@@ -726,9 +754,7 @@ class _Merge:
                     self._tell_changed([*one_rows, *other_rows])
                     older, younger = sorted((one.final(), other.final()), key=self._age)
                     self._join(older, younger)
-        for source in self.sources:
-            for group in self.groups[source.provider_id]:
-                self._tell_elsewhere(source, group)
+        return len(self.merged) > before
 
     def _age(self, person: _Person) -> tuple[int, int, str]:
         strength = min((row.strength for row in person.rows), default=0)
@@ -918,10 +944,9 @@ class _Merge:
                 person_id = group.person.final().person_id if group.person is not None else ""
                 outcome, reason = group.outcome, group.reason
                 if group.person is not None and not self._is_live(group.person.final()):
-                    # An attach-only link names somebody who is going, or gone.
-                    person = group.person.final()
-                    if not person.alive or not self.named_by[person_id] - self.attach_only:
-                        outcome, reason, person_id = "unmatched", "person_is_gone", ""
+                    # An attach-only link names somebody who goes tonight, or is gone: both alike, or a
+                    # repeated sync would take memberships away that the first had left.
+                    outcome, reason, person_id = "unmatched", "person_is_gone", ""
                 for row in spoken:
                     yield (*row.key, outcome, reason, spoken[0].source_id, person_id, _json(roles))
 
@@ -955,6 +980,11 @@ class _Merge:
             yield student_id, guardian_id, relationship, provider_id
 
     def _issues(self) -> list[Issue]:
+        for source in self.sources:
+            for group in self.groups[source.provider_id]:
+                self._tell_elsewhere(source, group)
+                if group.outcome == "unmatched":
+                    self.tell[_UNMATCHED.get(group.reason, "RS-IDN-01"), group.provider_id] += 1
         said = {
             "RS-SAFE-06": "values vanished; the old ones stay",
             "RS-REF-03": "related people are not there",
