@@ -14,13 +14,17 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 from roster_pipeline_tests.known_truth import Key, Rules, User
 from roster_pipeline_tests.rosters import Directory, Provider, Row, Story, story
 
-GIVEN: Final = "Ada Ben Cleo Dan Eve Finn Gus Hal Ida Jon Kim Leo".split()
-FAMILY: Final = "Archer Baker Carter Dyer Ellis Fuller Glover Hooper Iger Joiner Keeler Lister Mason".split()
+GIVEN: Final = ("Ada", "Ben", "Cleo", "Dan", "Eve", "Finn", "Gus", "Hal", "Ida", "Jon", "Kim", "Leo")
+FAMILY: Final = (
+    "Archer", "Baker", "Carter", "Dyer", "Ellis", "Fuller", "Glover", "Hooper", "Iger", "Joiner",
+    "Keeler", "Lister", "Mason",
+)  # fmt: skip
 SCHOOLS: Final = ("north", "south", "west")
 SOURCES: Final = ("logins", "sis", "cl", "tp")
 """The directory and the providers, the strongest first."""
@@ -197,12 +201,12 @@ class Churn:
                 self.new_id(source, human)
             if self.night > 1 and self.rng.random() < 0.15:
                 self.blank.add((source, human))
-            self._at(self.rng.randint(0, spread), human, lambda s=source: self.here.add((s, human)))  # type: ignore[misc]
+            self._at(self.rng.randint(0, spread), human, partial(self.here.add, (source, human)))
 
     def _go(self, human: str, *, spread: int = 0) -> None:
         self.by_dates.discard(human)
         for source in self._present(human):
-            self._at(self.rng.randint(0, spread), human, lambda s=source: self._gone(s, human))  # type: ignore[misc]
+            self._at(self.rng.randint(0, spread), human, partial(self._gone, source, human))
 
     def _gone(self, source: str, human: str) -> None:
         self.here.discard((source, human))
@@ -217,7 +221,10 @@ class Churn:
         if present and self.rng.random() < 0.5:
             late = self.rng.choice(present)
             self.behind[late, human] = old
-            self._at(self.rng.choice([1, 1, 2]), human, lambda: self.behind.pop((late, human), None) and None)
+            self._at(self.rng.choice([1, 1, 2]), human, partial(self._catches_up, late, human))
+
+    def _catches_up(self, source: str, human: str) -> None:
+        self.behind.pop((source, human), None)
 
 
 def joins(world: Churn) -> bool:
@@ -295,7 +302,7 @@ def swap_addresses(world: Churn) -> bool:
         world.faces[human] = replace(old, email=new.email)
         if late and (late, human) in world.here:
             world.behind[late, human] = old
-        world._at(1, human, lambda h=human: world.behind.pop((late, h), None) and None)  # type: ignore[misc]
+            world._at(1, human, partial(world._catches_up, late, human))
     return True
 
 

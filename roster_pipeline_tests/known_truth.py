@@ -261,8 +261,7 @@ class _Expected:
         return any(not self.rules[k[0]].attach_only for k in mine if self.identity.get(k) == who)
 
     def _usable(self, key: Key) -> bool:
-        user, rules = self.rows[key], self.rules[key[0]]
-        return bool(user.email) and sum(other[0] == key[0] for other in self._bearers(key)) == 1
+        return bool(self.rows[key].email) and sum(other[0] == key[0] for other in self._bearers(key)) == 1
 
     def _bearers(self, key: Key) -> list[Key]:
         rules, email = self.rules[key[0]], self.rows[key].email

@@ -19,7 +19,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +33,7 @@ from roster_pipeline_tests.rosters import Directory, Provider, Row, Story, story
 SEEDS: Final = range(*map(int, os.environ.get("KNOWN_TRUTH_SEEDS", "0:1").split(":")))
 WHOLE: Final = os.environ.get("KNOWN_TRUTH") == "whole"
 SMALL: Final = ("1001", "1002", "1011", "1016")
-"""The identifiers of the schools that the usual run takes: two elementary schools, a middle and a high school."""
+"""The schools that the usual run takes, by identifier: two elementary schools, a middle and a high school."""
 NIGHTS: Final = [f"2026-11-{day}" for day in (16, 17, 18, 19, 20)]
 
 
@@ -106,7 +106,10 @@ class Split:
         self._on(night, apply)
 
     def goes(self, night: int, half: int, human: str) -> None:
-        self._on(night, lambda: self.halves[half].pop(human) and None)
+        def apply() -> None:
+            del self.halves[half][human]
+
+        self._on(night, apply)
 
     def _on(self, night: int, apply: Callable[[], None]) -> None:
         if night == 1:
@@ -195,12 +198,11 @@ def _addresses_pass_on(out: Split, draw: _Draw, both: Callable[..., None], secon
     """An address passes from somebody who leaves to a newcomer, also to one with the same family name."""
     for place, user in enumerate(draw(0.01)):
         both(user)
-        local, _, domain = user.email.rpartition("@")
         if place % 4 == 3:  # the younger sister gets it
-            new = draw.one(lambda other, user=user: other.given != user.given)
+            new = draw.one(lambda other: other.given != user.given)  # noqa: B023 - called at once
             new = replace(new, family=user.family)
         else:
-            new = draw.one(lambda other, user=user: other.family != user.family)
+            new = draw.one(lambda other: other.family != user.family)  # noqa: B023
         new = replace(new, email=user.email)
         leaves = 2 if place % 2 else 3
         comes = leaves + place % 3 % 2
@@ -213,16 +215,18 @@ def _addresses_pass_on(out: Split, draw: _Draw, both: Callable[..., None], secon
         out.comes(min(5, max(comes, leaves + behind)), 1, there)
 
 
+def _may_share_local_part(user: User, adult: bool, other: User) -> bool:
+    """Whether what tells these two apart is that one is an adult, or else the family name."""
+    if other.role == "administrator":
+        return False
+    return (other.role == "student") != (user.role == "student") if adult else other.family != user.family
+
+
 def _namesakes_of_address(out: Split, draw: _Draw, both: Callable[..., None]) -> None:
     """Two people of one local part at two domains: an adult and a student, or two family names."""
     for place, user in enumerate(draw(0.01)):
         adult = place % 2 == 0
-        other = draw.one(
-            lambda one, user=user, adult=adult: (
-                ((one.role == "student") != (user.role == "student") if adult else one.family != user.family)
-                and one.role != "administrator"
-            )
-        )
+        other = draw.one(partial(_may_share_local_part, user, adult))
         both(user)
         local = user.email.rpartition("@")[0]
         other = replace(other, email=f"{local}@club.example", family=user.family if adult else other.family)

@@ -108,44 +108,67 @@ def decide(
     """The outcome of every user, and who are one person."""
     humans: list[Human] = []
     outcomes: dict[tuple[str, int], str] = {}
-
-    def row(user: tuple[str, int]) -> User:
-        return world[user[0]][user[1]]
-
+    told: dict[str, list[tuple[list[int], str, str]]] = {}
     for name in PROVIDERS:
         users, mine = world[name], rules[name]
         groups = fold(users)
         keys = [{mine.key(users[n].email) for n in group if users[n].email} for group in groups]
         shared = {key for key, count in Counter(key for some in keys for key in some).items() if count > 1}
-        found: list[tuple[list[int], str, Human | None]] = []
+        told[name] = []
         for group, some in zip(groups, keys, strict=True):
             if len({users[n].email for n in group}) > 1:
                 raise Silent  # which of several addresses of one person is the key
-            usable = some - shared
-            outcome, match = _evidence(next(iter(usable), ""), [users[n] for n in group], humans, row, mine)
-            if outcome == "created" and mine.attach_only:
-                outcome = "unmatched"
-            found.append((group, outcome, match))
-        taken = Counter(id(match) for _, _, match in found if match)
-        if any(count > 1 for count in taken.values()):
-            raise Silent  # two people of one provider who both fit one person
-        for group, outcome, match in found:
-            for n in group:
-                outcomes[name, n] = outcome
-            if outcome == "created":
-                match = Human()
-                humans.append(match)
-            if match is not None:
-                match.users += [(name, n) for n in group]
-    _join(humans, world, rules)
+            told[name].append((group, next(iter(some - shared), ""), ""))
+    joined: list[Human] = []
+    before = None
+    while before != told:
+        # "The same sync run twice changes nothing": whoever was not matched is looked for among all who are
+        # there in the end.
+        before = {name: list(groups) for name, groups in told.items()}
+        for name in PROVIDERS:
+            _find(name, told[name], humans, world, rules)
+        _join(humans, joined, world, rules)
+    for name, people in told.items():
+        outcomes |= {(name, n): outcome for group, _, outcome in people for n in group}
     return outcomes, [set(human.users) for human in humans if human.users]
 
 
-def _join(humans: list[Human], world: World, rules: dict[str, Rules]) -> None:
+def _find(
+    name: str,
+    groups: list[tuple[list[int], str, str]],
+    humans: list[Human],
+    world: World,
+    rules: dict[str, Rules],
+) -> None:
+    """The people of one provider who are nobody yet: who is who of them."""
+    users = world[name]
+    found: list[tuple[int, str, Human | None]] = []
+    for place, (group, key, known) in enumerate(groups):
+        if known in ("", "unmatched"):
+            members = [users[n] for n in group]
+            outcome, match = _evidence(key, members, humans, lambda u: world[u[0]][u[1]], rules[name])
+            if outcome == "created" and rules[name].attach_only:
+                outcome = "unmatched"
+            found.append((place, outcome, match))
+    matched = [match for _, _, match in found if match]
+    if max(Counter(map(id, matched)).values(), default=0) > 1 or any(
+        user[0] == name for match in matched for user in match.users
+    ):
+        raise Silent  # two people of one provider who both fit one person
+    for place, outcome, match in found:
+        group, key, _ = groups[place]
+        groups[place] = group, key, outcome
+        if outcome == "created":
+            match = Human()
+            humans.append(match)
+        if match is not None:
+            match.users += [(name, n) for n in group]
+
+
+def _join(humans: list[Human], joined: list[Human], world: World, rules: dict[str, Rules]) -> None:
     """ "Two live identities of different sources that turn out to share a usable full e-mail and both names,
     and are exactly two, are joined"."""
     every = {user.email for users in world.values() for user in users} - {""}
-    joined: list[Human] = []
     for email in sorted(every):
         usable = {
             name: sum(email in {users[n].email for n in group} for group in fold(users)) == 1

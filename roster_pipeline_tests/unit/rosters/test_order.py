@@ -22,7 +22,7 @@ from roster_pipeline.rosters.changes import KEYS
 from roster_pipeline.rosters.source import Published
 from roster_pipeline_tests.churning import Churn, rules_of, tenant_of
 from roster_pipeline_tests.known_truth import Ledger
-from roster_pipeline_tests.rosters import Directory, Night, Row, Story, provider, story
+from roster_pipeline_tests.rosters import Directory, Night, Provider, Row, Story, provider, story
 
 ADDRESSES: Final = ("", "a@x", "a@y", "b@x", "B@x", "b@y")
 ADULTS_AND_STUDENTS: Final = ("student", "student", "teacher")
@@ -128,8 +128,7 @@ class Muddle:
         directories = [Logins(name, {}) for name in ("logins", "others")]
         limits = {"small": 10**6, "class_rows": 10**6}
         tenant = story(*made, directories=directories, keeps_back=(), safeguards=limits)
-        for one in (*tenant.providers, *tenant.directories):
-            tenant.id_of(one)
+        register(tenant)
         return tenant
 
     def next_night(self, tenant: Story) -> None:
@@ -144,6 +143,13 @@ class Muddle:
         for one in tenant.directories:
             assert isinstance(one, Logins)
             one.rows = self.logins()
+
+
+def register(tenant: Story) -> None:
+    """Gives everybody their internal id before the document's order could."""
+    every: list[Provider | Directory] = [*tenant.providers, *tenant.directories]
+    for one in every:
+        tenant.id_of(one)
 
 
 def stirred(tenant: Story, rng: random.Random) -> Story:
@@ -219,8 +225,7 @@ def test_the_same_sync_twice_changes_nothing_however_people_contradict_each_othe
 def test_order_decides_nothing_while_people_come_and_go(seed: int) -> None:
     world, rules = Churn.begin(seed), rules_of(seed)
     tenant, ledger, rng = tenant_of(rules), Ledger(rules), random.Random(seed)
-    for one in (*tenant.providers, *tenant.directories):
-        tenant.id_of(one)
+    register(tenant)
     for number in range(8):
         if number:
             world.next_night(8)
