@@ -201,6 +201,7 @@ class _DirectoryRow:
     given_name: str
     family_name: str
     role: str
+    place: int = 0  # among all, in document order
 
 
 class _Merge:
@@ -232,6 +233,8 @@ class _Merge:
         self.link_state: dict[tuple[int, str], str] = {}
         self.linked_by: dict[tuple[int, str], str] = {}
         self.directory_rows = self._directory_rows(directories)
+        for place, row in enumerate(self.directory_rows):
+            row.place = place
         self.logins = Counter((row.provider_id, row.email) for row in self.directory_rows)
         self.newly_attached: list[tuple[_DirectoryRow, _Person]] = []
         self.readable = {d.provider_id for d in directories if d.frame is not None}
@@ -902,10 +905,12 @@ class _Merge:
         values = {
             name: next((row.values[name] for row in ordered if row.values[name]), "") for name in FIELDS
         }
-        for row in person.directory_rows:
+        # In document order, which is not the order in which they came to this person.
+        known = sorted(person.directory_rows, key=attrgetter("place"))
+        for row in known:
             values["given_name"] = values["given_name"] or row.given_name
             values["family_name"] = values["family_name"] or row.family_name
-        login = next((row.email for row in person.directory_rows if row.email), "")
+        login = next((row.email for row in known if row.email), "")
         values["email"] = login or values["email"]
         held = {(role, school) for row in ordered for role, school in row.roles}
         roles = [{"role": role, "school_id": school or None} for role, school in sorted(held)]
