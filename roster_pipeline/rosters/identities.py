@@ -553,13 +553,16 @@ class _Merge:
 
     def attach_directories(self) -> None:
         """Directory people: linked ones belong to their person, others to whom the e-mail names, or wait."""
+        new = []
         for row in self.directory_rows:
             link = self.links.get((row.provider_id, row.source_id))
             person = self.people.get(link["person_id"]) if link else None
             if person is not None:
                 self._attach(row, person.final())
             elif row.email:
-                self._attach_new(row)
+                new.append(row)
+        for row in new:  # when all whom a link names are known
+            self._attach_new(row)
 
     def _attach_new(self, row: _DirectoryRow) -> _Person:
         owner = self._known_to_directory(row) if self.logins[row.provider_id, row.email] == 1 else None
