@@ -18,6 +18,7 @@ import pandas as pd
 
 from roster_pipeline.codes import Issue
 from roster_pipeline.oneroster import vocabulary
+from roster_pipeline.oneroster.collections import DIRECTORY_COLUMNS
 from roster_pipeline.rosters import rows
 from roster_pipeline.rosters.completeness import EXCLUDED, KEPT, SILENT, Completeness
 from roster_pipeline.rosters.current import FIELDS, VANISHED, Current
@@ -44,6 +45,14 @@ _WHY_GONE = {  # why a row was dropped → what that means for its link
     "school_not_admitted": OUT_OF_SCOPE,
     "grade_not_admitted": OUT_OF_SCOPE,
     "guardian_without_student": GUARDIAN,
+}
+
+
+_UNMATCHED = {  # why a user was not matched → the code; for the other reasons it is RS-IDN-01
+    "nobody_matches": "RS-IDN-07",
+    "shared_key": "RS-IDN-07",
+    "no_key": "RS-IDN-07",
+    "stronger_never_complete": "RS-IDN-06",
 }
 
 
@@ -100,16 +109,9 @@ def find_identities(
     merge = _Merge(sources, directories, current, completeness, published, tonight)
     merge.follow_links()
     merge.attach_directories()
-    for source in merge.sources:
-        for group in merge.groups[source.provider_id]:
-            if not group.family:
-                merge.find_person(source, group)
+    merge.find_people(family=False)
     merge.drop_guardians_without_students()
-    for source in merge.sources:
-        for group in merge.groups[source.provider_id]:
-            if group.family and group.rows:
-                merge.find_person(source, group)
-    merge.join_people()
+    merge.find_people(family=True)
     return merge.result()
 
 
@@ -201,6 +203,7 @@ class _DirectoryRow:
     given_name: str
     family_name: str
     role: str
+    place: int = 0  # among all, in document order
 
 
 class _Merge:
@@ -232,6 +235,10 @@ class _Merge:
         self.link_state: dict[tuple[int, str], str] = {}
         self.linked_by: dict[tuple[int, str], str] = {}
         self.directory_rows = self._directory_rows(directories)
+        for place, row in enumerate(self.directory_rows):
+            row.place = place
+        self.logins = Counter((row.provider_id, row.email) for row in self.directory_rows)
+        self.newly_attached: list[tuple[_DirectoryRow, _Person]] = []
         self.readable = {d.provider_id for d in directories if d.frame is not None}
         users = self._users()
         self._protect_values(users)
@@ -282,7 +289,8 @@ class _Merge:
             if directory.frame is None:
                 out |= self._remembered(directory)
                 continue
-            for record in rows.records(directory.frame):
+            # In an order of their own: which of two rows comes first decides nothing.
+            for record in sorted(rows.records(directory.frame), key=_by_content):
                 if record["id"] and (directory.provider_id, record["id"]) not in out:
                     masked = vocabulary.is_masked(record["email"])
                     out[directory.provider_id, record["id"]] = _DirectoryRow(
@@ -298,7 +306,7 @@ class _Merge:
     def _remembered(self, directory: Directory) -> dict[tuple[int, str], _DirectoryRow]:
         """The linked people of a directory that could not be read, with the login e-mail they have."""
         out = {}
-        for key, link in self.links.items():
+        for key, link in sorted(self.links.items()):
             person = self.people.get(link["person_id"])
             if key[0] == directory.provider_id and person is not None and link["removed"] != "true":
                 values = person.final().values
@@ -415,8 +423,11 @@ class _Merge:
         )
 
     def _protect_values(self, users: list[_Row]) -> None:
-        """Values that vanish from a provider in numbers stay as they were (RS-SAFE-06)."""
-        had: Counter[tuple[int, str]] = Counter()
+        """Values that vanish from a provider in numbers stay as they were (RS-SAFE-06).
+
+        They are counted among all that the provider has or had, new users' too: otherwise a repeated
+        sync, which knows those as well, would find fewer of them gone and let them go.
+        """
         lost: dict[tuple[int, str], list[tuple[_Row, str]]] = defaultdict(list)
         for row in users:
             link = self.links.get(row.key)
@@ -427,12 +438,13 @@ class _Merge:
                 continue
             for name in FIELDS:
                 old = seen.get(name, "")
-                if old:
-                    had[row.provider_id, name] += 1
-                    if not row.values[name]:
-                        lost[row.provider_id, name].append((row, old))
+                if old and not row.values[name]:
+                    lost[row.provider_id, name].append((row, old))
         for (provider_id, name), vanished in lost.items():
-            count, of = len(vanished), had[provider_id, name]
+            count = len(vanished)
+            of = count + sum(
+                1 for row in users if row.provider_id == provider_id and not row.stands and row.values[name]
+            )
             if (count == of and count >= 2) or (count > 5 and count * 20 >= of):
                 self.tell["RS-SAFE-06", provider_id] += count
                 for row, old in vanished:
@@ -543,18 +555,33 @@ class _Merge:
 
     def attach_directories(self) -> None:
         """Directory people: linked ones belong to their person, others to whom the e-mail names, or wait."""
-        emails = Counter((row.provider_id, row.email) for row in self.directory_rows)
+        new = []
         for row in self.directory_rows:
             link = self.links.get((row.provider_id, row.source_id))
             person = self.people.get(link["person_id"]) if link else None
             if person is not None:
                 self._attach(row, person.final())
-                continue
-            if not row.email:
-                continue
-            owner = self._known_to_directory(row) if emails[row.provider_id, row.email] == 1 else None
-            # Whom nobody brings yet waits as a candidate; of several with one e-mail, each does.
-            self._attach(row, owner or self._new_person(row.provider_id, row.source_id))
+            elif row.email:
+                new.append(row)
+        for row in new:  # when all whom a link names are known
+            self._attach_new(row)
+
+    def _attach_new(self, row: _DirectoryRow) -> _Person:
+        owner = self._known_to_directory(row) if self.logins[row.provider_id, row.email] == 1 else None
+        # Whom nobody brings yet waits as a candidate; of several with one e-mail, each does.
+        owner = owner or self._new_person(row.provider_id, row.source_id)
+        self._attach(row, owner)
+        self.newly_attached.append((row, owner))
+        return owner
+
+    def _attach_waiting(self) -> bool:
+        """Looks once more for whom new directory rows name; whether somebody was found."""
+        waiting = [(row, person) for row, person in self.newly_attached if not person.final().rows]
+        self.newly_attached = []
+        for row, person in waiting:
+            person.final().directory_rows.remove(row)
+        owners = [self._attach_new(row) for row, _ in waiting]
+        return any(owner.rows for owner in owners)
 
     def _known_to_directory(self, row: _DirectoryRow) -> _Person | None:
         """The one person of tonight whom a new directory row names, by e-mail or by a provider's own key."""
@@ -583,10 +610,25 @@ class _Merge:
             self.tonight.sync_id,
         )
 
-    def find_person(self, source: Source, group: _Group) -> None:
-        """Evidence 2 to 4, for a provider person without a link."""
-        if group.person is not None:
-            return None
+    def find_people(self, *, family: bool) -> None:
+        """Evidence 2 to 4 for everybody without a link, and again for those who were refused.
+
+        The strongest provider comes first, so whom it did not find may be created by a weaker one, or
+        two who fitted may turn out to be one. A repeated sync would see that; this one does, too.
+        """
+        again = True
+        while again:
+            again = False
+            for source in self.sources:
+                for group in self.groups[source.provider_id]:
+                    if group.person is None and group.rows and (family or not group.family):
+                        refused = group.outcome != ""
+                        self._find_person(source, group)
+                        again |= refused and group.person is not None
+            again |= self._attach_waiting()
+            again |= family and self._join_people()
+
+    def _find_person(self, source: Source, group: _Group) -> None:
         attach_only = source.provider_id in self.attach_only
         key = self._usable_key(source, group)
         every: list[_Person] = []
@@ -610,11 +652,9 @@ class _Merge:
                     return self._assign(group, returned, "matched", "returned", "returned")
         why = "nobody_matches" if key else "shared_key" if group.email else "no_key"
         if attach_only:
-            self.tell["RS-IDN-07", source.provider_id] += 1
-            return self._set(group, "unmatched", why)
+            return self._refuse(group, why)
         if any(not s.ever_complete for s in self.sources if s.strength < source.strength):
-            self.tell["RS-IDN-06", source.provider_id] += 1
-            return self._set(group, "unmatched", "stronger_never_complete")
+            return self._refuse(group, "stronger_never_complete")
         if any(row.reused for row in group.rows):
             why = "id_reused"
         elif every:  # and all of them have a row of this provider
@@ -631,13 +671,8 @@ class _Merge:
             row.provider_id not in self.attach_only for row in person.rows
         )
 
-    def _refuse(self, group: _Group, why: str, candidates: list[_Person]) -> None:
-        self.tell["RS-IDN-01", group.provider_id] += 1
-        group.candidates = candidates
-        self._set(group, "unmatched", why)
-
-    def _set(self, group: _Group, outcome: str, reason: str) -> None:
-        group.outcome, group.reason = outcome, reason
+    def _refuse(self, group: _Group, why: str, candidates: Sequence[_Person] = ()) -> None:
+        group.outcome, group.reason, group.candidates = "unmatched", why, list(candidates)
 
     def _contradiction(self, source: Source, group: _Group, person: _Person) -> str:
         """Why a single candidate is not the same person after all; "" if nothing speaks against it."""
@@ -714,8 +749,13 @@ class _Merge:
                         if group.person is not None:
                             group.person.final().rows.remove(row)
 
-    def join_people(self) -> None:
-        """Two live identities of different sources with one usable e-mail and both names are one."""
+    def _join_people(self) -> bool:
+        """Two live identities of different sources with one usable e-mail and both names are one.
+
+        Returns:
+            Whether anybody was joined.
+        """
+        before = len(self.merged)
         by_email: dict[str, dict[_Person, list[_Row]]] = defaultdict(lambda: defaultdict(list))
         holders: dict[tuple[int, str], set[int]] = defaultdict(set)
         for groups in self.groups.values():
@@ -737,9 +777,7 @@ class _Merge:
                     self._tell_changed([*one_rows, *other_rows])
                     older, younger = sorted((one.final(), other.final()), key=self._age)
                     self._join(older, younger)
-        for source in self.sources:
-            for group in self.groups[source.provider_id]:
-                self._tell_elsewhere(source, group)
+        return len(self.merged) > before
 
     def _age(self, person: _Person) -> tuple[int, int, str]:
         strength = min((row.strength for row in person.rows), default=0)
@@ -887,10 +925,12 @@ class _Merge:
         values = {
             name: next((row.values[name] for row in ordered if row.values[name]), "") for name in FIELDS
         }
-        for row in person.directory_rows:
+        # In document order, which is not the order in which they came to this person.
+        known = sorted(person.directory_rows, key=attrgetter("place"))
+        for row in known:
             values["given_name"] = values["given_name"] or row.given_name
             values["family_name"] = values["family_name"] or row.family_name
-        login = next((row.email for row in person.directory_rows if row.email), "")
+        login = next((row.email for row in known if row.email), "")
         values["email"] = login or values["email"]
         held = {(role, school) for row in ordered for role, school in row.roles}
         roles = [{"role": role, "school_id": school or None} for role, school in sorted(held)]
@@ -929,10 +969,9 @@ class _Merge:
                 person_id = group.person.final().person_id if group.person is not None else ""
                 outcome, reason = group.outcome, group.reason
                 if group.person is not None and not self._is_live(group.person.final()):
-                    # An attach-only link names somebody who is going, or gone.
-                    person = group.person.final()
-                    if not person.alive or not self.named_by[person_id] - self.attach_only:
-                        outcome, reason, person_id = "unmatched", "person_is_gone", ""
+                    # An attach-only link names somebody who goes tonight, or is gone: both alike, or a
+                    # repeated sync would take memberships away that the first had left.
+                    outcome, reason, person_id = "unmatched", "person_is_gone", ""
                 held, first = _json(roles), spoken[0].source_id if spoken else ""
                 candidates = sorted({person.final().person_id for person in group.candidates})
                 between = _json(candidates) if candidates else ""
@@ -977,6 +1016,11 @@ class _Merge:
             yield student_id, guardian_id, relationship, provider_id
 
     def _issues(self) -> list[Issue]:
+        for source in self.sources:
+            for group in self.groups[source.provider_id]:
+                self._tell_elsewhere(source, group)
+                if group.outcome == "unmatched":
+                    self.tell[_UNMATCHED.get(group.reason, "RS-IDN-01"), group.provider_id] += 1
         said = {
             "RS-SAFE-06": "values vanished; the old ones stay",
             "RS-REF-03": "related people are not there",
@@ -994,6 +1038,11 @@ class _Merge:
             for (code, provider_id), count in sorted(self.tell.items())
             if count
         ]
+
+
+def _by_content(record: dict[str, str]) -> tuple[object, ...]:
+    """The order of a directory's rows; of several with one id, one with an e-mail is the first."""
+    return record["id"], not record["email"], *(record[name] for name in DIRECTORY_COLUMNS)
 
 
 def _json(value: object) -> str:

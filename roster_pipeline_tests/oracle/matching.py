@@ -103,15 +103,21 @@ class Matching:
     known: Mapping[int, Known]
     new_number: Callable[[], int]
     now: Decided = field(default_factory=Decided)
+    joined: set[int] = field(default_factory=set)
 
     def run(self) -> Decided:
         groups = {source.name: fold(self.users.get(source.name, {})) for source in self.sources}
         for source in self.sources:
             for group in groups[source.name]:
                 self._by_link(source, group)
-        for source in self.sources:
-            self._rest(source, groups[source.name])
-        self._join()
+        told = None
+        while told != self.now.outcomes:
+            # "The same sync run twice changes nothing": who was not matched is looked for again among all who
+            # are there in the end.
+            told = dict(self.now.outcomes)
+            for source in self.sources:
+                self._rest(source, groups[source.name])
+            self._join()
         return self.now
 
     def _values(self, user: User) -> Values:
@@ -154,7 +160,7 @@ class Matching:
         shared = {key for key, n in Counter(key for some in keys.values() for key in some).items() if n > 1}
         found: list[tuple[Group, str, int | None]] = []
         for group in groups:
-            if group[0] in self.now.outcomes:
+            if self.now.outcomes.get(group[0], "unmatched") != "unmatched":
                 continue
             if len(keys[group]) > 1:
                 raise Silent  # which of several addresses of one person is the key
@@ -228,7 +234,6 @@ class Matching:
         """ "Two live identities of different sources that turn out to share a usable full e-mail and both
         names, and are exactly two, are joined: the older id stays. (Both made on one night: the stronger
         provider's id stays.)" "Otherwise both stay." """
-        joined: set[int] = set()
         every = [(user, one) for users in self.users.values() for user, one in users.items()]
         for email in sorted({one.email for _, one in every if one.email and not masked(one.email)}):
             usable = {
@@ -249,9 +254,9 @@ class Matching:
             one, other = sorted(having)
             if not self._may_join(having[one] + having[other], one, other):
                 continue
-            if {one, other} & joined:
+            if {one, other} & self.joined:
                 raise Silent  # the order in which several are joined
-            joined |= {one, other}
+            self.joined |= {one, other}
             self.now.merged_into[other] = one
             self.now.person = {u: one if p == other else p for u, p in self.now.person.items()}
 

@@ -63,3 +63,52 @@ def test_an_attach_only_link_to_somebody_who_is_gone_gives_a_new_login_no_identi
     sis.users("s10", given="Zoe", family="Family-s1", email="s1@north.example").enrol("c1", "s10")
     logins.people["d2"] = login("Zoe", "Family-s1")
     assert tenant.night().check().person("s10") != before
+
+
+def test_of_two_people_who_are_joined_the_first_directory_gives_the_login():
+    # `one` knows them by cl's address, `two` by that of sis, until both providers have the same.
+    sis, portal = school_of("t1 t2 s1..s9"), school_of("s1", name="cl", share_classes=True)
+    portal.users("s1", email="s1@portal.example")
+    one = Directory("one", {"d1": login("Given-s1", "Family-s1", "s1@portal.example")})
+    two = Directory("two", {"d2": OURS})
+    tenant = story(sis, portal, directories=[one, two])
+    assert not tenant.night().check().same("s1", "cl/s1")
+    portal.users("s1", email="s1@north.example")
+    night = tenant.night().check()
+    assert night.same("s1", "cl/s1", "one/d1", "two/d2")
+    assert night.who("s1")["email"] == "s1@portal.example"
+    assert tenant.night(night.as_of.isoformat()).check().quiet
+
+
+def test_an_attach_only_provider_attaches_at_once_to_whom_a_weaker_provider_creates():
+    sis, files = school_of("t1 t2 s1..s5"), school_of("s6", name="files")
+    portal = school_of("s6", name="cl", merge={"attach_to_existing_users_only": True})
+    tenant = story(sis, portal, files)
+    night = tenant.night().check()
+    assert night.same("cl/s6", "files/s6")
+    assert tenant.night(night.as_of.isoformat()).check().quiet
+
+
+def test_who_goes_counts_as_gone_at_once_for_a_link_that_only_attaches():
+    sis = school_of("t1 t2 s1..s9")
+    portal = school_of("s1", name="cl", merge={"attach_to_existing_users_only": True}, share_classes=True)
+    tenant = story(sis, portal)
+    assert tenant.night().check().members("cl/c1") == {"s1"}
+    sis.gone("s1")
+    night = tenant.night().check()
+    assert night.outcome("cl/s1") == "unmatched by person_is_gone"
+    assert tenant.night(night.as_of.isoformat()).check().quiet
+
+
+def test_values_that_vanished_stay_when_the_sync_is_repeated():
+    sis = school_of("t1 t2 s1..s200", merge={"check_names": None})
+    for n in range(1, 101):
+        sis.users(f"s{n}", phone=str(n))
+    tenant = story(sis)
+    tenant.night().check()
+    for n in range(1, 7):  # 6 of 100 turn empty, and 30 new users bring one
+        sis.users(f"s{n}", phone="")
+    for n in range(201, 231):
+        sis.users(f"s{n}", phone=str(n)).enrol("c1", f"s{n}")
+    night = tenant.night().check()
+    assert tenant.night(night.as_of.isoformat()).check().quiet
