@@ -146,6 +146,22 @@ def test_what_was_kept_of_an_excluded_school_goes_when_it_shall_be_removed_and_r
     assert last.status == "successful"
 
 
+def test_a_school_that_is_included_again_is_replaced_by_the_first_sync_that_is_complete_and_once():
+    told = begun(two_schools())
+    (sis,) = told.providers
+    sis.option(exclude_schools=["South School"])
+    told.night()
+    sis.option(exclude_schools=[]).gone("s15..s19").state("unproven", "users")
+    assert labels("s11..s19") <= told.night().check().people
+    sis.state("ok")
+    replaced = told.night().check()
+    assert replaced.inactive == labels("s15..s19")
+    assert replaced.status == "successful"
+    # From now on, removals wait as anywhere.
+    sis.gone("t2 s11..s14").users("t3 s20", orgs="south").enrol("c2", "t3 s20")
+    assert told.night().check().status == "partial"
+
+
 # ------------------------------------------------------------------------------------------ merging
 
 
