@@ -4,19 +4,20 @@ The worlds here are made of contradictions: few addresses, few names, ids that p
 one sourcedId twice on one night, several rows of one person, two directories. What is right is not asked
 here (see `test_matching_oracle`, `test_churn`), only that order decides nothing and that a sync which is
 repeated changes nothing.
+
+`ORDER_SEEDS=0:50` runs more of them.
 """
 
 from __future__ import annotations
 
 import copy
+import os
 import random
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from roster_pipeline.rosters.changes import KEYS
 from roster_pipeline.rosters.source import Published
@@ -24,6 +25,8 @@ from roster_pipeline_tests.churning import Churn, rules_of, tenant_of
 from roster_pipeline_tests.known_truth import Ledger
 from roster_pipeline_tests.rosters import Directory, Night, Provider, Row, Story, provider, story
 
+SEEDS: Final = range(*map(int, os.environ.get("ORDER_SEEDS", "33:35").split(":")))
+WORLDS: Final = 12
 ADDRESSES: Final = ("", "a@x", "a@y", "b@x", "B@x", "b@y")
 ADULTS_AND_STUDENTS: Final = ("student", "student", "teacher")
 
@@ -196,10 +199,9 @@ def text(frame: pd.DataFrame) -> list[str]:
     return [lines[0], *sorted(lines[1:])]
 
 
-@settings(max_examples=5, deadline=None)
-@given(seed=st.integers(0, 2**32), worlds=st.integers(1, 12))
-def test_order_decides_nothing_however_people_contradict_each_other(seed: int, worlds: int):
-    muddle = Muddle(random.Random(seed), worlds)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_order_decides_nothing_however_people_contradict_each_other(seed: int) -> None:
+    muddle = Muddle(random.Random(seed), WORLDS)
     tenant, rng = muddle.tenant(), random.Random(seed + 1)
     for _ in range(3):
         muddle.next_night(tenant)
@@ -207,10 +209,9 @@ def test_order_decides_nothing_however_people_contradict_each_other(seed: int, w
         assert_same(tenant.night().check(), other.night().check())
 
 
-@settings(max_examples=5, deadline=None)
-@given(seed=st.integers(0, 2**32), worlds=st.integers(1, 12))
-def test_the_same_sync_twice_changes_nothing_however_people_contradict_each_other(seed: int, worlds: int):
-    muddle = Muddle(random.Random(seed), worlds, ADULTS_AND_STUDENTS)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_same_sync_twice_changes_nothing_however_people_contradict_each_other(seed: int) -> None:
+    muddle = Muddle(random.Random(seed), WORLDS, ADULTS_AND_STUDENTS)
     tenant = muddle.tenant()
     for _ in range(3):
         muddle.next_night(tenant)
