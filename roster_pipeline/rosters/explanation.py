@@ -58,7 +58,11 @@ class Explanation:
         against = [user for user in users if user.outcome in AGAINST and user.because]
         if state != "active" and against:
             yield against[0].because[-1].text
-        attached = {user.provider for user in users if user.outcome == "matched"}
+        attached = {
+            user.provider
+            for user in users
+            if any(cause.reason == "person_is_gone" for cause in user.because)
+        }
         for source in self.known.sources:
             attaches = source.options.merge.attach_to_existing_users_only
             if state == "inactive" and attaches and source.name in attached:

@@ -35,6 +35,11 @@ GUIDE_COUNTS: Final = (
 
 _SEVERITIES = ("sync failed", "school kept back", "warning", "note")
 _WAITING = {"RS-SES-02"}  # classes stay as published although the rows say otherwise
+_MAKE_PARTIAL: Final = _WAITING | {
+    "RS-PAGE-07", "RS-PAGE-08", "RS-ROW-01", "RS-PRV-02",
+    "RS-SAFE-01", "RS-SAFE-02", "RS-SAFE-03", "RS-SAFE-04", "RS-SAFE-05",
+}  # fmt: skip
+"""Warnings that a sync is partial for: something is not proven complete, or waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +57,13 @@ class Found:
 
 
 def ordered(issues: Iterable[Issue]) -> list[Issue]:
-    """The worst first; the first one's code is the run's tag."""
-    return sorted(issues, key=lambda issue: _SEVERITIES.index(issue.severity))
+    """The worst first, and what makes a sync partial before what does not.
+
+    The first one's code is the run's tag.
+    """
+    return sorted(
+        issues, key=lambda issue: (_SEVERITIES.index(issue.severity), issue.code not in _MAKE_PARTIAL)
+    )
 
 
 def status_of(found: Found, issues: Iterable[Issue]) -> tuple[str, list[Issue]]:
