@@ -175,7 +175,8 @@ class Publishing(PeopleTonight):
     def is_attached(self, number: int) -> bool:
         """Whether an attach-only link names somebody who has gone: what becomes of their memberships, the
         page does not say."""
-        return self.now.people[number].state == "inactive" and number in self.decided.person.values()
+        named = {n for (name, _), n in self.decided.person.items() if name not in self.directories}
+        return self.now.people[number].state == "inactive" and number in named
 
     def stays(self, membership: Membership) -> bool:
         class_, _, _ = membership
