@@ -134,6 +134,9 @@ class PeopleTonight:
     def people(self) -> None:
         """Everybody but guardians who are left without a student."""
         self.keep_vanished_values()
+        for number in self.decided.reused.values():
+            if any(map(self.closed, self.before.belongs(number))):
+                raise Silent  # an id that is re-used in a school that keeps its last good roster
         self.now.live = set(self.decided.person)
         present = self.users_by_person()
         self.leaving: dict[int, str] = {}
@@ -293,7 +296,8 @@ class PeopleTonight:
         gone = [number for number, why in self.leaving.items() if why == "gone"]
         total = [number for number, person in self.before.people.items() if person.state == "active"]
         asleep = [number for number, person in self.before.people.items() if person.state == "inactive"]
-        for number in self.waiting(gone, total, asleep, self.groups_of):
+        self.held_people = self.waiting(gone, total, asleep, self.groups_of)
+        for number in self.held_people:
             del self.leaving[number]
             self.now.live |= {u for u in self.before.live if self.before.links[u] == number}
             self.reasons.add("removal waits: people")

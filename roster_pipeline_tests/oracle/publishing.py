@@ -179,7 +179,9 @@ class Publishing(PeopleTonight):
         return self.now.people[number].state == "inactive" and number in named
 
     def stays(self, membership: Membership) -> bool:
-        class_, _, _ = membership
+        class_, number, _ = membership
+        if number in self.held_people:  # whose removal waits is as published, with all that is theirs
+            return True
         if class_ in self.waiting_classes or self.closed(self.now.classes[class_].school):
             return True
         here = self.tonight.here(class_[0])
