@@ -241,7 +241,7 @@ def _classes(night: Night, told: Told, names: Names) -> list[str]:
         row, one = theirs[name], ours[name]
         spoken = (row["school_id"], row["start_date"], row["end_date"])
         out += _unlike(
-            f"class {name}", spoken, (school[one.school], str(one.start or ""), str(one.end or ""))
+            f"class {name}", spoken, (school.get(one.school, "?"), str(one.start or ""), str(one.end or ""))
         )
     ids = {row["class_id"]: name for name, row in theirs.items()}
     called = {person: f"person {n}" for n, person in names.person.items()}
