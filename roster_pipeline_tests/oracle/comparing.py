@@ -230,7 +230,9 @@ def _school_ids(night: Night, told: Told) -> dict[User, str]:
     rows = night.published.school_sources.to_dict("records")
     ids = {(names[row["provider_id"]], row["source_id"]): row["school_id"] for row in rows}
     for school, orgs in told.tonight.orgs.items():  # named by an org that was never published, or is gone
-        ids |= {school: ids[org] for org in orgs if org in ids and school not in ids}
+        found = [ids[org] for org in orgs if org in ids]
+        if found:
+            ids.setdefault(school, found[0])
     return ids
 
 

@@ -152,13 +152,18 @@ class PeopleTonight:
                 continue
             if self.alive(users):
                 self.update(number, users)
-            elif person.state == "active":
+            elif person.state == "active" and not self.is_unread(number):
                 self.leaving[number] = self.why_gone(number)
             elif person.state == "inactive":
                 self.end_of_grace(number, person)
         self.hold_people()
         for number, why in self.leaving.items():
             self.take_out(number, why)
+
+    def is_unread(self, number: int) -> bool:
+        """Whether the id of somebody was re-used in an extract that "removes nothing"."""
+        names = {name for (name, _), person in self.decided.reused.items() if person == number}
+        return any(not self.tonight.here(name).feed.complete for name in names)
 
     def users_by_person(self) -> dict[int, list[User]]:
         """Tonight's users of each person, and those of whom an incomplete extract says nothing: they stay."""
