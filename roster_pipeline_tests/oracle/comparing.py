@@ -198,7 +198,7 @@ def _people(night: Night, told: Told, names: Names) -> list[str]:
         {called.get(one, "somebody"): state for one, state in states.items() if one not in unsure},
         {called[one]: person.state for one, person in ours.items() if one not in unsure},
     )
-    school = _school_ids(night)
+    school = _school_ids(night, told)
     for one, person in ours.items():
         row = rows.get(one)
         if row is None or person.state != "active" or one in unsure:
@@ -225,15 +225,20 @@ def _people(night: Night, told: Told, names: Names) -> list[str]:
     return out
 
 
-def _school_ids(night: Night) -> dict[User, str]:
+def _school_ids(night: Night, told: Told) -> dict[User, str]:
     names = {who: name for name, who in night.provider_ids.items()}
     rows = night.published.school_sources.to_dict("records")
-    return {(names[row["provider_id"]], row["source_id"]): row["school_id"] for row in rows}
+    ids = {(names[row["provider_id"]], row["source_id"]): row["school_id"] for row in rows}
+    for school, orgs in told.tonight.orgs.items():  # named by an org that was never published, or is gone
+        found = [ids[org] for org in orgs if org in ids]
+        if found:
+            ids.setdefault(school, found[0])
+    return ids
 
 
 def _classes(night: Night, told: Told, names: Names) -> list[str]:
     provider = {who: name for name, who in night.provider_ids.items()}
-    school = _school_ids(night)
+    school = _school_ids(night, told)
     theirs = {(provider[row["provider_id"]], row["source_id"]): row for row in night.table("classes")}
     ours = told.roster.classes
     out = _unlike("classes", set(theirs), set(ours))
@@ -241,7 +246,7 @@ def _classes(night: Night, told: Told, names: Names) -> list[str]:
         row, one = theirs[name], ours[name]
         spoken = (row["school_id"], row["start_date"], row["end_date"])
         out += _unlike(
-            f"class {name}", spoken, (school[one.school], str(one.start or ""), str(one.end or ""))
+            f"class {name}", spoken, (school.get(one.school, "?"), str(one.start or ""), str(one.end or ""))
         )
     ids = {row["class_id"]: name for name, row in theirs.items()}
     called = {person: f"person {n}" for n, person in names.person.items()}
@@ -269,7 +274,7 @@ def _classes(night: Night, told: Told, names: Names) -> list[str]:
 
 
 def _schools(night: Night, told: Told) -> list[str]:
-    school = _school_ids(night)
+    school = _school_ids(night, told)
     tonight = told.tonight
     out = []
     theirs = {row["school_id"]: row["state"] for row in night.report["schools"]}

@@ -134,6 +134,9 @@ class PeopleTonight:
     def people(self) -> None:
         """Everybody but guardians who are left without a student."""
         self.keep_vanished_values()
+        for number in self.decided.reused.values():
+            if any(map(self.closed, self.before.belongs(number))):
+                raise Silent  # an id that is re-used in a school that keeps its last good roster
         self.now.live = set(self.decided.person)
         present = self.users_by_person()
         self.leaving: dict[int, str] = {}
@@ -149,13 +152,18 @@ class PeopleTonight:
                 continue
             if self.alive(users):
                 self.update(number, users)
-            elif person.state == "active":
+            elif person.state == "active" and not self.is_unread(number):
                 self.leaving[number] = self.why_gone(number)
             elif person.state == "inactive":
                 self.end_of_grace(number, person)
         self.hold_people()
         for number, why in self.leaving.items():
             self.take_out(number, why)
+
+    def is_unread(self, number: int) -> bool:
+        """Whether the id of somebody was re-used in an extract that "removes nothing"."""
+        names = {name for (name, _), person in self.decided.reused.items() if person == number}
+        return any(not self.tonight.here(name).feed.complete for name in names)
 
     def users_by_person(self) -> dict[int, list[User]]:
         """Tonight's users of each person, and those of whom an incomplete extract says nothing: they stay."""
@@ -293,7 +301,8 @@ class PeopleTonight:
         gone = [number for number, why in self.leaving.items() if why == "gone"]
         total = [number for number, person in self.before.people.items() if person.state == "active"]
         asleep = [number for number, person in self.before.people.items() if person.state == "inactive"]
-        for number in self.waiting(gone, total, asleep, self.groups_of):
+        self.held_people = self.waiting(gone, total, asleep, self.groups_of)
+        for number in self.held_people:
             del self.leaving[number]
             self.now.live |= {u for u in self.before.live if self.before.links[u] == number}
             self.reasons.add("removal waits: people")

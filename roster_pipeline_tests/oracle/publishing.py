@@ -10,7 +10,7 @@ from roster_pipeline_tests.oracle import tonight as rules
 from roster_pipeline_tests.oracle.matching import Decided, fold
 from roster_pipeline_tests.oracle.people import PeopleTonight
 from roster_pipeline_tests.oracle.register import Class, Membership, Roster, Told
-from roster_pipeline_tests.oracle.tonight import Feed, Here, Row, Silent, Tonight, User
+from roster_pipeline_tests.oracle.tonight import Feed, Here, Row, School, Silent, Tonight, User
 
 
 def night(
@@ -175,10 +175,13 @@ class Publishing(PeopleTonight):
     def is_attached(self, number: int) -> bool:
         """Whether an attach-only link names somebody who has gone: what becomes of their memberships, the
         page does not say."""
-        return self.now.people[number].state == "inactive" and number in self.decided.person.values()
+        named = {n for (name, _), n in self.decided.person.items() if name not in self.directories}
+        return self.now.people[number].state == "inactive" and number in named
 
     def stays(self, membership: Membership) -> bool:
-        class_, _, _ = membership
+        class_, number, _ = membership
+        if number in self.held_people:  # whose removal waits is as published, with all that is theirs
+            return True
         if class_ in self.waiting_classes or self.closed(self.now.classes[class_].school):
             return True
         here = self.tonight.here(class_[0])
@@ -189,12 +192,15 @@ class Publishing(PeopleTonight):
         least 5"."""
         limits = self.tonight.tenant.safeguards
         total = list(self.before.memberships)
-        held = self.waiting(
-            counted,
-            total,
-            [],
-            lambda one: {self.before.classes[one[0]].school} if one[0] in self.before.classes else set(),
-        )
+
+        def school_of(one: Membership) -> set[School | None]:
+            return {self.before.classes[one[0]].school} if one[0] in self.before.classes else set()
+
+        held = self.waiting(counted, total, [], school_of)
+        gone = [c for c in set(self.before.classes) - set(self.now.classes) - self.ended if self.is_gone(c)]
+        theirs = [one for one in self.before.memberships if one[0] in gone]
+        if self.waiting([*counted, *theirs], total, [], school_of) != held:
+            raise Silent  # a class may go, but its members would wait
         for class_ in {one[0] for one in counted}:
             mine = [one for one in counted if one[0] == class_]
             members = [one for one in self.before.memberships if one[0] == class_]
@@ -205,11 +211,10 @@ class Publishing(PeopleTonight):
                 self.reasons.add("removal waits: memberships")
             else:
                 del self.now.memberships[one]
-        for class_ in set(self.before.classes) - set(self.now.classes) - self.ended:
-            here = self.tonight.here(class_[0])
-            lost = sum(one[0] == class_ for one in self.before.memberships)
-            if here.classes.get(class_[1], "gone") == "gone" and lost >= limits.class_rows:
-                raise Silent  # a class goes, but its members would wait
+
+    def is_gone(self, class_: User) -> bool:
+        here = next((one for one in self.tonight.feeds if one.name == class_[0]), None)
+        return here is not None and here.classes.get(class_[1], "gone") == "gone"
 
     # ------------------------------------------------------------------ guardians
 

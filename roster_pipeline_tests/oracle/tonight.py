@@ -457,14 +457,13 @@ def faults(tonight: Tonight, school: School, grades_before: dict[str, int]) -> s
     found, people, dangling, enrolments = set(), [], 0, 0
     classroom = False
     grades: dict[str, int] = {}
-    for here in tonight.feeds:
+    # What a provider excludes is no part of the school's data.
+    for here in [here for here in tonight.feeds if school not in here.excluded]:
         classroom |= here.options.sync_classroom_data and school in here.school_of.values()
         for name, row in here.rows["users"].items():
             if here.users[name] not in ("", *LIMITED) or school not in here.schools_of[name]:
                 continue
-            people.append(
-                (row, {role for role, _ in here.roles[name]} if school not in here.excluded else set())
-            )
+            people.append((row, {role for role, _ in here.roles[name]}))
             for grade in row.get("grades", []) if here.is_student(name) else []:
                 grades[grade] = grades.get(grade, 0) + 1
         for row in here.rows["enrollments"].values():
@@ -477,8 +476,6 @@ def faults(tonight: Tonight, school: School, grades_before: dict[str, int]) -> s
     if classroom and tonight.current(school):
         found |= {"no_students"} if not any("student" in roles for _, roles in people) else set()
         found |= {"no_teachers"} if not any("teacher" in roles for _, roles in people) else set()
-    if found and any(school in here.excluded for here in tonight.feeds):
-        raise Silent  # whether rows of a provider that excludes the school are rows of the school
     if dangling * 10 > enrolments:
         if any("stale" in here.feed.states.values() for here in tonight.feeds):
             raise Silent  # whether rows of different nights that refer past each other refer to nothing
