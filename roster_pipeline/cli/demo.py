@@ -244,8 +244,9 @@ def _print(console: Console, title: str, told: dict[str, Any]) -> None:
     else:
         console.print("Nothing changed: a sync of the same data publishes the same roster.")
     for issue in told["issues"]:
-        where = f" [{issue['provider']}]" if issue["provider"] else ""
-        click.echo(f"{issue['code']} ({issue['severity']}) {issue['message']}{where}")
+        where = " · ".join(name for name in (issue["provider"], issue["school"]) if name)
+        told_at = f" [{where}]" if where else ""
+        click.echo(f"{issue['code']} ({issue['severity']}) {issue['message']}{told_at}")
     console.print()
 
 

@@ -13,13 +13,15 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from roster_pipeline.cli import FAULT, INTERRUPTED, tell
-from roster_pipeline.codes import CodedError, Issue
+from roster_pipeline.codes import CATALOGUE, CodedError, Issue
 from roster_pipeline.faults import place_of
 
 if TYPE_CHECKING:
@@ -254,12 +256,13 @@ def as_text(document: Document) -> str:
             f"excluded {counts['schools_excluded']:,}",
             f"  {'would change' if tried else 'changed'}: {_changes(document['changes'])}",
         ]
-    for issue in document["issues"]:
-        where = " · ".join(name for name in (issue["provider"], issue["school"]) if name)
-        lines += [
-            f"  {issue['code']} ({issue['severity']}) {issue['message']}" + (f" [{where}]" if where else ""),
-            f"    {issue['cure']}",
-        ]
+    for code, issues in groupby(document["issues"], itemgetter("code")):
+        for issue in issues:
+            where = " · ".join(name for name in (issue["provider"], issue["school"]) if name)
+            lines.append(
+                f"  {code} ({issue['severity']}) {issue['message']}" + (f" [{where}]" if where else "")
+            )
+        lines.append(f"    {CATALOGUE[code].cure}")
     return "\n".join(lines)
 
 

@@ -126,12 +126,13 @@ class Facts:
         counted = self.people[school_id]
         keyless = counted["no key"] + counted["shared key"]
         if keyless:
+            parts = {"have none": counted["no key"], "share theirs": counted["shared key"]}
+            told = ", ".join(f"{count} {what}" for what, count in parts.items() if count)
             yield Flaw(
                 "no_merge_key",
                 keyless,
-                f"{keyless} of {counted['keyed']} students and staff have no e-mail address that could join "
-                f"them with other sources: {counted['no key']} have none, {counted['shared key']} share "
-                "theirs.",
+                f"{keyless} of {counted['keyed']} rows of students and staff have no e-mail address that "
+                f"could join them with another source: {told}.",
             )
 
     def _flaws_of_sessions(self, school_id: str) -> Iterator[Flaw]:

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import Row, delete, func, insert, select, update
 
 from roster_pipeline.codes import CodedError
-from roster_pipeline.store.database import PUBLISHED, providers, sync_outcomes, tenants
+from roster_pipeline.store.database import (
+    PUBLISHED,
+    providers,
+    sync_outcomes,
+    sync_schools,
+    syncs,
+    tenants,
+)
 from roster_pipeline.store.database import schools as school_rows
 from roster_pipeline.tenants.document import Directory, Provider, Tenant
 from roster_pipeline.tenants.refusals import Place, Problem, near, or_list
@@ -148,7 +155,10 @@ class ListedSchool:
 
 
 def schools(connection: Connection, registered: Registered) -> list[ListedSchool]:
-    """Every live school of the tenant, by name, and last the excluded names that fit none of them."""
+    """Every school of the tenant, by name, and last the excluded names that fit none of them.
+
+    Those that are published, and those that the last sync met and could not publish yet.
+    """
     tenant = registered.tenant
     excluded = {
         registered.provider_ids[provider.name]: set(provider.exclude_schools) for provider in tenant.providers
@@ -166,8 +176,34 @@ def schools(connection: Connection, registered: Registered) -> list[ListedSchool
         hit = known_as & excluded.get(row.provider_id, set())
         fitting |= known_as
         found.append(ListedSchool("Excluded" if hit else "Included", row.name, row.school_id, row.state))
+    every = set().union(*excluded.values())
+    for name, school_id, state in _unpublished_schools(connection, tenant.tenant):
+        # Of these, only what the last sync made of them is known beside the name.
+        hit = name in every or (state == "excluded" and bool(every))
+        fitting |= {name} if hit else set()
+        found.append(ListedSchool("Excluded" if hit else "Included", name, school_id, state))
+    found.sort(key=lambda school: (school.name, school.school_id))
     unknown = {name for names_ in excluded.values() for name in names_} - fitting
     return found + [ListedSchool("Excluded", name, "", "") for name in sorted(unknown)]
+
+
+def _unpublished_schools(connection: Connection, tenant: str) -> list[tuple[str, str, str]]:
+    """(name, school_id, state) of the schools that the newest sync tells of and that are not published."""
+    newest = (
+        select(func.max(sync_schools.c.sync_id))
+        .join(syncs, syncs.c.sync_id == sync_schools.c.sync_id)
+        .where(syncs.c.tenant == tenant)
+        .scalar_subquery()
+    )
+    live = select(school_rows.c.school_id).where(
+        school_rows.c.tenant == tenant, school_rows.c.removed_at.is_(None)
+    )
+    rows = connection.execute(
+        select(sync_schools.c.name, sync_schools.c.school_id, sync_schools.c.state).where(
+            sync_schools.c.sync_id == newest, sync_schools.c.school_id.not_in(live)
+        )
+    )
+    return [(row.name, row.school_id, row.state) for row in rows]
 
 
 def remove(connection: Connection, tenant: str, now: datetime) -> None:

@@ -330,8 +330,8 @@ def test_people_without_a_key(change: Change, count: int) -> None:
 def test_a_directory_is_a_source_too() -> None:
     found = one_night(school_of("t1 s1 s2").users("s1", email=""), directories=[Directory("ad", {"x": {}})])
     assert told(found)[NO_KEY].message == (
-        "1 of 3 students and staff have no e-mail address that could join them with other sources: "
-        "1 have none, 0 share theirs."
+        "1 of 3 rows of students and staff have no e-mail address that could join them with another source: "
+        "1 have none."
     )
 
 

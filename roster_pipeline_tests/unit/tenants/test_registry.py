@@ -18,6 +18,8 @@ from roster_pipeline.store.database import (
     providers,
     schools,
     sync_outcomes,
+    sync_schools,
+    syncs,
     tenants,
 )
 from roster_pipeline.tenants import registry
@@ -287,8 +289,16 @@ def test_schools_are_listed_as_the_document_stands(connection):
             "changed_sync": 1,
         }
         connection.execute(insert(schools).values(**row, **values))
+    told = {"tenant": "riverbend", "status": "partial", "started_at": LATER.replace(tzinfo=None)}
+    for sync_id, name in ((1, "Older School"), (2, "Annexe"), (2, "North School")):
+        if name != "North School":
+            connection.execute(insert(syncs).values(sync_id=sync_id, run_id=str(sync_id), **told))
+        school_id = "0" if name == "North School" else name
+        kept = {"school_id": school_id, "name": name, "state": "kept", "code": "RS-SAFE-08"}
+        connection.execute(insert(sync_schools).values(sync_id=sync_id, **kept))
     listed = registry.schools(connection, registry.get(connection, "riverbend"))
     assert [(school.listed, school.name, school.state) for school in listed] == [
+        ("Included", "Annexe", "kept"),
         ("Excluded", "East School", "kept"),
         ("Included", "North School", "published"),
         ("Excluded", "South School", "excluded"),
