@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from roster_pipeline_tests.rosters import Provider, Story, labels, provider, school_of, story
+from roster_pipeline_tests.rosters import Provider, Story, labels, school_of, story
 
 NORTH = {"North School": "published"}
 
