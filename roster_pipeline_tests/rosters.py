@@ -301,6 +301,7 @@ class Story:
     nights: list[Night] = field(default_factory=list)
     published: Published = field(default_factory=lambda: _nothing())
     before: dict[int, dict[str, Any]] = field(default_factory=dict)
+    outcomes: pd.DataFrame = field(default_factory=lambda: _columns(outcome.OUTCOMES))
     retired: set[int] = field(default_factory=set)
     shuffle: Any = None
     _ids: list[Any] = field(default_factory=list)
@@ -389,7 +390,11 @@ class Story:
             kept = [source for source in given.sources if source.keeps_to_its_options]
             self.before |= {s.provider_id: s.options.model_dump(mode="json") for s in kept}
         before = self.published
-        self.published = _publish(before, found, given.tonight.sync_id, remember=status != outcome.FAILED)
+        if status != outcome.FAILED:
+            self.outcomes = _newest(self.outcomes, found, self.retired)
+        self.published = _publish(
+            before, found, given.tonight.sync_id, self.outcomes, remember=status != outcome.FAILED
+        )
         every: list[Provider | Directory] = [*self.providers, *self.directories]
         ids = {one.name: self.id_of(one) for one in every}
         told = Night(given.tonight.as_of, found, status, issues, before, self.published, ids)
@@ -436,18 +441,20 @@ def _issues(found: Found) -> list[Issue]:
     return list(dict.fromkeys(issue for part in parts for issue in part.issues))
 
 
-def _nothing() -> Published:
-    def frame(columns: Iterable[str]) -> pd.DataFrame:
-        types = {name: "int64" if name == "provider_id" else "str" for name in columns}
-        return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in types.items()})
+def _columns(names: Iterable[str]) -> pd.DataFrame:
+    types = {name: "int64" if name == "provider_id" else "str" for name in names}
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in types.items()})
 
-    tables = {name: frame(columns_of(database.metadata.tables[name])) for name in KEYS}
+
+def _nothing() -> Published:
+    tables = {name: _columns(columns_of(database.metadata.tables[name])) for name in KEYS}
     for name, extra in (("people", ["removed", "created_sync"]), ("person_sources", ["removed"])):
-        tables[name] = frame([*tables[name].columns, *extra])
+        tables[name] = _columns([*tables[name].columns, *extra])
     return Published(
         **tables,
-        school_sources=frame(["provider_id", "source_id", "school_id"]),
-        enrolled=frame(["provider_id", "source_id"]),
+        school_sources=_columns(["provider_id", "source_id", "school_id"]),
+        enrolled=_columns(["provider_id", "source_id"]),
+        left=_columns(["provider_id", "source_id"]),
     )
 
 
@@ -459,12 +466,20 @@ def _plain(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.drop(columns=[name for name in ("removed", "created_sync") if name in frame.columns])
 
 
-def _publish(old: Published, found: Found, sync_id: int, *, remember: bool) -> Published:
+def _newest(told: pd.DataFrame, found: Found, retired: set[int]) -> pd.DataFrame:
+    """The newest outcome of every user, as a sync remembers it."""
+    now = outcome.of_every_user(found.current, found.identities)
+    return _added(told, pd.concat([now, outcome.of_gone_users(told, now, found.sources, retired)]))
+
+
+def _publish(
+    old: Published, found: Found, sync_id: int, outcomes: pd.DataFrame, *, remember: bool
+) -> Published:
     """What the database would hold after this sync, and what it would remember."""
     tables = {name: found.roster.tables[name] for name in KEYS}
     for name in ("people", "person_sources"):
         tables[name] = _upserted(name, getattr(old, name), tables[name], found.roster.merged, sync_id)
-    memory = {"school_sources": old.school_sources, "enrolled": old.enrolled}
+    memory = {"school_sources": old.school_sources, "enrolled": old.enrolled, "left": old.left}
     if remember:
         orgs = found.schools.orgs
         known = orgs["school_id"].isin(tables["schools"]["school_id"])
@@ -473,6 +488,9 @@ def _publish(old: Published, found: Found, sync_id: int, *, remember: bool) -> P
         memory = {
             "school_sources": _added(old.school_sources, orgs[known]),
             "enrolled": _added(old.enrolled, rows.assign(source_id=rows["user_ref"])),
+            "left": outcomes.loc[
+                (outcomes["outcome"] == "dropped") & (outcomes["reason"] == "left"), list(old.left.columns)
+            ].reset_index(drop=True),
         }
     return Published(**tables, **memory)
 

@@ -66,11 +66,22 @@ class Causes:
         )
         if not area or not became["reason"]:
             return
-        found = because(area, became["reason"], **words)
+        reason = became["reason"]
+        if reason == "left" and user is not None and self._is_between_sessions(source, user):
+            reason = "left_before"
+        found = because(area, reason, **words)
         if became["reason"] == "left" and user is not None and user["left"] == VANISHED:
             text = f"{found.text} {source.name} sent enrolments of theirs before, and sends none any more."
             found = Because(found.reason, text, found.code, found.cure)
         yield found
+
+    def _is_between_sessions(self, source: Source, user: Row) -> bool:
+        """Whether no session of the user's schools is current, where there are sessions."""
+        if source.options.compatibility_mode and source.frames["academicSessions"].empty:
+            return False
+        calendars = self.known.sessions.calendars
+        mine = calendars[rows.among(calendars["school_id"], set(rows.parse_list(user["schools"])))]
+        return not (mine["current"] == "true").any()
 
     def _key_in_words(self, key: Key) -> str:
         source, user = self.known.by_id[key[0]], self.known.users.get(key)

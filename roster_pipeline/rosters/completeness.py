@@ -33,7 +33,8 @@ class Completeness:
 
     Attributes:
         schools: `COLUMNS`. `state` is `published`, `kept`, `excluded`, `silent` (none of its
-            providers could speak: it stays as it is) or `retired` (all its providers are).
+            providers could speak: it stays as it is) or `retired` (all its providers are, or all that
+            brought what is published of it).
         issues: One for each flaw of each school, with its `school_id`.
     """
 
@@ -61,7 +62,7 @@ def judge_schools(
     for school in _schools(sources, schools.orgs, published):
         state, code = PUBLISHED, ""
         if school.school_id in excluded:
-            state = EXCLUDED
+            state = RETIRED if _is_left_behind(school, published, tonight) else EXCLUDED
         elif school.providers and school.providers <= tonight.retired:
             state = RETIRED
         elif not school.providers & facts.speaking:
@@ -70,8 +71,11 @@ def judge_schools(
             if not school.was_published:
                 issues.append(_issue("RS-SAFE-12", "An org has no rows.", school))
                 continue
-            state, code = KEPT, "RS-SAFE-11"
-            issues.append(_issue(code, "All rows of the school vanished.", school))
+            if _is_left_behind(school, published, tonight):
+                state = RETIRED
+            else:
+                state, code = KEPT, "RS-SAFE-11"
+                issues.append(_issue(code, "All rows of the school vanished.", school))
         else:
             for flaw in facts.flaws(school.school_id, school.providers):
                 keeps = flaw.what in tonight.keeps_back
@@ -96,6 +100,22 @@ class _School:
     source_id: str
     providers: set[int]
     was_published: bool
+
+
+def _is_left_behind(school: _School, published: Published, tonight: Tonight) -> bool:
+    """Whether all that is published of a school came from providers that are retired by now.
+
+    Those that are left may list it, or exclude it: nothing of theirs vanishes with it.
+    """
+    if not school.was_published or not school.providers & tonight.retired:
+        return False
+    classes, links = published.classes, published.person_sources
+    seen = links["seen"].str.contains(school.school_id, regex=False)  # roles with their schools
+    theirs = {
+        *classes.loc[classes["school_id"] == school.school_id, "provider_id"].tolist(),
+        *links.loc[seen & (links["removed"] != "true"), "provider_id"].tolist(),
+    }
+    return theirs <= tonight.retired
 
 
 def _issue(code: str, message: str, school: _School, count: int = 1, judged: Severity | None = None) -> Issue:

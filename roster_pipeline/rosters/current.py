@@ -94,7 +94,8 @@ def _enrolments(
 ) -> pd.DataFrame:
     """The provider's enrolments; also those of classes that are dropped, for the date rule.
 
-    The extra column `counts` says whether the enrolment keeps its student: dates and class current.
+    The extra columns: `counts`, whether the enrolment keeps its student (dates and class current);
+    `to_come`, whether it will, from a later day on; `active`, whether there is such a row at all.
     """
     frame = source.frames["enrollments"]
     options = source.options
@@ -113,6 +114,11 @@ def _enrolments(
     if options.respect_enrolment_date:
         in_time = rows.within(begin, end, tonight.as_of, exclusive=options.end_dates == "exclusive")
     lives = ~known | (fate.isin([CURRENT, FROZEN, GAP]) & (class_reason != rows.DELETED))
+    class_dates = [frame["class"].map(classes[name]).fillna("") for name in ("start_date", "end_date")]
+    if not options.respect_academic_sessions:
+        class_dates = [dates.mask(dates != "", "") for dates in class_dates]
+    first, last = begin.where(begin > class_dates[0], class_dates[0]), _earlier(end, class_dates[1])
+    to_come = (first > tonight.day) & ((last == "") | (first <= last)) & (class_reason != rows.DELETED)
     for why, rule in (
         ("refers_to_nothing", dangling),
         ("not_current", ~in_time),
@@ -151,9 +157,15 @@ def _enrolments(
             "end_date": end,
             "dangling": dangling.map({True: "true", False: ""}).astype("str"),
             "counts": active & in_time & lives,
+            "to_come": active & to_come,
             "active": active,
         }
     )
+
+
+def _earlier(one: pd.Series, other: pd.Series) -> pd.Series:
+    """The earlier of two ISO dates each; one that is missing does not limit."""
+    return one.where((other == "") | ((one != "") & (one < other)), other)
 
 
 def _truth(text: str) -> str:
@@ -163,12 +175,18 @@ def _truth(text: str) -> str:
 
 @dataclass
 class _Enrolled:
-    """What a user's enrolments say, by the user's sourcedId."""
+    """What a user's enrolments say, by the user's sourcedId.
+
+    `linked` are those who stand behind somebody published, where it matters; `left` those who had left
+    before and do not.
+    """
 
     current: set[str]
+    to_come: set[str]
     some: set[str]
     ever: set[str]
     linked: set[str]
+    left: set[str]
     schools: dict[str, set[str]]
     active: pd.DataFrame
 
@@ -179,15 +197,20 @@ class _Enrolled:
 
 
 def _enrolled(source: Source, enrolments: pd.DataFrame, published: Published) -> _Enrolled:
-    before = published.enrolled
+    ever, left = (
+        set(frame.loc[frame["provider_id"] == source.provider_id, "source_id"].tolist())
+        for frame in (published.enrolled, published.left)
+    )
+    linked = _linked(source, published) if left or source.states["enrollments"] == "unproven" else set()
     counting = enrolments[enrolments["counts"]]
     active = enrolments[enrolments["active"]]
     return _Enrolled(
         current=set(counting["user_ref"].tolist()),
+        to_come=set(enrolments.loc[enrolments["to_come"], "user_ref"].tolist()),
         some=set(active["user_ref"].tolist()),
-        ever=set(enrolments["user_ref"].tolist())
-        | set(before.loc[before["provider_id"] == source.provider_id, "source_id"].tolist()),
-        linked=_linked(source, published) if source.states["enrollments"] == "unproven" else set(),
+        ever=set(enrolments["user_ref"].tolist()) | ever,
+        linked=linked,
+        left=left - linked,
         schools=_schools_by_user(counting),
         active=active,
     )
@@ -262,6 +285,10 @@ def _some(ids: set[str], most: int = 3) -> str:
     return f"{told} and {len(ids) - most} more" if len(ids) > most else told
 
 
+_Role = tuple[str, str, str, bool, bool]
+"""role, school_id, org, whether its own dates admit it tonight, and whether they still do or will."""
+
+
 class _Judge:
     """Decides one user at a time; counts what must be told."""
 
@@ -285,10 +312,10 @@ class _Judge:
         self.unscheduled = self.no_contact = self.unknown_org = 0
         self.unknown_orgs: set[str] = set()
         self.unknown_roles: set[str] = set()
-        self._parsed: dict[str, list[tuple[str, str, str, bool]]] = {}
+        self._parsed: dict[str, list[_Role]] = {}
 
-    def _roles(self, text: str) -> list[tuple[str, str, str, bool]]:
-        """(role, school_id, org, whether its own dates admit it) of each entry; parsed once a text."""
+    def _roles(self, text: str) -> list[_Role]:
+        """The entries of a user's roles; parsed once a text."""
         parsed = self._parsed.get(text)
         if parsed is None:
             parsed = self._parsed[text] = []
@@ -297,11 +324,14 @@ class _Judge:
                 first, last = vocabulary.date(begin), vocabulary.date(end)
                 if first and last and first > last:
                     first = last = ""
-                dated = rows.day_within(first, last, self.tonight.as_of, exclusive=self.exclusive)
+                dated, lasts = (
+                    rows.day_within(begins, last, self.tonight.as_of, exclusive=self.exclusive)
+                    for begins in (first, "")
+                )
                 name = vocabulary.role(role)
                 if not vocabulary.is_known_role(name) and school not in self.excluded:
                     self.unknown_roles.add(name)
-                parsed.append((name, school or "", "" if school is not None else org, dated))
+                parsed.append((name, school or "", "" if school is not None else org, dated, lasts))
         return parsed
 
     def user(
@@ -349,7 +379,7 @@ class _Judge:
             left,
         )
 
-    def _left(self, user: str, held: list[tuple[str, str, str, bool]], enrolled: _Enrolled) -> str:
+    def _left(self, user: str, held: list[_Role], enrolled: _Enrolled) -> str:
         """Whether a student has left, and by what: a session of their school is current, and no enrolment."""
         if user in enrolled.current and any(entry[3] for entry in held if entry[0] == "student"):
             return ""
@@ -362,7 +392,12 @@ class _Judge:
         if not calendars and self.no_sessions:
             calendars = {True}  # the minimum implementation has no sessions: the dates alone decide
         if not calendars or not all(calendars):
-            return ""  # between sessions all people stay
+            # Between sessions all people of the school stay. Who had left is none of them, until they are
+            # entered for the next session; whose removal waits, or nothing proved to go, still is one.
+            entered = user in enrolled.to_come and any(entry[4] for entry in held if entry[0] == "student")
+            if user not in enrolled.left or entered:
+                return ""
+            return DATED if user in enrolled.some else VANISHED
         if user in enrolled.some:
             return DATED
         if user in enrolled.ever and (self.rows_prove_absence or user not in enrolled.linked):

@@ -143,6 +143,7 @@ a match rests on. `evidence` is link, key, returned or new for the matched and c
 one a JSON array of the person_ids that it could be.
 """
 DROPPED, GONE = "dropped", "gone"
+LEFT = "left"
 NOT_SENT, NOT_PROVEN, PROVIDER_RETIRED = "not_sent", "not_proven", "provider_retired"
 
 
@@ -187,6 +188,8 @@ def of_gone_users(
         why = (NOT_SENT if proven[who] else NOT_PROVEN) if who in proven else PROVIDER_RETIRED
         if outcome == GONE and (was == why or why == NOT_PROVEN):
             continue  # what was once proven stays so
+        if (outcome, was, why) == (DROPPED, LEFT, NOT_PROVEN):
+            continue  # and who had left has left
         out.append((who, user, GONE, why, "", person))
     frame = pd.DataFrame(out, columns=list(OUTCOMES))
     return frame.astype({name: "int64" if name == "provider_id" else "str" for name in OUTCOMES})

@@ -573,9 +573,15 @@ class _Plan:
             found[person].add(provider_id)
         return found
 
+    @cached_property
+    def published_schools(self) -> set[str]:
+        """The school_ids that were published before tonight."""
+        return set(self.published.schools["school_id"].tolist())
+
     def _may_remove(self, person_id: str, record: dict[str, str]) -> bool:
         """Whether tonight's extracts prove somebody gone who has been inactive for long enough."""
-        if self.frozen & set(_role_schools(record["roles"])):
+        kept = self.frozen & self.published_schools  # of one that has gone nothing is kept
+        if kept & set(_role_schools(record["roles"])):
             return False
         return all(
             self._may_settle(who, "users", "enrollments")

@@ -57,6 +57,11 @@ DROPPED: Final[Table] = {
         "{name} has left: a session of their school is current, and none of their enrolments is.",
         "If they have not left, correct the dates of their enrolments in the school's system.",
     ),
+    "left_before": _Sentence(
+        "{name} left before: none of their enrolments was current when a session of their school last was. "
+        "Between sessions nobody comes back but who is enrolled for the next one.",
+        "If they have not left, enter their enrolments for the next session in the school's system.",
+    ),
     "parent_data_off": _Sentence(
         "This is a family member, and `sync_parent_data` is off for {provider}.",
         "Turn `sync_parent_data` on if guardians are wanted.",

@@ -85,6 +85,7 @@ class Published:
         person_sources: Removed ones too.
         school_sources: provider_id, source_id, school_id.
         enrolled: provider_id, source_id of users who ever had an enrolment row.
+        left: provider_id, source_id of users whose newest outcome is that they have left.
     """
 
     schools: pd.DataFrame
@@ -96,6 +97,7 @@ class Published:
     guardian_links: pd.DataFrame
     school_sources: pd.DataFrame
     enrolled: pd.DataFrame
+    left: pd.DataFrame
 
     def schools_by_org(self) -> dict[tuple[int, str], str]:
         """(provider_id, org) → the school_id that it was found to be."""

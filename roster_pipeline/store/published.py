@@ -45,12 +45,21 @@ class StoredRoster(Published):
         """Reads the table `name`, once."""
         if name not in _EXTRA:
             raise AttributeError(name)
-        table = database.enrolled_sources if name == "enrolled" else database.metadata.tables[name]
+        table = _MEMORY[name] if name in _MEMORY else database.metadata.tables[name]
+        tenant = self.__dict__["tenant"]
         with self.__dict__["engine"].connect() as connection:
-            frame = read_table(connection, table, self.__dict__["tenant"], _EXTRA[name])
+            if name == "left":
+                frame = read_table(connection, table, tenant, names=_USER, where=_HAS_LEFT)
+            else:
+                frame = read_table(connection, table, tenant, _EXTRA[name])
         self.__dict__[name] = frame
         return frame
 
+
+# What is remembered besides the published tables, and where.
+_MEMORY = {"enrolled": database.enrolled_sources, "left": database.sync_outcomes}
+_USER = ("provider_id", "source_id")
+_HAS_LEFT = "outcome = 'dropped' AND reason = 'left'"
 
 _REMOVED = "CASE WHEN removed_at IS NULL THEN '' ELSE 'true' END"
 
@@ -65,22 +74,34 @@ _EXTRA: dict[str, dict[str, str] | None] = {
     "guardian_links": None,
     "school_sources": {},
     "enrolled": {},
+    "left": {},
 }
 
 
 def read_table(
-    connection: Connection, table: Table, tenant: str, extra: dict[str, str] | None = _ALL
+    connection: Connection,
+    table: Table,
+    tenant: str,
+    extra: dict[str, str] | None = _ALL,
+    *,
+    names: Sequence[str] = (),
+    where: str = "",
 ) -> pd.DataFrame:
-    """The rows of a tenant, with `extra` columns (name → SQL); None: only the live rows."""
-    names = columns_of(table)
+    """The rows of a tenant, with `extra` columns (name → SQL); None: only the live rows.
+
+    `names` are the columns, all of the table's own by default; `where` is a further condition in SQL.
+    """
+    names = names or columns_of(table)
     selected = [_as_text(table, name) for name in names] + list((extra or {}).values())
-    live = " AND removed_at IS NULL" if extra is None else ""
+    conditions = ["removed_at IS NULL"] if extra is None else []
+    conditions += [where] if where else []
+    further = "".join(f" AND {condition}" for condition in conditions)
     place = "?" if connection.dialect.name == "sqlite" else "%s"
     cursor = connection.connection.cursor()
     try:
         # The driver's own cursor: a roster has hundreds of thousands of rows, and no row objects.
         cursor.execute(
-            f"SELECT {', '.join(selected)} FROM {table.name} WHERE tenant = {place}{live}", (tenant,)
+            f"SELECT {', '.join(selected)} FROM {table.name} WHERE tenant = {place}{further}", (tenant,)
         )
         return frame_of([*names, *(extra or {})], cursor.fetchall())
     finally:

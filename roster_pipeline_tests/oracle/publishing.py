@@ -20,7 +20,7 @@ def night(
     tonight = Tonight(tenant, as_of, [rules.read(feed) for feed in feeds])
     rules.join_schools(tonight, before.school_of)
     rules.judge_classes(tonight, {name: class_.school for name, class_ in before.classes.items()})
-    rules.judge_users(tonight, before.enrolled)
+    rules.judge_users(tonight, before.enrolled, before.away())
     had_rows = {school for number in before.people for school in before.belongs(number)}
     had_rows |= {class_.school for class_ in before.classes.values()}
     rules.judge_schools(tonight, had_rows, before.grades())
@@ -289,6 +289,14 @@ class Publishing(PeopleTonight):
                 self.now.enrolled.add((here.name, row["user"]))
             if set(here.feed.states.values()) == {"ok"}:
                 self.now.complete.add(here.name)
+            if "failed" not in here.feed.states.values():
+                left = {(here.name, name) for name in here.left}
+                unread = here.feed.states["users"] != "ok"
+                self.now.left = left | {
+                    user
+                    for user in self.now.left
+                    if user[0] != here.name or (unread and user[1] not in here.ids["users"])
+                }
             for name, fate in here.users.items():
                 user = (here.name, name)
                 if not fate and user in self.decided.person:

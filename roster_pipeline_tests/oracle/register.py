@@ -51,12 +51,21 @@ class Roster:
     memberships: dict[Membership, tuple[str, str]] = field(default_factory=dict)
     guardian_links: set[tuple[int, int]] = field(default_factory=set)
     enrolled: set[User] = field(default_factory=set)
+    left: set[User] = field(default_factory=set)  # users of whom it was last said that they have left
     complete: set[str] = field(default_factory=set)
 
     def belongs(self, number: int) -> set[School]:
         """ "A person [belongs] to the schools of their orgs and enrolments."""
         roles = {school for _, school in self.people[number].roles if school}
         return roles | {self.classes[c].school for c, person, _ in self.memberships if person == number}
+
+    def away(self) -> set[User]:
+        """Users who have left, and with whom nobody is published: whose removal waits is there still."""
+        return {
+            user
+            for user in self.left
+            if user not in self.live or self.people[self.links[user]].state != "active"
+        }
 
     def grades(self) -> dict[School, dict[str, int]]:
         """Active students by school and grade."""

@@ -56,6 +56,7 @@ class Here:
     class_spans: dict[str, list[Span]] = field(default_factory=dict)
     enrolments: dict[str, str] = field(default_factory=dict)
     users: dict[str, str] = field(default_factory=dict)
+    left: set[str] = field(default_factory=set)
     roles: dict[str, set[tuple[str, str]]] = field(default_factory=dict)  # user → (role, org)
     schools_of: dict[str, set[School]] = field(default_factory=dict)  # user → schools
     agents: set[tuple[str, str]] = field(default_factory=set)  # (student, adult)
@@ -298,7 +299,7 @@ def role_name(role: str) -> str:
     }.get(role, role)
 
 
-def judge_users(tonight: Tonight, enrolled_before: set[User]) -> None:
+def judge_users(tonight: Tonight, enrolled_before: set[User], away: set[User]) -> None:
     """Fates of users and enrolments, but for kept-back schools."""
     for here in tonight.feeds:
         enrolments = here.rows["enrollments"]
@@ -312,7 +313,8 @@ def judge_users(tonight: Tonight, enrolled_before: set[User]) -> None:
         for name, row in enrolments.items():
             here.enrolments[name] = enrolment_fate(here, row, tonight.as_of)
         for name in here.rows["users"]:
-            if not here.users[name] and has_left(tonight, here, name, enrolled_before):
+            if not here.users[name] and has_left(tonight, here, name, enrolled_before, away):
+                here.left.add(name)
                 # "Those who have left by their dates are removed at once": without a row there are no dates.
                 dated = any(row["user"] == name for row in enrolments.values())
                 here.users[name] = "left" if dated else "gone"
@@ -369,7 +371,7 @@ def enrolment_fate(here: Here, row: Row, as_of: dt.date) -> str:
     return here.classes[row["class"]]
 
 
-def has_left(tonight: Tonight, here: Here, name: str, enrolled_before: set[User]) -> bool:
+def has_left(tonight: Tonight, here: Here, name: str, enrolled_before: set[User], away: set[User]) -> bool:
     """ "A student has left when a session of their school is current and none of their enrolments is." "While
     a school is between sessions all its people stay." "Only students leave by them." "A student without any
     enrolment row has left only if they had one before; otherwise they stay, with a note." "A membership in a
@@ -390,7 +392,29 @@ def has_left(tonight: Tonight, here: Here, name: str, enrolled_before: set[User]
     current = {tonight.current(school) for school in here.schools_of[name]}
     if len(current) > 1:
         raise Silent  # of two schools one is between sessions
-    return current == {True}
+    if current == {True}:
+        return True
+    # Read so: who had left when a session was last current is none of the people who stay, until they are
+    # entered for the next one.
+    return (here.name, name) in away and not any(
+        is_to_come(here, row, tonight.as_of) for row in mine.values()
+    )
+
+
+def is_to_come(here: Here, row: Row, as_of: dt.date) -> bool:
+    """Whether an enrolment will count from a later day on: "an enrolment without dates lives as long as its
+    class does"."""
+    begin, end = dates(row.get("beginDate", ""), row.get("endDate", ""))
+    if row["class"] not in here.ids["classes"]:
+        spans: list[Span] = []
+    elif row["class"] not in here.rows["classes"]:
+        return False  # of a deleted class
+    else:
+        spans = here.class_spans[row["class"]] if here.options.respect_academic_sessions else []
+    starts, ends = [b for b, _ in spans], [e for _, e in spans]
+    begins = [one for one in (begin, min(b for b in starts if b) if starts and all(starts) else None) if one]
+    last = [one for one in (end, max(e for e in ends if e) if ends and all(ends) else None) if one]
+    return bool(begins) and max(begins) > as_of and (not last or max(begins) <= min(last))
 
 
 def judge_guardians(here: Here) -> None:

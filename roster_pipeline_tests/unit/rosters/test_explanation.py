@@ -368,6 +368,22 @@ def test_who_has_left_by_rows_that_are_not_sent_any_more_is_told_that():
     assert text.endswith("sis sent enrolments of theirs before, and sends none any more.")
 
 
+def test_in_the_holidays_who_had_left_is_not_told_of_a_current_session():
+    tenant = begun(big(respect_enrolment_date=True))
+    sis = tenant.providers[0].teaches("c1", "t1 s1[..2025-10-15] s2..s9")
+    tenant.night().check()
+    tenant.night("2026-06-13").check()
+    here = Told(tenant, {})
+    assert here.user("s1").outcome == "dropped"
+    assert here.user("s1").because[0].text == (
+        "Given-s1 Family-s1 left before: none of their enrolments was current when a session of their school "
+        "last was. Between sessions nobody comes back but who is enrolled for the next one."
+    )
+    sis.session("next", "2026-06-15..2027-06-11").teaches("c1", terms=["next"])
+    tenant.night("2026-06-15").check()
+    assert "a session of their school is current" in Told(tenant, {}).user("s1").because[0].text
+
+
 def test_who_is_inactive_is_told_until_when():
     tenant = begun(big())
     tenant.providers[0].gone("s1")

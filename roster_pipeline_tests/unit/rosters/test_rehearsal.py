@@ -49,6 +49,7 @@ def published(*people: dict[str, Any]) -> Published:
         empty,
         empty,
         empty,
+        empty,
     )
 
 

@@ -55,6 +55,16 @@ def roster(engine: Engine) -> StoredRoster:
         connection.execute(
             insert(database.enrolled_sources), [{"tenant": "oak", "provider_id": 7, "source_id": "s1"}]
         )
+        told = {"tenant": "oak", "provider_id": 7, "sync_id": 4, "outcome": "dropped", "reason": "left"}
+        connection.execute(
+            insert(database.sync_outcomes),
+            [
+                {**told, "source_id": "s5"},
+                {**told, "source_id": "s6", "reason": "deleted"},
+                {**told, "source_id": "s7", "outcome": "gone"},
+                {**told, "source_id": "s8", "tenant": "elm"},
+            ],
+        )
     return StoredRoster(engine, "oak")
 
 
@@ -73,7 +83,7 @@ def test_what_is_no_table_is_no_attribute(engine: Engine):
 
 
 def test_all_cells_are_text_but_the_providers_id(roster: StoredRoster):
-    for name in (*KEYS, "school_sources", "enrolled"):
+    for name in (*KEYS, "school_sources", "enrolled", "left"):
         frame = getattr(roster, name)
         for column, kind in frame.dtypes.items():
             assert str(kind) == ("int64" if column == "provider_id" else "str"), f"{name}.{column}"
@@ -106,6 +116,11 @@ def test_another_tenants_rows_are_not_read(roster: StoredRoster):
 def test_who_was_ever_enrolled_is_remembered_by_provider_and_user(roster: StoredRoster):
     assert list(roster.enrolled.columns) == ["provider_id", "source_id"]
     assert roster.enrolled.to_numpy().tolist() == [[7, "s1"]]
+
+
+def test_who_has_left_is_remembered_by_the_newest_outcome(roster: StoredRoster):
+    assert list(roster.left.columns) == ["provider_id", "source_id"]
+    assert roster.left.to_numpy().tolist() == [[7, "s5"]]
 
 
 @pytest.mark.parametrize("table", database.PUBLISHED, ids=lambda table: table.name)
