@@ -491,8 +491,8 @@ def _upserted(
     for at, row in rows.items():
         if at not in live and row["removed"] == "":
             row |= {"removed": "true"}
-            if name == "people":
-                row |= {"merged_into": merged.get(row["person_id"], row["merged_into"])}
+        if name == "people" and at not in live:
+            row |= {"merged_into": merged.get(row["person_id"], row["merged_into"])}
     for at, row in live.items():
         extra = {"removed": ""}
         if name == "people":
