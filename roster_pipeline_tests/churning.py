@@ -424,7 +424,7 @@ def tenant_of(rules: list[Rules]) -> Story:
         provider = Provider(one.source, {"merge": merge, "sync_classroom_data": one.source == "sis"})
         for school in SCHOOLS:
             provider.org(school)
-        provider.session("year", "2025-08-18..2026-06-12", kind="schoolYear").course("maths")
+        provider.session("year", "2025-08-18..2027-06-12", kind="schoolYear").course("maths")
         if one.source == "sis":
             provider.option(respect_enrolment_date=True)
             for school in SCHOOLS:

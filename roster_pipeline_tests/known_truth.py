@@ -162,9 +162,13 @@ class Ledger:
         seen: Seen,
     ) -> None:
         """Humans who had an id and got another one tonight, with the reason."""
+        ids: dict[str, set[str]] = defaultdict(set)
+        for key, human in self.human.items():
+            if key in before:
+                ids[human].add(before[key])
+        every = set(before.values())
         for key, user in rows.items():
-            known = {before[k] for k, human in self.human.items() if human == user.human and k in before}
-            if known and key in now and now[key] not in known and now[key] not in before.values():
+            if ids[user.human] and key in now and now[key] not in every:
                 seen.renewed[expected.why_new(key)] += 1
 
 

@@ -509,8 +509,8 @@ def _upserted(
     for at, row in rows.items():
         if at not in live and row["removed"] == "":
             row |= {"removed": "true"}
-            if name == "people":
-                row |= {"merged_into": merged.get(row["person_id"], row["merged_into"])}
+        if name == "people" and at not in live:
+            row |= {"merged_into": merged.get(row["person_id"], row["merged_into"])}
     for at, row in live.items():
         extra = {"removed": ""}
         if name == "people":
@@ -779,18 +779,17 @@ class Night:
                 kept, dropped = counted["kept"], sum(counted["dropped"].values())
                 assert counted["read"] == kept + dropped, f"{told['name']} {name}: {counted}"
         self._check_outcomes()
-        people = {row["person_id"] for row in self.table("people")}
-        classes = {row["class_id"] for row in self.table("classes")}
-        for row in self.table("memberships"):
-            assert row["class_id"] in classes, "a membership of a class that is not live"
-            assert row["person_id"] in people, "a membership of a person who is not live"
-        for row in self.table("guardian_links"):
-            assert {row["student_id"], row["guardian_id"]} <= people, "a link of somebody who is not live"
-        for row in self.table("person_sources"):
-            assert row["person_id"] in people, "a user is linked with somebody who is not live"
+        live = {name: _live(getattr(self.published, name)) for name in KEYS}
+        people, classes = set(live["people"]["person_id"]), set(live["classes"]["class_id"])
+        members, pairs = live["memberships"], live["guardian_links"]
+        assert set(members["class_id"]) <= classes, "a membership of a class that is not live"
+        assert set(members["person_id"]) <= people, "a membership of a person who is not live"
+        linked = {*pairs["student_id"], *pairs["guardian_id"]}
+        assert linked <= people, "a link of somebody who is not live"
+        named = set(live["person_sources"]["person_id"])
+        assert named <= people, "a user is linked with somebody who is not live"
         for name, key in KEYS.items():
-            counted = Counter(tuple(row[column] for column in key) for row in self.table(name))
-            assert not counted or max(counted.values()) == 1, f"one key twice in {name}"
+            assert not live[name].duplicated(key).any(), f"one key twice in {name}"
         if self.status != "successful":
             unread = [s.name for s in self.found.sources if set(s.states.values()) != {"ok"}]
             told = self.codes or unread or not self.found.directories_ok

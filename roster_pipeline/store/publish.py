@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from sqlalchemy import Boolean, Integer, Table
+from sqlalchemy import Boolean, Integer, Table, bindparam, update
 
 from roster_pipeline.store import database
 from roster_pipeline.store.published import columns_of
@@ -33,15 +33,10 @@ def write_changes(
     """Applies the changes of all published tables.
 
     Args:
-        merged: person_id → merged_into, set on the removed people whom it names.
+        merged: person_id → merged_into, set on the people whom it names, whenever they were removed.
     """
     for table in database.PUBLISHED:
         change = changes[table.name]
-        removed = change.removed
-        if table is database.people and merged:
-            removed = removed.assign(
-                merged_into=removed["person_id"].map(merged).fillna(removed["merged_into"])
-            )
         names = columns_of(table)
         live = pd.concat([change.added, change.updated]) if len(change.updated) else change.added
         stamp = now.replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
@@ -50,10 +45,26 @@ def write_changes(
             table,
             [
                 *_rows(table, names, live, (tenant, sync_id, sync_id, None)),
-                *_rows(table, names, removed, (tenant, sync_id, sync_id, stamp)),
+                *_rows(table, names, change.removed, (tenant, sync_id, sync_id, stamp)),
             ],
             ["tenant", "created_sync", "changed_sync", "removed_at", *names],
             keep=("created_sync",),
+        )
+    _point(connection, tenant, sync_id, merged)
+
+
+def _point(connection: Connection, tenant: str, sync_id: int, merged: dict[str, str]) -> None:
+    """People who turned out to be somebody else name them: also whom nobody had brought for long.
+
+    A person who was made and joined on one night was never published; there is no row to change.
+    """
+    if merged:
+        table = database.people
+        connection.execute(
+            update(table)
+            .where(table.c.tenant == tenant, table.c.person_id == bindparam("younger"))
+            .values(merged_into=bindparam("older"), changed_sync=sync_id),
+            [{"younger": younger, "older": older} for younger, older in merged.items()],
         )
 
 

@@ -80,6 +80,27 @@ def test_of_two_people_who_are_joined_the_first_directory_gives_the_login():
     assert tenant.night(night.as_of.isoformat()).check().quiet
 
 
+def test_two_who_were_removed_and_return_as_one_point_to_the_older_id():
+    # They were two while the portal had no address of theirs; then nobody brought them, and the grace ended.
+    sis, portal = school_of("t1 t2 s1..s9"), school_of("s1", name="cl", share_classes=True)
+    portal.users("s1", email="")
+    tenant = story(sis, portal)
+    first = tenant.night("2025-10-15").check()
+    (older, younger) = (first.person("s1"), first.person("cl/s1"))
+    assert older != younger
+    sis.gone("s1")
+    portal.gone("s1")
+    tenant.night("2025-10-16").check()
+    assert {"s1", "cl/s1"} & tenant.night("2025-10-30").check().inactive == set()
+    sis.users("s1").enrol("c1", "s1")
+    portal.users("s1").enrol("c1", "s1")
+    back = tenant.night("2025-10-31").check()
+    assert (back.person("s1"), back.person("cl/s1")) == (older, older)
+    into = back.published.people.set_index("person_id")["merged_into"]
+    assert (into[older], into[younger]) == ("", older)
+    assert tenant.night("2025-10-31").check().quiet
+
+
 def test_an_attach_only_provider_attaches_at_once_to_whom_a_weaker_provider_creates():
     sis, files = school_of("t1 t2 s1..s5"), school_of("s6", name="files")
     portal = school_of("s6", name="cl", merge={"attach_to_existing_users_only": True})

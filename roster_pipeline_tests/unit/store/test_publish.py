@@ -97,6 +97,22 @@ def test_a_person_who_turned_out_to_be_somebody_else_points_there(engine: Engine
     }  # fmt: skip
 
 
+def test_somebody_removed_long_ago_who_turned_out_to_be_somebody_else_points_there_too(engine: Engine):
+    write(engine, 3, "people", added=(person("p1"), person("p2"), person("p3")))
+    write(engine, 5, "people", removed=(person("p2"), person("p3")))
+    write(engine, 5, "people", added=(person("p2"),), tenant="elm")
+    later = NOW + dt.timedelta(days=9)
+    write(engine, 9, "people", updated=(person("p1"),), merged={"p2": "p1"}, now=later)
+    assert {
+        (row["tenant"], row["person_id"]): (row["merged_into"], row["changed_sync"])
+        for row in stored(engine, "people")
+    } == {
+        ("oak", "p1"): (None, 9), ("oak", "p2"): ("p1", 9), ("oak", "p3"): (None, 5),
+        ("elm", "p2"): (None, 5),
+    }  # fmt: skip
+    assert {row["removed_at"] for row in stored(engine, "people")} == {NOW.replace(tzinfo=None), None}
+
+
 def test_one_key_in_two_tenants_is_two_rows(engine: Engine):
     write(engine, 3, "people", added=(person("p1"),))
     write(engine, 4, "people", added=(person("p1", given_name="Ada"),), tenant="elm")
