@@ -290,6 +290,12 @@ class PeopleTonight:
                         (len(heard), len(spoken)),
                     )
                 }
+                if vanishing := [
+                    u for u in heard if self.before.people[self.before.links[u]].state != "active"
+                ]:
+                    if True in readings:
+                        raise Silent  # whether the value of somebody who returns turned empty
+                    heard = [user for user in heard if user not in vanishing]
                 if heard and len(readings) > 1:
                     raise Silent  # whether values of new users, or in schools that are kept back, count
                 if heard and True in readings:

@@ -262,6 +262,7 @@ class Publishing(PeopleTonight):
                 self.now.guardian_links.discard(link)
             elif (
                 "inactive" in (states[one], states[other])
+                or self.held_people & {one, other}  # with all that is theirs
                 or (one in self.before.people and all(map(self.closed, self.groups_of(one))))
                 or self.is_unheard(link)
             ):
