@@ -65,7 +65,7 @@ def judge_schools(
             state = RETIRED if _is_left_behind(school, published, tonight) else EXCLUDED
         elif school.providers and school.providers <= tonight.retired:
             state = RETIRED
-        elif not school.providers & facts.speaking:
+        elif all((who, school.school_id) in schools.excluded for who in school.providers & facts.speaking):
             state = SILENT
         elif school.school_id not in facts.with_rows:
             if not school.was_published:

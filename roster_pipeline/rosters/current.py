@@ -373,7 +373,8 @@ class _Judge:
         return (
             why,
             rows.as_list([list(pair) for pair in pairs]),
-            rows.as_list(sorted(schools)),
+            # A school that the provider is not to bring places nobody who has another one.
+            rows.as_list(sorted(schools - self.excluded or schools)),
             "true" if family else "",
             "true" if student else "",
             left,

@@ -181,12 +181,14 @@ class Facts:
         counted = self.people[school_id]
         masked = max(counted["masked"], counted["nameless"])
         alike = max(counted["same name"], counted["same e-mail"])
-        if masked >= 2 and masked >= _SHARE * counted["rows"]:
+        if masked >= 2 and masked >= _SHARE * counted["people"]:
             yield Flaw(
-                "masked", masked, f"{masked} of {counted['rows']} people have masked names or e-mails."
+                "masked", masked, f"{masked} of {counted['people']} people have masked names or e-mails."
             )
-        elif alike >= _SEVERAL and alike >= _SHARE * counted["rows"]:
-            yield Flaw("masked", alike, f"{alike} of {counted['rows']} people share one name or one e-mail.")
+        elif alike >= _SEVERAL and alike >= _SHARE * counted["people"]:
+            yield Flaw(
+                "masked", alike, f"{alike} of {counted['people']} people share one name or one e-mail."
+            )
         elif school_id in self.vanished:
             yield Flaw("values_vanished", *self.vanished[school_id])
 
@@ -249,15 +251,19 @@ class Facts:
                 user.masked == "true",
                 not (user.given_name or user.family_name),
                 not user.reason and user.provider_id in teaching,
+                user.reason == "excluded_school",
             )
             for user in users
         )
-        for (schools, roles, masked, nameless, kept), count in alike.items():
+        for (schools, roles, masked, nameless, kept, excluded), count in alike.items():
             held = rows.parse_list(roles)
             at = {school for role, school in held if role == "student"}
             for school in rows.parse_list(schools):
                 counted = self.people[school]
                 counted["rows"] += count
+                if excluded:  # there, but no part of the data that the school is judged by
+                    continue
+                counted["people"] += count
                 counted["masked"] += count * masked
                 counted["nameless"] += count * nameless
                 counted["students to teach"] += count * kept * (school in at)
@@ -266,9 +272,11 @@ class Facts:
         names = Counter(
             (user.schools, user.given_name, user.family_name)
             for user in users
-            if user.given_name and user.family_name
+            if user.given_name and user.family_name and user.reason != "excluded_school"
         )
-        emails = Counter((user.schools, user.email) for user in users if user.email)
+        emails = Counter(
+            (user.schools, user.email) for user in users if user.email and user.reason != "excluded_school"
+        )
         for what, found in (("same name", names), ("same e-mail", emails)):
             most: dict[str, int] = {}
             for (schools, *_), count in found.items():

@@ -181,7 +181,7 @@ class _Plan:
         waiting: set[int] = set()
         for school, indices in sorted(going.items()):
             code = safeguards.waits_in_school(len(indices), totals[school], settled[school], self.limits)
-            if code and school not in self.exempt:
+            if code and school not in self.exempt | self.taken_out:
                 waiting.update(indices)
                 self._hold(code, kind, school, len(indices), totals[school])
         return waiting

@@ -27,11 +27,13 @@ class Schools:
             the org is no school).
         excluded: (provider_id, school_id) that the provider's options exclude.
         limited: provider_id → the school_ids that `limit_to` admits; absent without such a limit.
+        unread: (provider_id, school_id) of the schools of providers that say nothing tonight.
     """
 
     orgs: pd.DataFrame
     excluded: set[tuple[int, str]] = field(default_factory=set)
     limited: dict[int, set[str]] = field(default_factory=dict)
+    unread: set[tuple[int, str]] = field(default_factory=set)
     issues: list[Issue] = field(default_factory=list)
 
     def by_org(self) -> dict[tuple[int, str], str]:
@@ -43,8 +45,14 @@ class Schools:
         }
 
     def wholly_excluded(self) -> set[str]:
-        """Schools that every provider excludes that has them."""
+        """Schools that every provider excludes that has them.
+
+        One that was not read tonight still has its schools: what it brought must not go, nor lose its
+        hold, because a provider beside it excludes the school.
+        """
         having: dict[str, set[int]] = {}
+        for provider_id, school_id in self.unread:
+            having.setdefault(school_id, set()).add(provider_id)
         for row in rows.each(self.orgs):
             if row.school_id:
                 having.setdefault(row.school_id, set()).add(row.provider_id)
@@ -76,7 +84,8 @@ def find_schools(sources: Sequence[Source], published: Published, tonight: Tonig
     for source in usable:
         frames.append(_schools_of(source, links, known, tonight))
     orgs = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=COLUMNS)
-    found = Schools(orgs)
+    silent = {source.provider_id for source in sources} - {source.provider_id for source in usable}
+    found = Schools(orgs, unread={(who, school) for (who, _), school in links.items() if who in silent})
     for source in usable:
         _apply_options(source, found, published)
     gone = pd.Series(list(rows.keys(orgs, "provider_id", "school_id")), index=orgs.index)

@@ -155,12 +155,7 @@ def differences(night: Night, told: Told, names: Names) -> list[str]:
     }
     directories = set(told.directories)
     ours = {u: what for u, what in told.outcomes.items() if u[0] not in directories}
-    unsure = _attached_to_nobody(told)
-    out += _sets(
-        "outcomes",
-        {user: what for user, what in outcomes.items() if user not in unsure},
-        {user: what for user, what in ours.items() if user not in unsure},
-    )
+    out += _sets("outcomes", outcomes, ours)
     if wrong := names.learn(night, told):
         return [*out, wrong]
     return [
@@ -170,17 +165,6 @@ def differences(night: Night, told: Told, names: Names) -> list[str]:
         *_schools(night, told),
         *_counts(night, told),
     ]
-
-
-def _attached_to_nobody(told: Told) -> set[User]:
-    """Users of attach-only providers whose link names somebody inactive: whether they are matched, by the
-    link, or match nobody who exists, the page does not say."""
-    attach_only = {h.name for h in told.tonight.feeds if h.options.merge.attach_to_existing_users_only}
-    return {
-        user
-        for user, number in told.decided.person.items()
-        if user[0] in attach_only and told.roster.people[number].state != "active"
-    }
 
 
 def _people(night: Night, told: Told, names: Names) -> list[str]:
@@ -250,8 +234,7 @@ def _classes(night: Night, told: Told, names: Names) -> list[str]:
         )
     ids = {row["class_id"]: name for name, row in theirs.items()}
     called = {person: f"person {n}" for n, person in names.person.items()}
-    attached = {told.decided.person[user] for user in _attached_to_nobody(told)}
-    unsure = {f"person {n}" for n in told.unsure | attached}
+    unsure = {f"person {n}" for n in told.unsure}
     found = {
         (ids[row["class_id"]], called.get(row["person_id"], "?"), row["role"]): (
             row["begin_date"],
@@ -289,10 +272,7 @@ def _schools(night: Night, told: Told) -> list[str]:
 def _counts(night: Night, told: Told) -> list[str]:
     out = []
     closed = [one for one in told.tonight.orgs if one in told.tonight.kept_back or told.tonight.excluded(one)]
-    unsure = {name for name, _ in _attached_to_nobody(told)}
     for here in told.tonight.feeds:
-        if here.name in unsure:
-            continue
         line = night.told(here.name)
         ours = vars(publishing.counts(told, here))
         out += _sets(f"counts of {here.name}", {name: line[name] for name in ours}, ours)

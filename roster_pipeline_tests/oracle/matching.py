@@ -118,7 +118,17 @@ class Matching:
             for source in self.sources:
                 self._rest(source, groups[source.name])
             self._join()
+        self._let_go()
         return self.now
+
+    def _let_go(self) -> None:
+        """ "An attach-only link never keeps a person alive": whom nothing else names is gone already tonight,
+        or "the same sync run twice" would change something (architecture.md, invariant 5)."""
+        live = self._people()
+        for user, person in list(self.now.person.items()):
+            if person not in live and (person not in self.known or self.known[person].asleep):
+                del self.now.person[user]
+                self.now.outcomes[user] = "unmatched"
 
     def _values(self, user: User) -> Values:
         return self.users[user[0]][user]

@@ -24,12 +24,13 @@ class PeopleTonight:
         self.ended: set[User] = set()
         self.reasons: set[str] = set()
         self.unsure: set[int] = set()
+        self.ended_graces: set[int] = set()
         self.updated: set[int] = set()
 
     def closed(self, school: School | None) -> bool:
         """ "Kept back: keeps its last good row, classes, memberships and roles"; "what was published for an
         excluded school stays untouched, unless excluded_rosters: remove"."""
-        if school is None or school in self.tonight.kept_back:
+        if school is None or school in self.tonight.kept_back or self.tonight.silent(school):
             return school is not None
         if not self.tonight.excluded(school):
             return False
@@ -107,10 +108,11 @@ class PeopleTonight:
 
     def gone(self, number: int) -> bool:
         """Whether none of a person's users is there tonight, and complete extracts say so."""
+        attaching = {h.name for h in self.tonight.feeds if h.options.merge.attach_to_existing_users_only}
         users = [
             user
             for user, person in self.before.links.items()
-            if person == number and user in self.before.live
+            if person == number and user in self.before.live and user[0] not in attaching
         ]
         for name, user in users:
             here = next((one for one in self.tonight.feeds if one.name == name), None)
@@ -237,9 +239,8 @@ class PeopleTonight:
         roles = {role for user in users for role in self.roles_of(user)}
         before = self.before.people[number].roles if number in self.before.people else set()
         kept = {(role, school) for role, school in before if self.closed(school)}
-        person.roles = {
-            (role, s) for role, s in roles if not (s and (self.closed(s) or self.tonight.excluded(s)))
-        } | kept
+        # "What an option takes out of scope is removed at the next complete sync": till then roles_of has it.
+        person.roles = {(role, school) for role, school in roles if not self.closed(school)} | kept
         person.state, person.since = "active", None
         self.updated.add(number)
 
@@ -273,12 +274,38 @@ class PeopleTonight:
             for column in FIELDS.values():
                 had = [user for user in mine if self.before.rows[user].get(column)]
                 empty = [user for user in had if not here.rows["users"][user[1]].get(column)]
-                if (len(had) > 1 and len(empty) == len(had)) or (
-                    len(empty) > 5 and len(empty) * 20 >= len(had)
-                ):
+                # Of whom nothing was known before, a value has not turned empty, but it is one of them.
+                more = [
+                    user
+                    for user in self.decided.person
+                    if user[0] == here.name and user not in had and here.rows["users"][user[1]].get(column)
+                ]
+                spoken = [user for user in had if not self.is_kept(here, user)]
+                heard = [user for user in empty if user in spoken]
+                readings = {
+                    (of > 1 and n == of) or (n > 5 and n * 20 >= of)
+                    for n, of in (
+                        (len(empty), len(had)),
+                        (len(empty), len(had) + len(more)),
+                        (len(heard), len(spoken)),
+                    )
+                }
+                if vanishing := [
+                    u for u in heard if self.before.people[self.before.links[u]].state != "active"
+                ]:
+                    if True in readings:
+                        raise Silent  # whether the value of somebody who returns turned empty
+                    heard = [user for user in heard if user not in vanishing]
+                if heard and len(readings) > 1:
+                    raise Silent  # whether values of new users, or in schools that are kept back, count
+                if heard and True in readings:
                     for user in empty:
                         row = here.rows["users"][user[1]]
                         here.rows["users"][user[1]] = {**row, column: self.before.rows[user][column]}
+
+    def is_kept(self, here: Here, user: User) -> bool:
+        """Whether somebody's schools all keep what was published."""
+        return all(map(self.closed, here.schools_of[user[1]])) and bool(here.schools_of[user[1]])
 
     def why_gone(self, number: int) -> str:
         """ "People gone from a complete extract turn inactive; those who have left by their dates are removed
@@ -301,7 +328,8 @@ class PeopleTonight:
         gone = [number for number, why in self.leaving.items() if why == "gone"]
         total = [number for number, person in self.before.people.items() if person.state == "active"]
         asleep = [number for number, person in self.before.people.items() if person.state == "inactive"]
-        self.held_people = self.waiting(gone, total, asleep, self.groups_of)
+        settled = [number for number, why in self.leaving.items() if why != "gone"]
+        self.held_people = self.waiting(gone, total, asleep, self.groups_of, settled)
         for number in self.held_people:
             del self.leaving[number]
             self.now.live |= {u for u in self.before.live if self.before.links[u] == number}
@@ -313,18 +341,29 @@ class PeopleTonight:
         total: Collection[Row_],
         extra: Collection[Row_],
         schools: Callable[[Row_], Collection[School | None]],
+        settled: Collection[Row_] = (),
     ) -> set[Row_]:
         """Which of `gone` wait, school by school; `extra` are rows of which the page does not say whether
-        they are among the school's `total`."""
+        they are among the school's `total`; `settled` go for reasons that "are not counted"."""
         out: set[Row_] = set()
         limits = self.tonight.tenant.safeguards
         for school in {school for one in gone for school in schools(one)}:
             n, every, more = (sum(school in schools(one) for one in some) for some in (gone, total, extra))
             if waits(n, every, limits) != waits(n, every + more, limits):
                 raise Silent  # whether inactive people count among the school's
+            if school in self.taken_out():
+                continue  # "What an option takes out of scope is removed without a hold."
+            left = every - sum(school in schools(one) for one in settled)
+            if n == left and not waits(n, every, limits):
+                raise Silent  # whether "all of a school's rows" are those that what is not counted leaves
             if waits(n, every, limits):
                 out |= {one for one in gone if school in schools(one)}
         return out
+
+    def taken_out(self) -> set[School]:
+        """Schools that all their providers exclude, one of them with `excluded_rosters: remove`."""
+        orgs = {school for here in self.tonight.feeds for school in here.excluded}
+        return {school for school in orgs if self.tonight.excluded(school) and not self.closed(school)}
 
     def groups_of(self, number: int) -> set[School | None]:
         """ "People of no school (district staff) are a group of their own." """
@@ -353,4 +392,10 @@ class PeopleTonight:
             raise Silent  # whether grace ends on a night on which a provider was not read whole
         assert person.since
         if (self.tonight.as_of - person.since).days > self.tonight.tenant.grace_days:
+            students = {
+                self.now.people[s].state for s, guardian in self.now.guardian_links if guardian == number
+            }
+            if "active" in students:
+                raise Silent  # whether a guardian goes whose student is there, but not at that provider
             person.state, person.since = "removed", None
+            self.ended_graces.add(number)

@@ -23,9 +23,22 @@ def night(
     rules.judge_users(tonight, before.enrolled, before.away())
     had_rows = {school for number in before.people for school in before.belongs(number)}
     had_rows |= {class_.school for class_ in before.classes.values()}
-    rules.judge_schools(tonight, had_rows, before.grades())
+    rules.judge_schools(tonight, had_rows, before.grades(), standing(tonight, before))
     drop_rows_of_kept_schools(tonight, before)
     return Publishing(tonight, before, directories).run()
+
+
+def standing(tonight: Tonight, before: Roster) -> dict[School, set[str]]:
+    """Roles and grades at each school of those who stay as published, because a provider of theirs is
+    unread: "a failed read is not an empty one"."""
+    unread = {here.name for here in tonight.feeds if here.feed.unread}
+    out: dict[School, set[str]] = {}
+    for user in before.live:
+        person = before.people[before.links[user]]
+        for role, school in person.roles if user[0] in unread else ():
+            if school:
+                out.setdefault(school, set()).update({role}, person.fields.get("grades") or [])  # type: ignore[call-overload]
+    return out
 
 
 def drop_rows_of_kept_schools(tonight: Tonight, before: Roster) -> None:
@@ -62,13 +75,19 @@ class Publishing(PeopleTonight):
     def failed(self) -> str:
         """ "failed: nothing new could be published: no provider was readable, or every school was kept
         back." """
-        schools = [
-            s for s in self.tonight.orgs if not self.tonight.excluded(s) and s not in self.tonight.empty
-        ]
-        schools += [s for s in self.tonight.kept_back if s not in schools]
-        if all("failed" in here.feed.states.values() for here in self.tonight.feeds):
+        tonight = self.tonight
+        if all(here.feed.unread for here in tonight.feeds):
             return "failed"
-        return "failed" if schools and all(school in self.tonight.kept_back for school in schools) else ""
+        # "Nothing new could be published": of a school of whom nothing was read, nothing is.
+        known = {
+            *tonight.orgs,
+            *(s for h in tonight.feeds for s in h.had_schools if s in self.before.schools),
+        }
+        schools = [s for s in known if not tonight.excluded(s) and s not in tonight.empty]
+        schools += [s for s in tonight.kept_back if s not in schools]
+        return (
+            "failed" if schools and all(s in tonight.kept_back or tonight.silent(s) for s in schools) else ""
+        )
 
     def status(self) -> str:
         """ "partial: published, but a collection was not ok, a school was kept back, or a removal is held.
@@ -157,26 +176,23 @@ class Publishing(PeopleTonight):
                 elif here.enrolments[key] not in ("refers to nothing", ""):
                     past.add(membership)
         counted: list[Membership] = []
+        settled: list[Membership] = []
         for membership in list(self.now.memberships):
             class_, number, _ = membership
             if class_ not in self.now.classes or self.now.people[number].state in ("removed", "merged"):
                 del self.now.memberships[membership]
-            elif self.stays(membership) or self.is_attached(number):
+                settled.append(membership)
+            elif self.stays(membership):
                 pass
             elif membership in new or membership in past:
                 del self.now.memberships[membership]
+                settled += [membership] if membership not in new else []
             else:
                 counted.append(membership)
-        self.hold_memberships(counted)
+        self.hold_memberships(counted, settled)
         for membership, spans in new.items():
             if membership[0] in self.now.classes and not self.closed(self.now.classes[membership[0]].school):
                 self.now.memberships[membership] = min(spans) if len(spans) == 1 else ("?", "?")
-
-    def is_attached(self, number: int) -> bool:
-        """Whether an attach-only link names somebody who has gone: what becomes of their memberships, the
-        page does not say."""
-        named = {n for (name, _), n in self.decided.person.items() if name not in self.directories}
-        return self.now.people[number].state == "inactive" and number in named
 
     def stays(self, membership: Membership) -> bool:
         class_, number, _ = membership
@@ -187,7 +203,7 @@ class Publishing(PeopleTonight):
         here = self.tonight.here(class_[0])
         return not here.feed.complete
 
-    def hold_memberships(self, counted: list[Membership]) -> None:
+    def hold_memberships(self, counted: list[Membership], settled: list[Membership]) -> None:
         """ "... per school and kind of row ...; in a class, when they are at least half of its members and at
         least 5"."""
         limits = self.tonight.tenant.safeguards
@@ -196,15 +212,26 @@ class Publishing(PeopleTonight):
         def school_of(one: Membership) -> set[School | None]:
             return {self.before.classes[one[0]].school} if one[0] in self.before.classes else set()
 
-        held = self.waiting(counted, total, [], school_of)
+        held = self.waiting(counted, total, [], school_of, settled)
         gone = [c for c in set(self.before.classes) - set(self.now.classes) - self.ended if self.is_gone(c)]
         theirs = [one for one in self.before.memberships if one[0] in gone]
         if self.waiting([*counted, *theirs], total, [], school_of) != held:
             raise Silent  # a class may go, but its members would wait
+        ended = [
+            one for one in settled if one[1] in self.ended_graces and one[0] in self.now.classes
+        ]  # fmt: skip
+        if self.waiting([*counted, *ended], total, [], school_of) - {*ended} != held:
+            raise Silent  # whether memberships of people whose grace ends are counted
         for class_ in {one[0] for one in counted}:
             mine = [one for one in counted if one[0] == class_]
             members = [one for one in self.before.memberships if one[0] == class_]
-            if len(mine) >= limits.class_share * len(members) and len(mine) >= limits.class_rows:
+            more = len(mine) + sum(one[0] == class_ for one in ended)
+            waits = [
+                n >= limits.class_share * len(members) and n >= limits.class_rows for n in (len(mine), more)
+            ]
+            if waits[0] != waits[1]:
+                raise Silent  # the same of one class
+            if waits[0]:
                 held |= set(mine)
         for one in counted:
             if one in held:
@@ -235,6 +262,7 @@ class Publishing(PeopleTonight):
                 self.now.guardian_links.discard(link)
             elif (
                 "inactive" in (states[one], states[other])
+                or self.held_people & {one, other}  # with all that is theirs
                 or (one in self.before.people and all(map(self.closed, self.groups_of(one))))
                 or self.is_unheard(link)
             ):
@@ -280,7 +308,9 @@ class Publishing(PeopleTonight):
 
     def remember(self) -> None:
         for school in self.tonight.orgs:
-            if school not in self.tonight.kept_back and not self.tonight.excluded(school):
+            if not any(
+                (school in self.tonight.kept_back, self.tonight.excluded(school), self.tonight.silent(school))
+            ):
                 self.now.schools[school] = self.tonight.as_of
         for here in self.tonight.feeds:
             for org, school in here.school_of.items():

@@ -42,6 +42,11 @@ class Feed:
         users and enrollments ok" (architecture.md, invariant 1)."""
         return self.states["users"] == self.states["enrollments"] == "ok"
 
+    @property
+    def unread(self) -> bool:
+        """Whether nothing of it says anything tonight."""
+        return "failed" in self.states.values()
+
 
 @dataclass
 class Here:
@@ -52,6 +57,7 @@ class Here:
     ids: dict[str, set[str]] = field(default_factory=dict)  # of all rows, deleted ones too
     school_of: dict[str, School] = field(default_factory=dict)
     excluded: set[School] = field(default_factory=set)
+    had_schools: set[School] = field(default_factory=set)  # as known from earlier nights
     classes: dict[str, str] = field(default_factory=dict)
     class_spans: dict[str, list[Span]] = field(default_factory=dict)
     enrolments: dict[str, str] = field(default_factory=dict)
@@ -93,9 +99,21 @@ class Tonight:
         return any(within(span, self.as_of, exclusive) for span, exclusive in self.spans.get(school, []))
 
     def excluded(self, school: School) -> bool:
-        """Excluded by all providers that have it."""
-        having = [here for here in self.feeds if school in here.school_of.values()]
+        """Excluded by all providers that have it, also by those that were not read tonight."""
+        having = [
+            here
+            for here in self.feeds
+            if school in (here.had_schools if here.feed.unread else here.school_of.values())
+        ]
         return bool(having) and all(school in here.excluded for here in having)
+
+    def silent(self, school: School) -> bool:
+        """Whether nobody who brings the school was read: it stays as it is."""
+        return not self.excluded(school) and all(
+            here.feed.unread or school in here.excluded
+            for here in self.feeds
+            if school in {*here.school_of.values(), *here.had_schools}
+        )
 
     def here(self, name: str) -> Here:
         return next(here for here in self.feeds if here.name == name)
@@ -153,6 +171,7 @@ def join_schools(tonight: Tonight, known: dict[User, School]) -> None:
     has none, when their names are; two different identifiers are two schools." """
     rows: dict[School, list[Row]] = {}
     for here in tonight.feeds:
+        here.had_schools = {school for (name, _), school in known.items() if name == here.name}
         for org, row in here.rows["orgs"].items():
             if row["type"] != "school":
                 continue
@@ -441,16 +460,19 @@ def judge_guardians(here: Here) -> None:
 
 
 def judge_schools(
-    tonight: Tonight, had_rows: set[School], grades_before: dict[School, dict[str, int]]
+    tonight: Tonight,
+    had_rows: set[School],
+    grades_before: dict[School, dict[str, int]],
+    standing: dict[School, set[str]],
 ) -> None:
     """ "By default these keep a school back: no students or no teachers (classroom data on, a session
     current); masked identity data; more than 10 % of its enrolments referring to nothing; a grade of 10 or
     more students gone at once; sessions outdated." """
     every = set(tonight.orgs) | had_rows
     for school in sorted(every):
-        if tonight.excluded(school):
+        if tonight.excluded(school) or tonight.silent(school):
             continue
-        found = faults(tonight, school, grades_before.get(school, {}))
+        found = faults(tonight, school, grades_before.get(school, {}), standing.get(school, set()))
         unknown = any(not here.feed.complete for here in tonight.feeds)
         rows = [1 for here in tonight.feeds for schools in here.schools_of.values() if school in schools]
         rows += [
@@ -476,14 +498,18 @@ def judge_schools(
                 here.enrolments[key] = here.classes[row["class"]] or here.users[row["user"]]
 
 
-def faults(tonight: Tonight, school: School, grades_before: dict[str, int]) -> set[str]:
-    """What is wrong with a school, in the words of the setting `keeps_back`."""
+def faults(tonight: Tonight, school: School, grades_before: dict[str, int], standing: set[str]) -> set[str]:
+    """What is wrong with a school, in the words of the setting `keeps_back`; `standing` are the roles
+    and grades of those who stay there as published."""
     found, people, dangling, enrolments = set(), [], 0, 0
-    classroom = False
+    classroom = brought = False
     grades: dict[str, int] = {}
     # What a provider excludes is no part of the school's data.
     for here in [here for here in tonight.feeds if school not in here.excluded]:
         classroom |= here.options.sync_classroom_data and school in here.school_of.values()
+        brought |= here.options.sync_classroom_data and any(
+            here.school_of.get(row["school"]) == school for row in here.rows["classes"].values()
+        )
         for name, row in here.rows["users"].items():
             if here.users[name] not in ("", *LIMITED) or school not in here.schools_of[name]:
                 continue
@@ -498,13 +524,15 @@ def faults(tonight: Tonight, school: School, grades_before: dict[str, int]) -> s
                 # A deleted row is not nothing.
                 dangling += row["class"] not in here.ids["classes"] or row["user"] not in here.ids["users"]
     if classroom and tonight.current(school):
-        found |= {"no_students"} if not any("student" in roles for _, roles in people) else set()
-        found |= {"no_teachers"} if not any("teacher" in roles for _, roles in people) else set()
+        there = standing.union(*(roles for _, roles in people))
+        found |= {f"no_{role}s" for role in ("student", "teacher") if role not in there}
+        if found and not brought:
+            raise Silent  # whether classroom data are on where those who bring them have no class there
     if dangling * 10 > enrolments:
         if any("stale" in here.feed.states.values() for here in tonight.feeds):
             raise Silent  # whether rows of different nights that refer past each other refer to nothing
         found.add("dangling")
-    if any(count >= 10 and not grades.get(grade) for grade, count in grades_before.items()):
+    if any(n >= 10 and grade not in {*grades, *standing} for grade, n in grades_before.items()):
         found.add("grade_vanished")
     # "When its newest session ended more than between_sessions_days before as_of, the source is outdated."
     ends = [end for (_, end), _ in tonight.spans.get(school, [])]

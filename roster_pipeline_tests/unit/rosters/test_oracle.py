@@ -60,3 +60,62 @@ def test_whom_only_enrolments_of_an_outdated_school_name_waits_with_the_school()
     assert night.schools == {"North School": "published", "South School": "kept"}
     assert night.people == {"t1", "s1"}
     assert night.dropped("users") == {"school_kept_back": 3}
+
+
+def test_a_school_that_the_provider_excludes_places_nobody_who_has_another():
+    sis = provider("sis", "s1 s2", exclude_schools=["south"]).teaches("c1", "s1 s2")
+    sis.org("south").users("s1", orgs="north south")
+    cl = provider("cl").org("south").users("t3 s3", orgs="south").teaches("c2", "t3 s3", school="south")
+    night = story(sis, cl).night().check()
+    assert night.schools == {"North School": "kept", "South School": "published"}
+    assert night.people == {"cl/t3", "cl/s3"}  # not s1, with no role at all
+    assert night.dropped("users") == {"school_kept_back": 2}
+
+
+@pytest.mark.parametrize("rosters", ["keep", "remove"])
+def test_an_unread_provider_keeps_the_school_that_another_one_excludes(rosters: str):
+    sis = provider("sis", "t1 s1..s9").teaches("c1", "t1 s1..s9")
+    cl = provider("cl", "t1 s1").teaches("d1", "t1 s1")
+    cl.org("south").users("t20 s20", orgs="south").teaches("d2", "t20 s20", school="south")
+    tenant = story(sis, cl)
+    before = tenant.night().check()
+    sis.state("failed")
+    cl.option(exclude_schools=["NORTH"], excluded_rosters=rosters)
+    night = tenant.night().check()
+    assert night.status == "partial"
+    assert night.schools == {"North School": "kept", "South School": "published"}
+    assert {row["name"] for row in night.table("schools")} == {"North School", "South School"}
+    assert night.people == before.people
+    sis.state("ok").gone("s2..s7")
+    held = tenant.night().check()  # not "included again": what goes now waits
+    assert held.status == "partial"
+    assert held.people == before.people
+
+
+def test_when_only_what_was_not_read_or_is_excluded_is_there_the_sync_has_failed():
+    sis = provider("sis", "t1 s1 s2").teaches("c1", "t1 s1 s2")
+    cl = provider("cl", "t1 s1").teaches("d1", "t1 s1")
+    tenant = story(sis, cl)
+    tenant.night().check()
+    sis.state("failed")
+    cl.option(exclude_schools=["NORTH"])
+    assert tenant.night().check().status == "failed"
+
+
+def test_who_is_gone_from_a_school_that_is_taken_out_does_not_wait():
+    sis = provider("sis", "t1 s1..s4").teaches("c1", "t1 s1..s4").org("south")
+    sis.users("t2 s5", orgs="south").teaches("c2", "t2 s5", school="south")
+    tenant = story(sis)
+    tenant.night().check()
+    sis.option(exclude_schools=["north"], excluded_rosters="remove").gone("s4")
+    night = tenant.night().check()
+    assert (night.status, night.people) == ("successful", {"t2", "s5"})
+    assert night.inactive == {"s4"}
+
+
+def test_masked_rows_of_a_provider_that_excludes_the_school_keep_it_from_nobody():
+    sis = provider("sis", exclude_schools=["north"]).users("s1..s9", email="****", given="****")
+    cl = provider("cl", "t1 s11").teaches("c1", "t1 s11")
+    night = story(sis, cl).night().check()
+    assert night.schools == {"North School": "published"}
+    assert night.people == {"cl/t1", "cl/s11"}
