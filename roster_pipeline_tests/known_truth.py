@@ -301,9 +301,22 @@ class _Expected:
             return None
         (person,) = found
         known = self._gone_rows[person]
+        if not self._known_to_provider(person, rules, user.email):
+            return None
         if self.ledger.owner.get(person) != user.human or any(k in self.returns for k in mine):
             return None
         return person if all(one.names == user.names for one in known) and all(user.names) else None
+
+    def _known_to_provider(self, person: str, rules: Rules, email: str) -> bool:
+        """Whether a provider knew somebody by the key: step 3 of "Merging" asks for the values of the person.
+
+        A directory gives the login while it names them; who leaves it first goes by a provider's address.
+        """
+        return any(
+            rules.key(self.ledger.last[k].email) == rules.key(email)
+            for k, who in self.before.items()
+            if who == person and k in self.ledger.last and not self.rules[k[0]].directory
+        )
 
     def _join(self, mine: list[Key]) -> None:
         """ "Two live identities of different sources that … share a usable full e-mail and both names"."""
@@ -362,7 +375,11 @@ class _Expected:
         if not self._usable(key):
             return "an address that several share"
         known = [k for k, human in self.ledger.human.items() if human == user.human and k in self.before]
-        emails = {(self.rows[k] if k in self.rows else self.ledger.last[k]).email for k in known}
+        emails = {
+            (self.rows[k] if k in self.rows else self.ledger.last[k]).email
+            for k in known
+            if k in self.rows or not self.rules[k[0]].directory
+        }
         if rules.key(user.email) not in {rules.key(email) for email in emails if email}:
             return "another address"
         if any(k in self.linked or k in self.returns for k in mine):
