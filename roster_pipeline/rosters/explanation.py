@@ -59,7 +59,9 @@ class Explanation:
         if state != "active" and against:
             yield against[0].because[-1].text
         attached = {
-            user.provider for user in users if any(cause.reason == "person_is_gone" for cause in user.because)
+            user.provider
+            for user in users
+            if any(cause.reason == "person_is_gone" for cause in user.because)
         }
         for source in self.known.sources:
             attaches = source.options.merge.attach_to_existing_users_only

@@ -37,7 +37,7 @@ def standing(tonight: Tonight, before: Roster) -> dict[School, set[str]]:
         person = before.people[before.links[user]]
         for role, school in person.roles if user[0] in unread else ():
             if school:
-                out.setdefault(school, set()).update({role}, person.fields.get("grades") or [])  # type: ignore[call-overload]
+                out.setdefault(school, set()).update({role}, person.fields.get("grades") or [])  # type: ignore[arg-type]
     return out
 
 
