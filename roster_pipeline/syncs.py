@@ -289,6 +289,7 @@ class Sync:
                 "as_of": raw["as_of"],
                 "excluded": [list(pair) for pair in sorted(schools.excluded)],
                 "limited": {str(who): sorted(ids) for who, ids in schools.limited.items()},
+                "unread": [list(pair) for pair in sorted(schools.unread)],
                 "school_issues": [_as_dict(issue) for issue in schools.issues],
                 "issues": [_as_dict(issue) for issue in sessions.issues],
             },
@@ -583,9 +584,10 @@ class Sync:
         tables = self._stores.lake.read(self.tenant, "current_sessions", facts)
         schools = Schools(
             tables["orgs"],
-            {(int(who), school) for who, school in facts["excluded"]},
-            {int(who): set(ids) for who, ids in facts["limited"].items()},
-            _issues(facts["school_issues"]),
+            excluded={(int(who), school) for who, school in facts["excluded"]},
+            limited={int(who): set(ids) for who, ids in facts["limited"].items()},
+            unread={(int(who), school) for who, school in facts["unread"]},
+            issues=_issues(facts["school_issues"]),
         )
         sessions = Sessions(
             tables["sessions"], tables["courses"], tables["classes"], tables["calendars"],

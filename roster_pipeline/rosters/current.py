@@ -6,7 +6,7 @@ comes later, in `identities`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -410,6 +410,20 @@ class _Judge:
 
     def issues(self) -> list[Issue]:
         """What must be told of the users that were judged."""
+        return [*self._misspelt_grades(), *self._counted()]
+
+    def _misspelt_grades(self) -> Iterator[Issue]:
+        """Grades that no student has: compared as text, 9 is not 09, and all of a grade would go."""
+        if not self.limit_grades or not self.source.proven("users"):
+            return
+        texts = self.source.frames["users"]["grades"].unique()
+        met = {grade for text in texts for grade in rows.parse_list(text)}
+        name, told = self.source.name, ", ".join(sorted(met)) or "none"
+        for grade in sorted(self.limit_grades - met):
+            message = f"limit_to.grades names “{grade}”, which nobody of {name} has; grades met: {told}."
+            yield Issue("RS-REF-07", message, provider=name)
+
+    def _counted(self) -> list[Issue]:
         told = (
             ("RS-IDN-08", self.unscheduled, "students have no enrolment yet and were kept"),
             ("RS-GRD-01", self.no_contact, "guardians have neither e-mail nor phone and were left out"),

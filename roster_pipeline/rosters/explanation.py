@@ -59,9 +59,7 @@ class Explanation:
         if state != "active" and against:
             yield against[0].because[-1].text
         attached = {
-            user.provider
-            for user in users
-            if any(cause.reason == "person_is_gone" for cause in user.because)
+            user.provider for user in users if any(cause.reason == "person_is_gone" for cause in user.because)
         }
         for source in self.known.sources:
             attaches = source.options.merge.attach_to_existing_users_only
@@ -121,6 +119,8 @@ class Explanation:
         row = self.known.class_rows.get(class_id) or self.known.record("classes", "class_id", class_id) or {}
         name, title = self.known.name_of(person_id, users), row.get("title", "")
         school = self.known.school_name(row.get("school_id", ""))
+        if row.get("reason") == "class_of_weaker_source":  # the stronger one may have its like
+            title += f" of {self.causes.provider(int(row['provider_id']))}"
         where = f"{title} ({school})" if school else title
         mine = [m for m in self.known.memberships(class_id=class_id) if m["person_id"] == person_id]
         told = list(self._enrolments_in(class_id, set(users)))

@@ -45,7 +45,7 @@ _CLASSROOM_OFF: Final = _Sentence(
 _WEAKER: Final = _Sentence(
     "{stronger} brings classes to {school} too and is the stronger source; classes of two sources are not "
     "mixed in one school, so this one of {provider} is left out.",
-    "Enter the class in {stronger}, or set `share_classes: true`.",
+    "None needed if {stronger} has the class too; else enter it there, or set `share_classes: true`.",
 )
 _KEPT_BACK: Final = _Sentence("{school} is kept back, so nothing new of it is published.")
 

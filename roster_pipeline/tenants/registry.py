@@ -179,9 +179,9 @@ def schools(connection: Connection, registered: Registered) -> list[ListedSchool
     every = set().union(*excluded.values())
     for name, school_id, state in _unpublished_schools(connection, tenant.tenant):
         # Of these, only what the last sync made of them is known beside the name.
-        hit = name in every or (state == "excluded" and bool(every))
-        fitting |= {name} if hit else set()
-        found.append(ListedSchool("Excluded" if hit else "Included", name, school_id, state))
+        is_out = name in every or (state == "excluded" and bool(every))
+        fitting |= {name} if is_out else set()
+        found.append(ListedSchool("Excluded" if is_out else "Included", name, school_id, state))
     found.sort(key=lambda school: (school.name, school.school_id))
     unknown = {name for names_ in excluded.values() for name in names_} - fitting
     return found + [ListedSchool("Excluded", name, "", "") for name in sorted(unknown)]

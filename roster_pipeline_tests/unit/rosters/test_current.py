@@ -285,7 +285,7 @@ def test_under_limits_and_exclusions(who: str, limited: Current):
 
 def test_a_user_of_an_excluded_and_an_included_school_has_no_role_at_the_excluded_one(limited: Current):
     assert len(json.loads(users(limited, "roles")["s6"])) == 1
-    assert len(json.loads(users(limited, "schools")["s6"])) == 2
+    assert len(json.loads(users(limited, "schools")["s6"])) == 1
 
 
 @pytest.mark.parametrize("admitted", [["student"], ["teacher"], ["student", "aide"]])
@@ -398,3 +398,12 @@ def test_enrolments_in_a_weaker_providers_class_keep_their_student():
     found = find(story(sis, cl))
     assert enrolments(found)["c1-s9"] == "class_of_weaker_source"
     assert users(found)["s9"] == ""
+
+
+def test_a_grade_that_nobody_has_is_told_with_those_that_are_there():
+    """Compared as text, 9 is not 09: all of a grade would go without a word."""
+    sis = school_of("t1 s1 s2", limit_to={"grades": ["9", "10"]}).users("s2", grades=["10"])
+    told = [issue for issue in story(sis).night().check().issues if issue.code == "RS-REF-07"]
+    assert [(issue.provider, issue.message) for issue in told] == [
+        ("sis", "limit_to.grades names “9”, which nobody of sis has; grades met: 09, 10.")
+    ]
