@@ -76,12 +76,11 @@ class Findings:
         self._lake, self._database = stores.lake, stores.database
         with self._database.connect() as connection:
             self.registered = registry.get(connection, tenant)
-            past = ledger.past(connection, tenant, limit=1000)
+            self.sync = ledger.newest(connection, tenant)
+            self._days = ledger.days(connection, tenant)
         self.tenant = tenant
-        self.sync: dict[str, Any] | None = next((sync for sync in past if sync.get("finished_at")), None)
         if self.sync is None:
             raise CodedError("RS-RUN-09", f"{tenant} was never synced: nothing is known of it.")
-        self._days = {sync["sync_id"]: sync["as_of"] for sync in past}
         merged = self._lake.facts(tenant, "merged_identities")
         reads = merged["reads"] if merged else {}
         self._merged = merged or {}
@@ -181,7 +180,7 @@ class Findings:
     def _scoped(self, word: str) -> tuple[int | None, str]:
         """(provider_id, sourcedId) of `provider/sourcedId`; (None, the word) of anything else."""
         name, slash, rest = word.strip().partition("/")
-        who = {name: who for who, name in self._names.items()}.get(name)
+        who = {name: who for who, name in self.registered.names.items()}.get(name)
         return (who, rest) if slash and who is not None else (None, word.strip())
 
     def _subjects(self, person: str) -> Iterator[Subject]:
@@ -266,7 +265,7 @@ class Findings:
         remembered = self._read(db.sync_outcomes, source_id={user for _, user in users | in_class})
         return Known(
             tenant=self.registered.tenant,
-            names=self._names,
+            names=self.registered.names,
             as_of=self._merged.get("as_of") or str((self.sync or {})["as_of"]),
             sync=self.sync,
             sources=self._sources,
@@ -306,10 +305,6 @@ class Findings:
             trouble=self._trouble,
             days=self._days,
         )
-
-    @cached_property
-    def _names(self) -> dict[int, str]:
-        return self.registered.retired | {who: name for name, who in self.registered.provider_ids.items()}
 
     @cached_property
     def _classes(self) -> dict[str, Row]:

@@ -238,7 +238,7 @@ class Sync:
             "name": source.name,
             "duration_s": seconds,
             "collections": found,
-            "issues": [_as_dict(issue) for issue in issues],
+            "issues": [asdict(issue) for issue in issues],
         }
 
     def _judge(
@@ -290,8 +290,8 @@ class Sync:
                 "excluded": [list(pair) for pair in sorted(schools.excluded)],
                 "limited": {str(who): sorted(ids) for who, ids in schools.limited.items()},
                 "unread": [list(pair) for pair in sorted(schools.unread)],
-                "school_issues": [_as_dict(issue) for issue in schools.issues],
-                "issues": [_as_dict(issue) for issue in sessions.issues],
+                "school_issues": [asdict(issue) for issue in schools.issues],
+                "issues": [asdict(issue) for issue in sessions.issues],
             },
         )
         return {
@@ -317,7 +317,7 @@ class Sync:
             {"users": current.users, "enrolments": current.enrolments},
             {
                 "as_of": facts["as_of"],
-                "issues": [_as_dict(issue) for issue in current.issues],
+                "issues": [asdict(issue) for issue in current.issues],
                 "reads": {"current_sessions": facts["sync_id"]},
             },
         )
@@ -359,8 +359,8 @@ class Sync:
                 "register": register["version"],
                 "proposal": f"{self.sync_id}-{randomness.token_hex(8)}",
                 "dropped": [[*key, why] for key, why in identities.users.items()],
-                "school_issues": [_as_dict(issue) for issue in completeness.issues],
-                "issues": [_as_dict(issue) for issue in identities.issues],
+                "school_issues": [asdict(issue) for issue in completeness.issues],
+                "issues": [asdict(issue) for issue in identities.issues],
                 "directories": directory_facts,
                 "reads": {**enrolled["reads"], "current_enrolments": enrolled["sync_id"]},
             },
@@ -482,7 +482,7 @@ class Sync:
         gone = outcome.of_gone_users(told, now, found.sources, self._registered.retired)
         new = _new_rows(pd.concat([now, gone], ignore_index=True), told)
         named = new.assign(
-            provider=new["provider_id"].map(self._provider_names()).fillna(""), sync_id=str(self.sync_id)
+            provider=new["provider_id"].map(self._registered.names).fillna(""), sync_id=str(self.sync_id)
         )
         remember(connection, sync_outcomes, self.tenant, named)
 
@@ -527,10 +527,6 @@ class Sync:
         if self._roster is None or self._roster[0] != version:
             self._roster = version, StoredRoster(self._stores.database, self.tenant)
         return self._roster[1]
-
-    def _provider_names(self) -> dict[int, str]:
-        """The names of all providers and directories, retired ones too."""
-        return self._registered.retired | self._names()
 
     def _names(self) -> dict[int, str]:
         return {who: name for name, who in self._registered.provider_ids.items()}
@@ -909,10 +905,6 @@ def _remember_new(
     connection: Connection, table: Any, tenant: str, frame: pd.DataFrame, before: pd.DataFrame
 ) -> None:
     remember(connection, table, tenant, _new_rows(frame, before))
-
-
-def _as_dict(issue: Issue) -> dict[str, Any]:
-    return asdict(issue)
 
 
 def _issues(entries: list[dict[str, Any]]) -> list[Issue]:

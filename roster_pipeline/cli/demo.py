@@ -224,6 +224,8 @@ _COUNTS: Final = (
 
 
 def _print(console: Console, title: str, told: dict[str, Any]) -> None:
+    from roster_pipeline.cli.sync import issue_line
+
     seconds = _seconds(told["started_at"], told["finished_at"])
     console.print(f"[bold]{title}[/bold]: {told['status']}, as of {told['as_of']}, in {seconds} s")
     counts = _table("", f"tenant {told['tenant']}", *(entry["name"] for entry in told["providers"]))
@@ -244,9 +246,7 @@ def _print(console: Console, title: str, told: dict[str, Any]) -> None:
     else:
         console.print("Nothing changed: a sync of the same data publishes the same roster.")
     for issue in told["issues"]:
-        where = " · ".join(name for name in (issue["provider"], issue["school"]) if name)
-        told_at = f" [{where}]" if where else ""
-        click.echo(f"{issue['code']} ({issue['severity']}) {issue['message']}{told_at}")
+        click.echo(issue_line(issue))
     console.print()
 
 

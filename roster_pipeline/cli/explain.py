@@ -180,11 +180,9 @@ def _because(causes: Iterable[Because], indent: int) -> Lines:
 
 def _cures(causes: Iterable[Because], indent: int) -> Lines:
     """What can be done, each thing once."""
-    told = {(cause.cure, cause.code) for cause in causes if cause.cure}
-    for cure, code in dict.fromkeys((cause.cure, cause.code) for cause in causes):
-        if (cure, code) in told:
-            owner = f" ({code}; who acts: {CATALOGUE[code].owner})" if code else ""
-            yield indent, f"→ {cure}{owner}"
+    for cure, code in dict.fromkeys((cause.cure, cause.code) for cause in causes if cause.cure):
+        owner = f" ({code}; who acts: {CATALOGUE[code].owner})" if code else ""
+        yield indent, f"→ {cure}{owner}"
 
 
 def _answer(told: Answer) -> Lines:

@@ -257,13 +257,15 @@ def as_text(document: Document) -> str:
             f"  {'would change' if tried else 'changed'}: {_changes(document['changes'])}",
         ]
     for code, issues in groupby(document["issues"], itemgetter("code")):
-        for issue in issues:
-            where = " · ".join(name for name in (issue["provider"], issue["school"]) if name)
-            lines.append(
-                f"  {code} ({issue['severity']}) {issue['message']}" + (f" [{where}]" if where else "")
-            )
+        lines += [f"  {issue_line(issue)}" for issue in issues]
         lines.append(f"    {CATALOGUE[code].cure}")
     return "\n".join(lines)
+
+
+def issue_line(issue: dict[str, Any]) -> str:
+    """An issue in one line: what, how bad, and where."""
+    where = " · ".join(name for name in (issue["provider"], issue["school"]) if name)
+    return f"{issue['code']} ({issue['severity']}) {issue['message']}" + (f" [{where}]" if where else "")
 
 
 def _changes(changes: dict[str, dict[str, int]]) -> str:

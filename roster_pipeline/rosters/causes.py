@@ -213,7 +213,7 @@ class Causes:
     def stays(self, class_id: str) -> Iterator[Because]:
         """Why something of a class is published all the same."""
         record = self.known.record("classes", "class_id", class_id)
-        row = self.known.class_rows.get(class_id) or record or {}
+        row = self.known.klass(class_id)
         school, who = (record or row).get("school_id", ""), int(row.get("provider_id") or 0)
         source = self.known.by_id.get(who)
         state = self.known.school_states.get(school, {}).get("state", completeness.PUBLISHED)

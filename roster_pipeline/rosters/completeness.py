@@ -109,11 +109,11 @@ def _is_left_behind(school: _School, published: Published, tonight: Tonight) -> 
     """
     if not school.was_published or not school.providers & tonight.retired:
         return False
-    classes, links = published.classes, published.person_sources
+    classes, links = published.classes, published.live_links
     seen = links["seen"].str.contains(school.school_id, regex=False)  # roles with their schools
     theirs = {
         *classes.loc[classes["school_id"] == school.school_id, "provider_id"].tolist(),
-        *links.loc[seen & (links["removed"] != "true"), "provider_id"].tolist(),
+        *links.loc[seen, "provider_id"].tolist(),
     }
     return theirs <= tonight.retired
 

@@ -218,9 +218,8 @@ def _enrolled(source: Source, enrolments: pd.DataFrame, published: Published) ->
 
 def _linked(source: Source, published: Published) -> set[str]:
     """The provider's users who stand behind a published person."""
-    links = published.person_sources
-    mine = links[(links["provider_id"] == source.provider_id) & (links["removed"] != "true")]
-    return set(mine["source_id"].tolist())
+    links = published.live_links
+    return set(links.loc[links["provider_id"] == source.provider_id, "source_id"].tolist())
 
 
 def _schools_by_user(enrolments: pd.DataFrame) -> dict[str, set[str]]:

@@ -73,8 +73,8 @@ class Explanation:
     def klass(self, class_id: str) -> ClassStory:
         """The story of one class."""
         record = self.known.record("classes", "class_id", class_id)
-        row = self.known.class_rows.get(class_id) or record
-        if row is None:
+        row = self.known.klass(class_id)
+        if not row:
             raise KeyError(class_id)
         who, source_id = int(row["provider_id"]), row["source_id"]
         live = self._is_published(class_id)
@@ -116,7 +116,7 @@ class Explanation:
 
     def answer(self, person_id: str, users: Sequence[Key], class_id: str) -> Answer:
         """Why somebody is, or is not, in a class."""
-        row = self.known.class_rows.get(class_id) or self.known.record("classes", "class_id", class_id) or {}
+        row = self.known.klass(class_id)
         name, title = self.known.name_of(person_id, users), row.get("title", "")
         school = self.known.school_name(row.get("school_id", ""))
         if row.get("reason") == "class_of_weaker_source":  # the stronger one may have its like
@@ -328,11 +328,7 @@ class Explanation:
 
     def _membership(self, member: Row, name: str) -> EnrolmentStory:
         """A published membership of which no row tells tonight."""
-        klass = (
-            self.known.class_rows.get(member["class_id"])
-            or self.known.record("classes", "class_id", member["class_id"])
-            or {}
-        )
+        klass = self.known.klass(member["class_id"])
         return EnrolmentStory(
             self.causes.provider(int(member["provider_id"] or 0)),
             "",

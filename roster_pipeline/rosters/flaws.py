@@ -16,7 +16,7 @@ from typing import Any, Final
 import orjson
 import pandas as pd
 
-from roster_pipeline.rosters import rows
+from roster_pipeline.rosters import rows, safeguards
 from roster_pipeline.rosters.current import Current
 from roster_pipeline.rosters.schools import Schools
 from roster_pipeline.rosters.sessions import CURRENT, Sessions
@@ -160,10 +160,10 @@ class Facts:
     def _stand(self, school_id: str, role: str, silent: set[int]) -> bool:
         """Whether somebody of this role is published of a provider that cannot speak tonight."""
         silent -= self.tonight.retired
-        links = self.published.person_sources
+        links = self.published.live_links
         if not silent or links.empty:
             return False
-        there = links[rows.among(links["provider_id"], silent) & (links["removed"] != "true")]
+        there = links[rows.among(links["provider_id"], silent)]
         people = self.published.people
         people = people[rows.among(people["person_id"], set(there["person_id"].tolist()))]
         return any(
@@ -404,8 +404,7 @@ class Facts:
 
     def _joined(self) -> set[tuple[int, str]]:
         """The links of published people whom more than one source has."""
-        links = self.published.person_sources
-        links = links[links["removed"] != "true"]
+        links = self.published.live_links
         sources: dict[str, set[int]] = defaultdict(set)
         for person, who in rows.keys(links, "person_id", "provider_id"):
             sources[person].add(who)
@@ -421,11 +420,10 @@ class Facts:
         Many is what RS-SAFE-06 calls so: all, if they are at least two, or more than five and 5 %. That
         rule looks at a provider and keeps the values; a school may lose all of its own below its limits.
         """
-        links = self.published.person_sources
+        links = self.published.live_links
         empty = [user for user in users if not (user.email and user.given_name and user.family_name)]
         if links.empty or not empty:
             return
-        links = links[links["removed"] != "true"]
         wanted = {(user.provider_id, user.source_id) for user in empty}
         seen = {
             (who, source_id): text
@@ -451,7 +449,7 @@ class Facts:
                 and (user.provider_id, user.source_id) in linked
                 for user in users
             )
-            if count == had or (count > 5 and count * 20 >= had):
+            if safeguards.have_vanished(count, had):
                 now = f"{count} of {had} people had {_FIELDS[name]} at the last sync and have none now."
                 found[school] = count, now
         self.vanished = found
@@ -490,8 +488,7 @@ class Facts:
         rows_now = users[~rows.among(users["reason"], UNUSABLE)]
         present = set(rows.keys(rows_now, "provider_id", "source_id"))
         known_as = set(rows.keys(rows_now, "email", "given_name", "family_name"))
-        links = self.published.person_sources
-        links = links[links["removed"] != "true"]
+        links = self.published.live_links
         here = pd.Series(
             [key in present or key[0] not in proven for key in rows.keys(links, "provider_id", "source_id")],
             index=links.index,

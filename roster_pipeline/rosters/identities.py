@@ -19,7 +19,7 @@ import pandas as pd
 from roster_pipeline.codes import Issue
 from roster_pipeline.oneroster import vocabulary
 from roster_pipeline.oneroster.collections import DIRECTORY_COLUMNS
-from roster_pipeline.rosters import rows
+from roster_pipeline.rosters import rows, safeguards
 from roster_pipeline.rosters.completeness import EXCLUDED, KEPT, SILENT, Completeness
 from roster_pipeline.rosters.current import FIELDS, VANISHED, Current
 from roster_pipeline.rosters.source import Published, Source, Tonight, key_of, new_id
@@ -445,7 +445,7 @@ class _Merge:
             of = count + sum(
                 1 for row in users if row.provider_id == provider_id and not row.stands and row.values[name]
             )
-            if (count == of and count >= 2) or (count > 5 and count * 20 >= of):
+            if safeguards.have_vanished(count, of):
                 self.tell["RS-SAFE-06", provider_id] += count
                 for row, old in vanished:
                     row.values[name] = old

@@ -93,6 +93,10 @@ class Known:
         mine = frame[~rows.among(frame["reason"], _UNUSABLE)]
         return {row["class_id"]: row for row in rows.records(mine)}
 
+    def klass(self, class_id: str) -> Row:
+        """The class as the rules judged it, else as it is or was published; nothing of an unknown one."""
+        return self.class_rows.get(class_id) or self.record("classes", "class_id", class_id) or {}
+
     @cached_property
     def school_states(self) -> dict[str, dict[str, Any]]:
         """school_id → what became of the school."""
@@ -100,7 +104,7 @@ class Known:
 
     def sessions_of(self, class_id: str) -> list[Row]:
         """The sessions that a class names."""
-        row = self.class_rows.get(class_id) or self.record("classes", "class_id", class_id) or {}
+        row = self.klass(class_id)
         wanted = rows.parse_list(row.get("session_ids", ""))
         frame = self.sessions.sessions
         found = {r["session_id"]: r for r in self.published.get("academic_sessions", ())}

@@ -574,14 +574,13 @@ class _Plan:
         return found
 
     @cached_property
-    def published_schools(self) -> set[str]:
-        """The school_ids that were published before tonight."""
-        return set(self.published.schools["school_id"].tolist())
+    def keeping_schools(self) -> set[str]:
+        """The school_ids of which something published is kept as it is: of one that has gone, nothing."""
+        return self.frozen & set(self.published.schools["school_id"].tolist())
 
     def _may_remove(self, person_id: str, record: dict[str, str]) -> bool:
         """Whether tonight's extracts prove somebody gone who has been inactive for long enough."""
-        kept = self.frozen & self.published_schools  # of one that has gone nothing is kept
-        if kept & set(_role_schools(record["roles"])):
+        if self.keeping_schools & set(_role_schools(record["roles"])):
             return False
         return all(
             self._may_settle(who, "users", "enrollments")
@@ -653,9 +652,7 @@ class _Plan:
         return _table(found, old.drop(columns=["removed"]))
 
     def _was_live(self, links: pd.DataFrame) -> pd.Series:
-        old = self.published.person_sources
-        live = old[old["removed"] != "true"]
-        keys = set(rows.keys(live, "provider_id", "source_id"))
+        keys = set(rows.keys(self.published.live_links, "provider_id", "source_id"))
         return pd.Series(
             [key in keys for key in rows.keys(links, "provider_id", "source_id")],
             index=links.index,

@@ -91,7 +91,7 @@ def known_people(published: Published, directories: Mapping[int, pd.DataFrame]) 
         person.emails.add(row.email)
         person.roles.update(entry["role"] for entry in rows.parse_list(row.roles))
     links: dict[tuple[int, str], str] = {}
-    for row in rows.each(published.person_sources[published.person_sources["removed"] != "true"]):
+    for row in rows.each(published.live_links):
         if row.person_id in people:
             links[int(row.provider_id), row.source_id] = row.person_id
             people[row.person_id].providers.add(int(row.provider_id))

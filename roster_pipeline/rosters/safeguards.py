@@ -32,3 +32,11 @@ def waits_in_class(going: int, total: int, limits: Safeguards) -> str | None:
     if going >= limits.class_rows and going >= limits.class_share * total:
         return "RS-SAFE-02"
     return None
+
+
+def have_vanished(lost: int, had: int) -> bool:
+    """Whether values of a field that turned empty at once are too many to be believed (RS-SAFE-06):
+
+    all, if they are at least two, or more than five and at least 5 %.
+    """
+    return (lost == had and lost >= 2) or (lost > 5 and lost * 20 >= had)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
@@ -98,6 +99,11 @@ class Published:
     school_sources: pd.DataFrame
     enrolled: pd.DataFrame
     left: pd.DataFrame
+
+    @cached_property
+    def live_links(self) -> pd.DataFrame:
+        """The rows of `person_sources` that are not removed."""
+        return self.person_sources[self.person_sources["removed"] != "true"]
 
     def schools_by_org(self) -> dict[tuple[int, str], str]:
         """(provider_id, org) → the school_id that it was found to be."""

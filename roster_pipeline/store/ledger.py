@@ -205,6 +205,27 @@ def latest(connection: Connection, tenant: str, *, limit: int) -> list[dict[str,
     return out
 
 
+def newest(connection: Connection, tenant: str) -> dict[str, Any] | None:
+    """The document of the tenant's newest sync that ended; None if there was none."""
+    report = connection.execute(
+        select(syncs.c.report)
+        .where(
+            syncs.c.tenant == tenant,
+            syncs.c.report.is_not(None),
+            syncs.c.status.not_in([RUNNING, INTERRUPTED]),
+        )
+        .order_by(syncs.c.sync_id.desc())
+        .limit(1)
+    ).scalar()
+    return json.loads(report) if report else None
+
+
+def days(connection: Connection, tenant: str) -> dict[int, str]:
+    """sync_id → as_of, ISO, of all syncs of the tenant."""
+    found = connection.execute(select(syncs.c.sync_id, syncs.c.as_of).where(syncs.c.tenant == tenant))
+    return {row.sync_id: row.as_of.isoformat() for row in found}
+
+
 def of_run(connection: Connection, run_id: str) -> dict[str, Any] | None:
     """The document of the sync that belongs to a root run; None before it ended."""
     report = connection.execute(select(syncs.c.report).where(syncs.c.run_id == run_id)).scalar()

@@ -46,20 +46,19 @@ class StoredRoster(Published):
         if name not in _EXTRA:
             raise AttributeError(name)
         table = _MEMORY[name] if name in _MEMORY else database.metadata.tables[name]
-        tenant = self.__dict__["tenant"]
+        part = _PART.get(name, {})
         with self.__dict__["engine"].connect() as connection:
-            if name == "left":
-                frame = read_table(connection, table, tenant, names=_USER, where=_HAS_LEFT)
-            else:
-                frame = read_table(connection, table, tenant, _EXTRA[name])
+            frame = read_table(connection, table, self.__dict__["tenant"], _EXTRA[name], **part)
         self.__dict__[name] = frame
         return frame
 
 
 # What is remembered besides the published tables, and where.
 _MEMORY = {"enrolled": database.enrolled_sources, "left": database.sync_outcomes}
-_USER = ("provider_id", "source_id")
-_HAS_LEFT = "outcome = 'dropped' AND reason = 'left'"
+# Of which no more is read than these columns of these rows.
+_PART: dict[str, Any] = {
+    "left": {"names": ("provider_id", "source_id"), "where": "outcome = 'dropped' AND reason = 'left'"}
+}
 
 _REMOVED = "CASE WHEN removed_at IS NULL THEN '' ELSE 'true' END"
 

@@ -46,6 +46,11 @@ class Registered:
     applied_at: datetime
     """When the document was last changed; aware, in UTC."""
 
+    @property
+    def names(self) -> dict[int, str]:
+        """The present name of every provider and directory by its id, the last one of a retired one."""
+        return self.retired | {who: name for name, who in self.provider_ids.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class Applied:
