@@ -1,6 +1,6 @@
 """`roster-pipeline explain`: the story of one person or class, and why one is not in the other.
 
-What is told is made in `rosters.explanation`; here is how it looks. Stories hold personal data: they go to
+What is told is made in `explanations`; here is how it looks. Stories hold personal data: they go to
 stdout alone, and so do near spellings of what was asked for.
 """
 
@@ -21,10 +21,16 @@ from roster_pipeline.cli import REFUSED, tell
 from roster_pipeline.codes import CATALOGUE
 
 if TYPE_CHECKING:
-    from roster_pipeline.findings import Findings, Subject
-    from roster_pipeline.rosters.explanation import Explanation
-    from roster_pipeline.rosters.sentences import Because
-    from roster_pipeline.rosters.stories import Answer, ClassStory, EnrolmentStory, PersonStory, UserStory
+    from roster_pipeline.explanations.explanation import Explanation
+    from roster_pipeline.explanations.findings import Findings, Subject
+    from roster_pipeline.explanations.sentences import Because
+    from roster_pipeline.explanations.stories import (
+        Answer,
+        ClassStory,
+        EnrolmentStory,
+        PersonStory,
+        UserStory,
+    )
 
 WIDTH: Final = 110
 _SHOWN_NAMES: Final = 40
@@ -50,8 +56,8 @@ def explain(tenant: str, who: str | None, which: str | None, as_json: bool) -> N
 
     With both, it answers in one paragraph: why is this person not in this class?
     """
-    from roster_pipeline.findings import Findings, NobodyFitsError
-    from roster_pipeline.rosters.explanation import Explanation
+    from roster_pipeline.explanations.explanation import Explanation
+    from roster_pipeline.explanations.findings import Findings, NobodyFitsError
     from roster_pipeline.store.home import Home
 
     if who is None and which is None:

@@ -77,7 +77,8 @@ def find_current(
         if not source.usable:
             continue
         found = _enrolments(source, schools, sessions, by_org, tonight, issues)
-        users.append(_users(source, found, schools, by_org, in_session, published, tonight, issues))
+        enrolled = _enrolled(source, found, sessions, published, tonight)
+        users.append(_users(source, enrolled, schools, by_org, in_session, tonight, issues))
         kept = set(users[-1].loc[users[-1]["reason"] == "", "source_id"].tolist())
         found.loc[(found["reason"] == "") & ~rows.among(found["user_ref"], kept), "reason"] = "user_dropped"
         enrolments.append(found)
@@ -95,16 +96,13 @@ def _enrolments(
     """The provider's enrolments; also those of classes that are dropped, for the date rule.
 
     The extra columns: `counts`, whether the enrolment keeps its student (dates and class current);
-    `to_come`, whether it will, from a later day on; `active`, whether there is such a row at all.
+    `active`, whether there is such a row at all.
     """
     frame = source.frames["enrollments"]
     options = source.options
     reason = rows.reasons(frame)
     begin, end, unread, turned = rows.span(frame["beginDate"], frame["endDate"])
-    classes = sessions.classes[
-        (sessions.classes["provider_id"] == source.provider_id)
-        & ~sessions.classes["reason"].isin([rows.NO_ID, rows.DUPLICATE])
-    ].set_index("source_id")
+    classes = _classes(source, sessions)
     user_ids = set(source.frames["users"]["sourcedId"].tolist()) - {""}
     active = reason == ""
     fate, class_reason = frame["class"].map(classes["fate"]), frame["class"].map(classes["reason"])
@@ -114,11 +112,6 @@ def _enrolments(
     if options.respect_enrolment_date:
         in_time = rows.within(begin, end, tonight.as_of, exclusive=options.end_dates == "exclusive")
     lives = ~known | (fate.isin([CURRENT, FROZEN, GAP]) & (class_reason != rows.DELETED))
-    class_dates = [frame["class"].map(classes[name]).fillna("") for name in ("start_date", "end_date")]
-    if not options.respect_academic_sessions:
-        class_dates = [dates.mask(dates != "", "") for dates in class_dates]
-    first, last = begin.where(begin > class_dates[0], class_dates[0]), _earlier(end, class_dates[1])
-    to_come = (first > tonight.day) & ((last == "") | (first <= last)) & (class_reason != rows.DELETED)
     for why, rule in (
         ("refers_to_nothing", dangling),
         ("not_current", ~in_time),
@@ -157,10 +150,16 @@ def _enrolments(
             "end_date": end,
             "dangling": dangling.map({True: "true", False: ""}).astype("str"),
             "counts": active & in_time & lives,
-            "to_come": active & to_come,
             "active": active,
         }
     )
+
+
+def _classes(source: Source, sessions: Sessions) -> pd.DataFrame:
+    """The provider's usable rows of `sessions.classes`, by sourcedId."""
+    mine = sessions.classes["provider_id"] == source.provider_id
+    usable = ~sessions.classes["reason"].isin([rows.NO_ID, rows.DUPLICATE])
+    return sessions.classes[mine & usable].set_index("source_id")
 
 
 def _earlier(one: pd.Series, other: pd.Series) -> pd.Series:
@@ -178,11 +177,11 @@ class _Enrolled:
     """What a user's enrolments say, by the user's sourcedId.
 
     `linked` are those who stand behind somebody published, where it matters; `left` those who had left
-    before and do not.
+    before and do not; `entered` those of them who are entered for a later day.
     """
 
     current: set[str]
-    to_come: set[str]
+    entered: set[str]
     some: set[str]
     ever: set[str]
     linked: set[str]
@@ -196,7 +195,9 @@ class _Enrolled:
         return _schools_by_user(self.active)
 
 
-def _enrolled(source: Source, enrolments: pd.DataFrame, published: Published) -> _Enrolled:
+def _enrolled(
+    source: Source, enrolments: pd.DataFrame, sessions: Sessions, published: Published, tonight: Tonight
+) -> _Enrolled:
     ever, left = (
         set(frame.loc[frame["provider_id"] == source.provider_id, "source_id"].tolist())
         for frame in (published.enrolled, published.left)
@@ -206,7 +207,7 @@ def _enrolled(source: Source, enrolments: pd.DataFrame, published: Published) ->
     active = enrolments[enrolments["active"]]
     return _Enrolled(
         current=set(counting["user_ref"].tolist()),
-        to_come=set(enrolments.loc[enrolments["to_come"], "user_ref"].tolist()),
+        entered=_entered(source, active[rows.among(active["user_ref"], left - linked)], sessions, tonight),
         some=set(active["user_ref"].tolist()),
         ever=set(enrolments["user_ref"].tolist()) | ever,
         linked=linked,
@@ -214,6 +215,22 @@ def _enrolled(source: Source, enrolments: pd.DataFrame, published: Published) ->
         schools=_schools_by_user(counting),
         active=active,
     )
+
+
+def _entered(source: Source, active: pd.DataFrame, sessions: Sessions, tonight: Tonight) -> set[str]:
+    """The users whom one of these enrolments will keep from a later day on."""
+    if active.empty:
+        return set()
+    first, last = active["begin_date"], active["end_date"]
+    classes = _classes(source, sessions)
+    if source.options.respect_academic_sessions:
+        start, end = (
+            active["class_ref"].map(classes[name]).fillna("") for name in ("start_date", "end_date")
+        )
+        first, last = first.where(first > start, start), _earlier(last, end)
+    deleted = active["class_ref"].map(classes["reason"]) == rows.DELETED
+    to_come = (first > tonight.day) & ((last == "") | (first <= last)) & ~deleted
+    return set(active.loc[to_come, "user_ref"].tolist())
 
 
 def _linked(source: Source, published: Published) -> set[str]:
@@ -232,18 +249,16 @@ def _schools_by_user(enrolments: pd.DataFrame) -> dict[str, set[str]]:
 
 def _users(
     source: Source,
-    enrolments: pd.DataFrame,
+    enrolled: _Enrolled,
     schools: Schools,
     by_org: dict[tuple[int, str], str],
     in_session: dict[str, bool],
-    published: Published,
     tonight: Tonight,
     issues: list[Issue],
 ) -> pd.DataFrame:
     frame = source.frames["users"]
     options = source.options
     reason = rows.reasons(frame)
-    enrolled = _enrolled(source, enrolments, published)
     judge = _Judge(source, schools, by_org, in_session, tonight)
     table = frame[["sourcedId", "roles", "grades", "email", "phone", "sms"]].assign(reason=reason)
     out: list[tuple[str, str, str, str, str, str]] = []
@@ -394,7 +409,7 @@ class _Judge:
         if not calendars or not all(calendars):
             # Between sessions all people of the school stay. Who had left is none of them, until they are
             # entered for the next session; whose removal waits, or nothing proved to go, still is one.
-            entered = user in enrolled.to_come and any(entry[4] for entry in held if entry[0] == "student")
+            entered = user in enrolled.entered and any(entry[4] for entry in held if entry[0] == "student")
             if user not in enrolled.left or entered:
                 return ""
             return DATED if user in enrolled.some else VANISHED

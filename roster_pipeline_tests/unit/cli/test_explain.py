@@ -353,7 +353,7 @@ def test_a_fault_of_ours_shows_nobody(here: Deployment, monkeypatch: pytest.Monk
     def mistaken(*_: object) -> None:
         raise KeyError(f"{CANARY} s1@north.example")
 
-    monkeypatch.setattr("roster_pipeline.rosters.explanation.Explanation.person", mistaken)
+    monkeypatch.setattr("roster_pipeline.explanations.explanation.Explanation.person", mistaken)
     done = _run("tiny", "--person", "s1")
     assert done.exit_code == 1
     assert done.stderr.startswith("RS-RUN-99: KeyError in ")

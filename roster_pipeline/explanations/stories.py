@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from roster_pipeline.rosters.sentences import Because
+from roster_pipeline.explanations.sentences import Because
 
 
 @dataclass(frozen=True, slots=True)

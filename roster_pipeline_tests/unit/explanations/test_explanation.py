@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from roster_pipeline.explanations.explanation import Explanation
+from roster_pipeline.explanations.known import Key, Known
+from roster_pipeline.explanations.stories import Answer, ClassStory, PersonStory, UserStory
 from roster_pipeline.rosters.changes import KEYS
-from roster_pipeline.rosters.explanation import Explanation
-from roster_pipeline.rosters.known import Key, Known
-from roster_pipeline.rosters.stories import Answer, ClassStory, PersonStory, UserStory
 from roster_pipeline.tenants.document import Directory as DirectoryOptions
 from roster_pipeline_tests.rosters import Directory, Night, Story, begun, provider, school_of, story
 

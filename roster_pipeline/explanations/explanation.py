@@ -13,13 +13,13 @@ from typing import Any
 
 import pandas as pd
 
+from roster_pipeline.explanations.causes import AGAINST, Causes, called
+from roster_pipeline.explanations.known import Key, Known, Row
+from roster_pipeline.explanations.sentences import because
+from roster_pipeline.explanations.stories import Answer, ClassStory, EnrolmentStory, PersonStory, UserStory
 from roster_pipeline.oneroster import vocabulary
 from roster_pipeline.rosters import completeness, rows
-from roster_pipeline.rosters.causes import AGAINST, Causes, called
-from roster_pipeline.rosters.known import Key, Known, Row
-from roster_pipeline.rosters.sentences import because
 from roster_pipeline.rosters.source import key_of
-from roster_pipeline.rosters.stories import Answer, ClassStory, EnrolmentStory, PersonStory, UserStory
 
 
 class Explanation:

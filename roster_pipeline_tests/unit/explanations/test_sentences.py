@@ -12,8 +12,8 @@ import pytest
 
 import roster_pipeline.rosters
 from roster_pipeline.codes import CATALOGUE
+from roster_pipeline.explanations.sentences import AREAS, because
 from roster_pipeline.rosters import outcome
-from roster_pipeline.rosters.sentences import AREAS, because
 
 FOLDER = Path(roster_pipeline.rosters.__file__).parent
 RULES = ("rows", "schools", "sessions", "current", "identities", "plan", "outcome")
@@ -103,7 +103,7 @@ def test_the_search_finds_the_reasons_that_everybody_knows() -> None:
 
 
 def test_every_reason_in_the_code_has_a_sentence() -> None:
-    """A new reason: write its sentence in `rosters.sentences`."""
+    """A new reason: write its sentence in `explanations.sentences`."""
     said = {reason for _, reason in SENTENCES}
     assert given() - said - NO_REASONS == set()
 

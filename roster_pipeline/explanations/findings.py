@@ -1,4 +1,4 @@
-"""Reads what both stores hold of a tenant, for `rosters.explanation`: who or what fits, and what is known.
+"""Reads what both stores hold of a tenant, for `explanation`: who or what fits, and what is known.
 
 Nothing is fetched, decided or written. Of the newest sync that got that far the lake has the tables between
 the assets and the extracts behind them; the database has what is published and the ledger.
@@ -18,11 +18,11 @@ import pandas as pd
 from sqlalchemy import Table, or_, select
 
 from roster_pipeline.codes import CodedError, Issue
+from roster_pipeline.explanations.known import Key, Known, Row
 from roster_pipeline.oneroster.collections import COLLECTIONS, COLUMNS, DIRECTORY_COLUMNS
 from roster_pipeline.rosters import completeness, current, identities, outcome, rows, schools, sessions
 from roster_pipeline.rosters.current import Current
 from roster_pipeline.rosters.identities import Identities
-from roster_pipeline.rosters.known import Key, Known, Row
 from roster_pipeline.rosters.schools import Schools
 from roster_pipeline.rosters.sessions import Sessions
 from roster_pipeline.rosters.source import Source, State

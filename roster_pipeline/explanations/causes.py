@@ -10,11 +10,11 @@ import datetime as dt
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from roster_pipeline.explanations.known import Key, Known, Row
+from roster_pipeline.explanations.sentences import Because, because
 from roster_pipeline.oneroster import vocabulary
 from roster_pipeline.rosters import completeness, outcome, rows
 from roster_pipeline.rosters.current import VANISHED
-from roster_pipeline.rosters.known import Key, Known, Row
-from roster_pipeline.rosters.sentences import Because, because
 from roster_pipeline.rosters.sessions import FROZEN, GAP
 from roster_pipeline.rosters.source import Source, key_of
 
