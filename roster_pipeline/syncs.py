@@ -46,8 +46,7 @@ if TYPE_CHECKING:
 
     from roster_pipeline.store.home import Stores
     from roster_pipeline.store.lake import Lake
-    from roster_pipeline.tenants.document import Directory as DirectoryOptions
-    from roster_pipeline.tenants.document import Provider, Tenant
+    from roster_pipeline.tenants.document import Tenant
     from roster_pipeline.tenants.registry import Registered
 
 STALE_DAYS: Final = 7
@@ -745,45 +744,63 @@ def build_directories(
     return out
 
 
-def out_of_scope(stores: Stores, old: Tenant, new: Tenant) -> dict[str, int]:
-    """How many people, classes and memberships a changed document takes out of scope.
+_SCOPES: Final = ("people", "classes", "memberships", "guardian_links")
+_IN_VAIN: Final = ("RS-REF-02", "RS-REF-07")
 
-    Plans the newest extracts twice, under the old document and the new one, and compares. Zero where
-    nothing was extracted yet.
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a changed document means for the rows last extracted.
+
+    Attributes:
+        gone: Table → how many of its published rows the change takes out of scope.
+        in_vain: What the new document names and nobody has: schools (RS-REF-02), grades (RS-REF-07).
+    """
+
+    gone: dict[str, int]
+    in_vain: tuple[Issue, ...] = ()
+
+
+def scope_of(stores: Stores, old: Tenant, new: Tenant) -> Scope:
+    """What the change from `old` to `new` takes out of what is published, and what `new` names in vain.
+
+    Plans the newest extracts twice, under the old document and the new one, and compares. Nothing
+    where nothing was extracted yet.
     """
     with stores.database.connect() as connection:
         registered = registry.get(connection, old.tenant)
         register = _read_register(connection, old.tenant)
     published = StoredRoster(stores.database, old.tenant)
-    names = ("people", "classes", "memberships")
-    kept = _keys_under(stores, registered, old, published, register, names)
-    if kept is None:
-        return dict.fromkeys(names, 0)
-    after = _keys_under(stores, registered, new, published, register, names) or {}
-    return {name: len(kept[name] - after.get(name, set())) for name in names}
+    before, after = (
+        _found_under(stores, registered, document, published, register) for document in (old, new)
+    )
+    if before is None or after is None:
+        return Scope(dict.fromkeys(_SCOPES, 0))
+    gone = {}
+    for name in _SCOPES:
+        has, had, stays = (
+            _active_keys(name, table)
+            for table in (
+                _live(getattr(published, name)),
+                before.roster.tables[name],
+                after.roster.tables[name],
+            )
+        )
+        gone[name] = len(has & had - stays)
+    told = (*after.schools.issues, *after.current.issues)
+    return Scope(gone, tuple(issue for issue in told if issue.code in _IN_VAIN))
 
 
-def _keys_under(
-    stores: Stores,
-    registered: Registered,
-    document: Tenant,
-    published: Published,
-    register: dict[str, Any],
-    names: tuple[str, ...],
-) -> dict[str, set[tuple[str, ...]]] | None:
-    """The keys of the rows that a document would publish of the newest extracts; None without any."""
+def _found_under(
+    stores: Stores, registered: Registered, document: Tenant, published: Published, register: dict[str, Any]
+) -> Found | None:
+    """What the rules find in the newest extracts under a document; None without any."""
     lake, tenant = stores.lake, document.tenant
     raw = [lake.facts(tenant, _raw(kind)) for kind in KINDS]
     extracts = {who: entry for facts in raw if facts for who, entry in facts["providers"].items()}
     if not extracts or not register["as_of"]:
         return None
-    named: list[Provider | DirectoryOptions] = [*document.providers, *document.directories]
-    ids = {
-        source.name: registered.provider_ids.get(
-            source.name, registered.provider_ids.get(source.was or "", -place)
-        )
-        for place, source in enumerate(named, start=1)
-    }
+    ids = registry.ids_under(document, registered.provider_ids)
     gone = {who: name for name, who in registered.provider_ids.items() if who not in ids.values()}
     tonight = build_tonight(
         type(registered)(document, ids, {**registered.retired, **gone}, registered.applied_at),
@@ -793,19 +810,14 @@ def _keys_under(
     cache = _FrameCache(lake, tenant)
     sources = build_sources(document, ids, extracts, register["options"], cache)
     directories = build_directories(document, ids, extracts, cache)
-    roster = run_rules(sources, directories, published, tonight, document).roster
-    keys = {
-        "people": ["person_id"],
-        "classes": ["class_id"],
-        "memberships": ["class_id", "person_id", "role"],
-    }
-    out = {}
-    for name in names:
-        table = roster.tables[name]
-        if name == "people":
-            table = table[table["inactive_since"] == ""]
-        out[name] = set(table[keys[name]].itertuples(index=False, name=None))
-    return out
+    return run_rules(sources, directories, published, tonight, document)
+
+
+def _active_keys(name: str, table: pd.DataFrame) -> set[tuple[str, ...]]:
+    """The keys of a published table's rows; of people those who are not inactive."""
+    if name == "people":
+        table = table[table["inactive_since"] == ""]
+    return set(rows.keys(table, *KEYS[name]))
 
 
 def run_rules(

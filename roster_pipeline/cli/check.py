@@ -87,10 +87,7 @@ def _registered(stores: Stores, tenant: str, document: Path | None) -> Registere
         if described.tenant != tenant:
             raise CodedError("RS-CFG-08", f"{document} describes {described.tenant}, not {tenant}.")
         found = registry.find(connection, tenant)
-    known = found.provider_ids if found else {}
-    named = [(source.name, source.was) for source in described.providers]
-    named += [(source.name, source.was) for source in described.directories]
-    ids = {name: known.get(name, known.get(was or "", -place)) for place, (name, was) in enumerate(named, 1)}
+    ids = registry.ids_under(described, found.provider_ids if found else {})
     return Registered(described, ids, {}, datetime.now(UTC))
 
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from roster_pipeline.store.home import Stores
+    from roster_pipeline.syncs import Scope
     from roster_pipeline.tenants.document import Document, Tenant
     from roster_pipeline.tenants.registry import Applied, Registered
 
-Counting = Callable[["Stores", "Tenant", "Tenant"], dict[str, int]]
-"""(stores, old, new) -> how many `people`, `classes` and `memberships` a change takes out of scope."""
+Scoping = Callable[["Stores", "Tenant", "Tenant"], "Scope"]
+"""(stores, old, new) -> what a change takes out of scope, and what the new document names in vain."""
 
 
 @click.group(name="tenants")
@@ -44,7 +45,7 @@ def tenants() -> None:
 def apply(files: tuple[Path, ...], yes: bool) -> None:
     """Store tenant documents: all of them, or none if one is refused."""
     documents = read_documents(files)  # before the database is opened, and maybe made
-    told = apply_documents(_stores(), documents, datetime.now(UTC), confirmed=yes, counting=_counted)
+    told = apply_documents(_stores(), documents, datetime.now(UTC), confirmed=yes, scoping=_scope)
     for line in told:
         click.echo(line)
 
@@ -152,7 +153,7 @@ def read_documents(files: Sequence[Path]) -> list[Document]:
 
 
 def apply_documents(
-    stores: Stores, documents: Sequence[Document], now: datetime, *, confirmed: bool, counting: Counting
+    stores: Stores, documents: Sequence[Document], now: datetime, *, confirmed: bool, scoping: Scoping
 ) -> list[str]:
     """Stores all documents in one transaction, or none; the lines that tell the operator what was done.
 
@@ -172,14 +173,15 @@ def apply_documents(
             except registry.ChangeRefused as error:
                 refused.append(document.refused(error.problems))
                 continue
-            gone = _out_of_scope(stores, plan, counting)
-            if gone and not confirmed:
-                text = f"this change takes {gone} out of scope; look at the numbers, then repeat with --yes"
-                refused.append(document.refused([Problem("RS-CFG-10", ("tenant",), text)]))
-            elif gone:
-                lines.append(
-                    f"{document.tenant.tenant}: takes {gone} out of scope, at the next complete sync"
-                )
+            told = _out_of_scope(stores, plan, scoping)
+            if told.gone and not confirmed:
+                text = f"this change takes {told.gone}; look at the numbers, then repeat with --yes"
+                problem = Problem("RS-CFG-10", ("tenant",), ". ".join([text, *told.in_vain]))
+                refused.append(document.refused([problem]))
+                continue
+            if told.gone:
+                lines.append(f"{document.tenant.tenant}: takes {told.gone}, at the next complete sync")
+            lines += [f"{document.tenant.tenant}: {text}" for text in told.in_vain]
     if refused:
         raise DocumentRefused.together(refused)
     with _writing(stores) as connection, connection.begin():
@@ -192,17 +194,29 @@ def apply_documents(
     return lines
 
 
-def _counted(stores: Stores, old: Tenant, new: Tenant) -> dict[str, int]:
-    from roster_pipeline.syncs import out_of_scope
+def _scope(stores: Stores, old: Tenant, new: Tenant) -> Scope:
+    from roster_pipeline.syncs import scope_of
 
-    return out_of_scope(stores, old, new)
+    return scope_of(stores, old, new)
 
 
-def _out_of_scope(stores: Stores, plan: Applied, counting: Counting) -> str:
+class _OutOfScope(NamedTuple):
+    """In words: what goes, and why; and what is named in vain."""
+
+    gone: str = ""
+    in_vain: Sequence[str] = ()
+
+
+def _out_of_scope(stores: Stores, plan: Applied, scoping: Scoping) -> _OutOfScope:
     if plan.before is None or plan.before == plan.tenant:
-        return ""
-    counts = counting(stores, plan.before, plan.tenant)
-    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        return _OutOfScope()
+    found = scoping(stores, plan.before, plan.tenant)
+    counts = [f"{count:,} {what.replace('_', ' ')}" for what, count in found.gone.items() if count]
+    because = ", ".join(plan.changed_options)
+    return _OutOfScope(
+        f"{', '.join(counts)} out of scope ({because})" if counts else "",
+        [f"{issue.message} ({issue.code}, {issue.severity})" for issue in found.in_vain],
+    )
 
 
 def _told(done: Applied) -> str:

@@ -148,6 +148,11 @@ class Tenant(_Part):
     directories: tuple[Directory, ...] = ()
 
     @property
+    def sources(self) -> tuple[Provider | Directory, ...]:
+        """The providers and then the directories, in document order."""
+        return (*self.providers, *self.directories)
+
+    @property
     def strongest_first(self) -> tuple[Provider, ...]:
         """The providers by priority, the strongest first."""
         return tuple(sorted(self.providers, key=lambda provider: -(provider.merge.priority or 0)))

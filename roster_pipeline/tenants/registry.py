@@ -7,11 +7,12 @@ Nothing here reads a provider, and nothing published is removed here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from pydantic import BaseModel
 from sqlalchemy import Row, delete, func, insert, select, update
 
 from roster_pipeline.codes import CodedError
@@ -52,6 +53,14 @@ class Registered:
         return self.retired | {who: name for name, who in self.provider_ids.items()}
 
 
+def ids_under(document: Tenant, known: Mapping[str, int]) -> dict[str, int]:
+    """The id of every source of a document before it is applied: a known one's own, a new one's below 0."""
+    return {
+        source.name: known.get(source.name, known.get(source.was or "", -place))
+        for place, source in enumerate(document.sources, start=1)
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Applied:
     """What applying a document does, or did, to the registry; names of providers and directories."""
@@ -69,6 +78,29 @@ class Applied:
         """Whether anything is (or was) to be stored."""
         names = self.added or self.renamed or self.returned or self.retired
         return self.before != self.tenant or bool(names)
+
+    @property
+    def changed_options(self) -> tuple[str, ...]:
+        """What differs from the document before, by present names: `grace_days`, `sis.limit_to`, `annexe`."""
+        if self.before is None:
+            return ()
+        old_names = {new: old for old, new in self.renamed.items()}
+        had = {source.name: source for source in self.before.sources}
+        found = [*_differing(self.before, self.tenant, "", {"tenant", "providers", "directories", "retired"})]
+        for source in self.tenant.sources:
+            old = had.get(old_names.get(source.name, source.name))
+            if old is None:
+                found.append(source.name)
+            else:
+                found += _differing(old, source, f"{source.name}.", {"name", "was"})
+        return (*found, *self.retired)
+
+
+def _differing(old: BaseModel, new: BaseModel, prefix: str, but: set[str]) -> Iterator[str]:
+    """The fields, but for some, in which two parts of documents differ."""
+    for name in type(new).model_fields:
+        if name not in but and getattr(old, name, None) != getattr(new, name):
+            yield f"{prefix}{name}"
 
 
 class ChangeRefused(CodedError):  # noqa: N818 - as DocumentRefused

@@ -37,6 +37,8 @@ class School:
 
     folder: Path
     students: list[str] = field(default_factory=lambda: [f"s{n}" for n in range(1, 7)])
+    guardians: dict[str, str] = field(default_factory=dict)
+    """Of each guardian the student."""
     given_name: str = "Ada"
     password: str = ""
 
@@ -62,11 +64,11 @@ class School:
         self._file(
             "users",
             [{"sourcedId": who, "enabledUser": "true", "orgSourcedIds": "north",
-              "role": "teacher" if who in teachers else "student", "username": who,
-              "givenName": self.given_name,
+              "role": {"t": "teacher", "s": "student", "g": "guardian"}[who[0]], "username": who,
+              "agentSourcedIds": self.guardians.get(who, ""), "givenName": self.given_name,
               "familyName": f"Of{who}", "identifier": f"id-{who}", "email": f"{who}@north.example",
-              "grades": "" if who in teachers else "05", "password": self.password}
-             for who in [*teachers, *self.students]],
+              "grades": "05" if who in self.students else "", "password": self.password}
+             for who in [*teachers, *self.students, *self.guardians]],
         )  # fmt: skip
         members = [("c1", "t1", "teacher"), ("c2", "t2", "teacher")]
         members += [(class_id, who, "student") for class_id in classes for who in self.students]

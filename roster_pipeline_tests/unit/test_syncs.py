@@ -21,7 +21,7 @@ from roster_pipeline.codes import CodedError
 from roster_pipeline.rosters.changes import KEYS
 from roster_pipeline.store import database
 from roster_pipeline.store.database import leases, registers, syncs
-from roster_pipeline.syncs import Sync, World, issue_of, out_of_scope
+from roster_pipeline.syncs import Scope, Sync, World, issue_of, scope_of
 from roster_pipeline.tenants import registry
 from roster_pipeline.tenants.document import Tenant
 from roster_pipeline_tests.graph.school import School
@@ -486,28 +486,52 @@ def changed(house: House, **options: Any) -> Tenant:
 
 def test_before_the_first_sync_nothing_is_out_of_scope(house: House):
     old = document(house)
-    assert out_of_scope(house.place.stores, old, changed(house, sync_classroom_data=False)) == {
-        "people": 0, "classes": 0, "memberships": 0,
-    }  # fmt: skip
+    found = scope_of(house.place.stores, old, changed(house, sync_classroom_data=False))
+    assert found == Scope({"people": 0, "classes": 0, "memberships": 0, "guardian_links": 0})
 
 
 def test_an_unchanged_document_takes_nothing_out_of_scope(house: House):
     house.sync()
     old = document(house)
-    assert set(out_of_scope(house.place.stores, old, old).values()) == {0}
+    assert set(scope_of(house.place.stores, old, old).gone.values()) == {0}
 
 
 def test_what_an_option_takes_out_is_counted_and_nothing_is_written(house: House):
     house.sync()
     before = house.everything()
     old = document(house)
-    found = out_of_scope(house.place.stores, old, changed(house, sync_classroom_data=False))
-    assert found == {"people": 0, "classes": 2, "memberships": 14}
+    found = scope_of(house.place.stores, old, changed(house, sync_classroom_data=False))
+    assert found.gone == {"people": 0, "classes": 2, "memberships": 14, "guardian_links": 0}
     limit = old.providers[0].limit_to.model_copy(update={"roles": ("teacher",)})
-    assert out_of_scope(house.place.stores, old, changed(house, limit_to=limit)) == {
-        "people": 6, "classes": 0, "memberships": 12,
-    }  # fmt: skip
+    found = scope_of(house.place.stores, old, changed(house, limit_to=limit))
+    assert found.gone == {"people": 6, "classes": 0, "memberships": 12, "guardian_links": 0}
     assert house.everything() == before
+
+
+def test_guardians_and_their_links_are_counted(house: House):
+    house.school.guardians["g1"] = "s1"
+    house.school.write()
+    house.apply(sync_parent_data=True, relationship_type="guardian")
+    house.sync()
+    found = scope_of(house.place.stores, document(house), changed(house, sync_parent_data=False))
+    assert found.gone == {"people": 1, "classes": 0, "memberships": 0, "guardian_links": 1}
+
+
+def test_what_was_never_published_is_not_counted(house: House):
+    house.apply(limit_to={"roles": ["teacher"]})
+    house.sync()
+    narrow = document(house)
+    house.apply(limit_to={})  # and no sync follows
+    assert set(scope_of(house.place.stores, document(house), narrow).gone.values()) == {0}
+
+
+def test_what_a_document_names_and_nobody_has_is_told_before_it_counts(house: House):
+    house.sync()
+    limit = document(house).providers[0].limit_to.model_copy(update={"grades": ("9",)})
+    new = changed(house, limit_to=limit, exclude_schools=("Nroth School",))
+    found = scope_of(house.place.stores, document(house), new)
+    assert [issue.code for issue in found.in_vain] == ["RS-REF-02", "RS-REF-07"]
+    assert "near spellings: North School" in found.in_vain[0].message
 
 
 def test_what_was_told_to_go_goes_at_the_next_sync_without_a_hold(house: House):

@@ -13,9 +13,10 @@ from sqlalchemy import insert
 
 from roster_pipeline.cli import main
 from roster_pipeline.cli.tenants import apply_documents, read_documents
-from roster_pipeline.codes import CATALOGUE
+from roster_pipeline.codes import CATALOGUE, Issue
 from roster_pipeline.store.database import schools
 from roster_pipeline.store.home import Home
+from roster_pipeline.syncs import Scope
 from roster_pipeline.tenants import registry
 from roster_pipeline.tenants.refusals import DocumentRefused
 
@@ -120,25 +121,29 @@ def test_what_goes_out_of_scope_is_told_and_wants_yes(home):
     documents = read_documents([write(home, "riverbend", CSV | {"limit_to": {"grades": ["09"]}})])
     asked = []
 
-    def counting(_stores, old, new):
+    def scoping(_stores, old, new):
         asked.append((old.providers[0].limit_to.grades, new.providers[0].limit_to.grades))
-        return {"people": 12, "classes": 0, "memberships": 40}
+        misspelt = Issue("RS-REF-07", "limit_to.grades names “09”, which nobody of sis has.")
+        return Scope({"people": 12, "classes": 0, "guardian_links": 4000}, (misspelt,))
 
     with stores().database.connect() as connection:
         before = registry.get(connection, "riverbend")
-    with pytest.raises(DocumentRefused, match=r"12 people, 40 memberships.*--yes \[RS-CFG-10\]") as caught:
-        apply_documents(stores(), documents, NOW, confirmed=False, counting=counting)
+    with pytest.raises(DocumentRefused, match=r"--yes\. limit_to\.grades names .* \[RS-CFG-10\]") as caught:
+        apply_documents(stores(), documents, NOW, confirmed=False, scoping=scoping)
     assert caught.value.message.startswith(f"{home / 'riverbend.yaml'}:1: ")
+    assert "12 people, 4,000 guardian links out of scope (sis.limit_to)" in caught.value.message
     with stores().database.connect() as connection:
         assert registry.get(connection, "riverbend") == before
 
-    told = apply_documents(stores(), documents, NOW, confirmed=True, counting=counting)
+    told = apply_documents(stores(), documents, NOW, confirmed=True, scoping=scoping)
     assert told == [
-        "riverbend: takes 12 people, 40 memberships out of scope, at the next complete sync",
+        "riverbend: takes 12 people, 4,000 guardian links out of scope (sis.limit_to), "
+        "at the next complete sync",
+        "riverbend: limit_to.grades names “09”, which nobody of sis has. (RS-REF-07, warning)",
         "riverbend: changed",
     ]
     assert asked == [((), ("09",))] * 2
-    apply_documents(stores(), documents, NOW, confirmed=False, counting=counting)
+    apply_documents(stores(), documents, NOW, confirmed=False, scoping=scoping)
     assert len(asked) == 2  # an unchanged document takes nothing out
 
 
@@ -146,7 +151,7 @@ def test_a_change_that_takes_nothing_out_of_scope_needs_no_yes(home):
     run("apply", write(home, "riverbend"))
     documents = read_documents([write(home, "riverbend", region="NZ")])
     told = apply_documents(
-        stores(), documents, NOW, confirmed=False, counting=lambda *_: {"people": 0, "classes": 0}
+        stores(), documents, NOW, confirmed=False, scoping=lambda *_: Scope({"people": 0, "classes": 0})
     )
     assert told == ["riverbend: changed; region US becomes NZ, from its next window on"]
 

@@ -92,6 +92,18 @@ def test_a_preview_stores_nothing(connection):
     assert registry.find(connection, "riverbend") is None
 
 
+def test_a_preview_names_what_changes_by_present_names(connection):
+    registry.apply(connection, tenant(csv("sis"), csv("old", merge=Merge(priority=2)), grace_days=3), NOW)
+    new = tenant(
+        csv("mis", was="sis", end_dates="exclusive", limit_to={"grades": ("09",)}),
+        Directory(name="logins", kind="csv", path="/logins.csv"),
+        grace_days=4,
+        retired=("old",),
+    )
+    changed = registry.preview(connection, new).changed_options
+    assert changed == ("grace_days", "mis.path", "mis.limit_to", "mis.end_dates", "logins", "old")
+
+
 def test_a_renamed_provider_keeps_its_id_and_its_rows_tell_the_new_name(connection):
     registry.apply(connection, tenant(csv("sis")), NOW)
     sis = ids(connection)["sis"]
