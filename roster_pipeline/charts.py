@@ -61,7 +61,8 @@ def people_chart(syncs: Sequence[Mapping[str, Any]]) -> str:
                 f"M{middle - wide / 2:.0f} {_GROUND}v-{height}h{wide}v{height}z"
             )
             _say(words, f'fill="{_INK}"', middle, _short(people), y=_GROUND - height - 4)
-        _say(words, _DIM, middle, str(day.day), line=_GROUND + 13)
+        if place == 0 or day != days[place - 1]:
+            _say(words, _DIM, middle, str(day.day), line=_GROUND + 13)
         if place == 0 or day.month != days[place - 1].month:
             _say(words, _DIM, middle, _MONTHS[day.month - 1], line=_GROUND + 25)
         x += room

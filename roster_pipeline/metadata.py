@@ -78,7 +78,9 @@ def of_document(document: Mapping[str, Any]) -> Metadata:
                     for reason, count in entry["outcomes"]["unmatched"].items()
                 ],
                 "schools": [
-                    {name: entry[name] for name in ("school_id", "name", "state", "code")} | _headed(entry)
+                    {name: entry[name] for name in ("name", "state", "code")}
+                    | _headed(entry)
+                    | {"school_id": entry["school_id"]}
                     for entry in document["schools"]
                 ],
                 "changes": [{"kind": kind, **found} for kind, found in document["changes"].items()],

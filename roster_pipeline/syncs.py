@@ -860,7 +860,9 @@ def _told_of_stale(
         what = "Everything" if len(names) == len(found) > 1 else ", ".join(names)
         is_one = len(names) == 1 or what == "Everything"
         verbs = "is used as it was" if is_one else "are used as they were"
-        told.append(Issue("RS-SAFE-05", f"{what} {verbs} on {day}.", provider=provider, count=len(names)))
+        until = dt.date.fromisoformat(day) + dt.timedelta(days=STALE_DAYS)
+        text = f"{what} {verbs} on {day}, until {until} at the latest."
+        told.append(Issue("RS-SAFE-05", text, provider=provider, count=len(names)))
     return told
 
 

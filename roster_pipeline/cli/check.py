@@ -151,6 +151,7 @@ def _look_at(
     states = {one.name: one.state for one in probed}
     usable = Source(provider_id, provider.name, 0, provider, dict(states), {}).usable
     told = _source(provider.name, provider.kind, probed, usable, noticed)
+    told["known_people"] = len(known)
     told["users"] = (
         asdict(rehearse(pages["users"], provider_id, provider, known)) if "users" in pages else None
     )
@@ -182,7 +183,7 @@ def as_text(told: Mapping[str, Any]) -> str:
     for source in (*told["providers"], *told["directories"]):
         lines += ["", f"{source['name']} ({source['kind']}): {source['state']}", *_collections(source)]
         if source.get("users") is not None:
-            lines += ["", *_users(source, told["known_people"])]
+            lines += ["", *_users(source)]
         lines += _issues(source["issues"])
     return "\n".join(lines)
 
@@ -208,12 +209,12 @@ def _collections(source: Mapping[str, Any]) -> list[str]:
     return [*([f"  A sync uses {uses[0]}"] if one and uses[0] else []), *lines]
 
 
-def _users(source: Mapping[str, Any], known: int) -> list[str]:
+def _users(source: Mapping[str, Any]) -> list[str]:
     users = source["users"]
     fate = "would stay unmatched" if source["attach_only"] else "would be created"
     lines = [f"  Of {users['users']:,} users on the page:"]
-    if not known:
-        lines.append("    nobody is published yet, so there is nobody to match")
+    if not source["known_people"]:
+        lines.append("    nobody is known yet, so there is nobody to match")
     lines += [
         f"    {count:>7,} {what}"
         for count, what in (

@@ -253,13 +253,23 @@ def as_text(document: Document) -> str:
             f"  Created Students {counts['created_students']:,} · "
             f"Created Teachers {counts['created_teachers']:,} · "
             f"schools published {counts['schools_published']:,}, kept {counts['schools_kept']:,}, "
-            f"excluded {counts['schools_excluded']:,}",
+            f"excluded {counts['schools_excluded']:,}"
+            + (f" · guardians {counts['guardians']:,}" if counts["guardians"] else ""),
             f"  {'would change' if tried else 'changed'}: {_changes(document['changes'])}",
         ]
-    for code, issues in groupby(document["issues"], itemgetter("code")):
-        lines += [f"  {issue_line(issue)}" for issue in issues]
+    for code, group in groupby(document["issues"], itemgetter("code")):
+        issues = list(group)
+        severe = issues[0]["severity"] in ("sync failed", "school kept back")
+        shown = issues if severe or len(issues) <= _SHOWN + 1 else issues[:_SHOWN]
+        lines += [f"  {issue_line(issue)}" for issue in shown]
+        if len(shown) < len(issues):
+            lines.append(f"  {code} … and {len(issues) - len(shown):,} more like these (--json has them all)")
         lines.append(f"    {CATALOGUE[code].cure}")
     return "\n".join(lines)
+
+
+_SHOWN: Final = 3
+"""How many lines of one code are enough, unless it is severe: a large district has hundreds of schools."""
 
 
 def issue_line(issue: dict[str, Any]) -> str:

@@ -144,8 +144,17 @@ class Causes:
         if source.usable and mine and len(gone) == len(mine):
             for key in gone:
                 yield from self.of_user(key, name)
+        rows_of = [self.known.users[key] for key in users if key in self.known.users]
+        if rows_of and all(user["family"] for user in rows_of):
+            yield because("enrolment", "family", **words)
+            return
         if source.usable:
             yield because("enrolment", "not_sent" if mine else "no_user", **words)
+        theirs = {school for user in rows_of for school in rows.parse_list(user["schools"])}
+        if theirs and row["school_id"] not in theirs:
+            named = sorted(self.known.school_name(school) for school in theirs)
+            school = self.known.school_name(row["school_id"])
+            yield because("enrolment", "other_school", **words, school=school, theirs=" and ".join(named))
         yield from self.of_class(class_id)
 
     def of_class(self, class_id: str) -> Iterator[Because]:

@@ -139,7 +139,10 @@ class Findings:
             subjects |= dict.fromkeys(self._subjects(person))
         if not subjects:
             near = tuple(self._near(who, self._spellings()))
-            message = f"Nobody of {self.tenant} fits what was asked for.{self._unread()}"
+            message = (
+                f"Nobody of {self.tenant} has this e-mail, username, identifier or id; names are not "
+                f"searched.{self._unread()}"
+            )
             raise NobodyFitsError("RS-IDN-10", message, near)
         return list(subjects)
 

@@ -222,6 +222,8 @@ ENROLMENT: Final[Table] = {
         "The class comes from {provider}, and no user of {provider} is linked with {name}.",
         "Share {name} with the app in {provider}. If they are there, their e-mail address may differ.",
     ),
+    "other_school": _Sentence("The class is at {school}, and {name} is at {theirs}."),
+    "family": _Sentence("{name} is a guardian, and guardians are in no class."),
     "not_published": _Sentence(
         "Nothing that the sync found speaks against it, but it is not published.", "Sync again.", "RS-RUN-99"
     ),

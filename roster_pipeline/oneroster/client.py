@@ -376,7 +376,7 @@ class Transport:
             finally:
                 response.close()
         except httpx.HTTPError as error:
-            return _failed(error, what, request.url.host, begun=begun)
+            return _failed(error, what, _place(request.url), begun=begun)
         except _RedirectError as error:
             told = f"{what}: the server answered with a redirect (HTTP {error})."
             return _Failed(SourceError("RS-NET-03", told), again=False)
@@ -384,7 +384,7 @@ class Transport:
             return _Failed(error, again=False)
         except (OSError, UnicodeError):  # names that no resolver takes
             return _Failed(
-                SourceError("RS-NET-01", f"{what}: {request.url.host} is not reachable."), again=False
+                SourceError("RS-NET-01", f"{what}: {_place(request.url)} is not reachable."), again=False
             )
 
     def _read(self, response: httpx.Response, what: str, largest: int) -> Answer:
@@ -414,6 +414,11 @@ class Transport:
 class _Failed:
     error: SourceError
     again: bool
+
+
+def _place(url: httpx.URL) -> str:
+    """The host, with its port where it is not the usual one."""
+    return f"{url.host}:{url.port}" if url.port else url.host
 
 
 def _failed(error: httpx.HTTPError, what: str, host: str, *, begun: bool) -> _Failed:

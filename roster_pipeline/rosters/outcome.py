@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import pandas as pd
@@ -33,7 +33,8 @@ GUIDE_COUNTS: Final = (
     "created_students", "created_teachers", "created_users",
 )  # fmt: skip
 
-_SEVERITIES = ("sync failed", "school kept back", "warning", "note")
+_FAILS: Final = "sync failed"
+_SEVERITIES: Final = (_FAILS, "school kept back", "warning", "note")
 _WAITING = {"RS-SES-02"}  # classes stay as published although the rows say otherwise
 _MAKE_PARTIAL: Final = _WAITING | {
     "RS-PAGE-07", "RS-PAGE-08", "RS-ROW-01", "RS-PRV-02",
@@ -204,6 +205,8 @@ def report(
     tables = found.roster.tables
     per_provider = collections(found)
     every = ordered([*why, *issues, *_row_issues(found, per_provider)])
+    if status != FAILED:  # what would have failed the sync of a lone provider did not fail this one
+        every = [replace(one, judged="warning") if one.severity == _FAILS else one for one in every]
     states = Counter(found.completeness.schools["state"])
     return {
         "status": status,

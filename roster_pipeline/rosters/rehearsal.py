@@ -11,7 +11,7 @@ import datetime as dt
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import pandas as pd
@@ -40,9 +40,11 @@ class _Person:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Whom the platform knows of a tenant: the published people, and those of its directories."""
+    """Whom the platform knows of a tenant: the published people, those of its directories, and those
+    on the pages of the providers that were looked at before.
+    """
 
-    people: Mapping[str, _Person]
+    people: dict[str, _Person]
     links: Mapping[tuple[int, str], str]
 
     def __len__(self) -> int:
@@ -116,6 +118,8 @@ def known_people(published: Published, directories: Mapping[int, pd.DataFrame]) 
 def rehearse(users: pd.DataFrame, provider_id: int, options: Provider, known: Known) -> Rehearsal:
     """What a sync would make of a page of users: by their link, by the merge key, or as new people.
 
+    From then on they are `known` as well, so that the next provider's users can match them.
+
     Args:
         users: The columns of `oneroster.collections.COLUMNS["users"]`, all str.
     """
@@ -126,11 +130,13 @@ def rehearse(users: pd.DataFrame, provider_id: int, options: Provider, known: Kn
     shared = {key for key, count in Counter(keys).items() if count > 1}
     exact, folded = _by_key(known, options.merge)
     found: Counter[str] = Counter(users=len(kept), left_out=len(users) - len(kept))
+    met: list[tuple[str, Any]] = []
     for row, key in zip(rows.each(kept), keys, strict=True):
         linked = known.links.get((provider_id, row.sourcedId))
         if linked is not None:
             found["by_link"] += 1
             found["same_names"] += (row.givenName, row.familyName) in known.people[linked].names
+            met.append((linked, row))
             continue
         usable_key = key if key not in shared else ""
         fitting = _free(exact.get(usable_key, ()), known, provider_id)
@@ -140,10 +146,20 @@ def rehearse(users: pd.DataFrame, provider_id: int, options: Provider, known: Kn
             found["near_misses"] += bool(
                 usable_key and _free(folded.get(usable_key.casefold(), ()), known, provider_id)
             )
+            if not options.merge.attach_to_existing_users_only:
+                met.append((f"provider {provider_id} {row.sourcedId}", row))
         elif len(fitting) == 1 and not _contradicts(row, known.people[fitting[0]], options.merge):
             found["by_key"] += 1
+            met.append((fitting[0], row))
         else:
             found["ambiguous"] += 1
+    for who, row in met:  # only now: two rows of one page are two people
+        person = known.people.setdefault(who, _Person())
+        if not vocabulary.is_masked(row.familyName):
+            person.names.add((row.givenName, row.familyName))
+        person.emails.add(row.email)
+        person.providers.add(provider_id)
+        person.roles |= _roles(row.roles)
     return Rehearsal(**found)
 
 

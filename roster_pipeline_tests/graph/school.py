@@ -64,7 +64,7 @@ class School:
         self._file(
             "users",
             [{"sourcedId": who, "enabledUser": "true", "orgSourcedIds": "north",
-              "role": {"t": "teacher", "s": "student", "g": "guardian"}[who[0]], "username": who,
+              "role": {"t": "teacher", "g": "guardian"}.get(who[0], "student"), "username": who,
               "agentSourcedIds": self.guardians.get(who, ""), "givenName": self.given_name,
               "familyName": f"Of{who}", "identifier": f"id-{who}", "email": f"{who}@north.example",
               "grades": "05" if who in self.students else "", "password": self.password}

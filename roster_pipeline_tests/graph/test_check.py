@@ -111,6 +111,19 @@ def test_a_second_provider_s_matches_and_near_misses_are_counted(here: Deploymen
     assert adults[0]["email"].lower() not in text.lower()
 
 
+def test_two_providers_matches_are_counted_before_the_first_sync(here: Deployment, server: Serving) -> None:
+    second = as_second_provider(DISTRICT, other_domain=0, missing=0, own=0).tables
+    with serving(second, "oneroster-1.1") as other:
+        strong = rest_provider(server, merge={"priority": 20})
+        here.apply("town", rest_provider(other, name="other", merge={"priority": 10}), strong)
+        code, told = checked("town")
+        text = CliRunner().invoke(main, ["check", "town"]).stdout
+    first, then = (provider["users"] for provider in told["providers"])
+    assert (code, first["new"], first["by_key"]) == (0, first["users"], 0)
+    assert then["by_key"] == then["users"] - then["new"] > 60
+    assert (told["known_people"], text.count("nobody is known yet")) == (0, 1)
+
+
 def test_people_of_a_directory_can_be_matched_before_anything_is_published(
     here: Deployment, tmp_path: Path
 ) -> None:

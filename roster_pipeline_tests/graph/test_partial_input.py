@@ -121,7 +121,10 @@ def test_a_night_with_it_after_a_good_one_loses_nothing(
         assert codes(document) == ["RS-PRV-01", code, "RS-SAFE-05"]
         assert told(document, code)["message"] == message.format("export")
         stale = told(document, "RS-SAFE-05")
-        assert (stale["message"], stale["count"]) == ("Everything is used as it was on 2021-02-01.", 6)
+        assert (stale["message"], stale["count"]) == (
+            "Everything is used as it was on 2021-02-01, until 2021-02-08 at the latest.",
+            6,
+        )
         assert (document["status"], changed(document)) == ("failed", {})
         assert here.roster("town") == before
     document = here.sync("town", DAY + timedelta(8))  # it is too old by now

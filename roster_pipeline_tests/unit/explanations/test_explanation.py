@@ -270,6 +270,23 @@ def test_who_has_no_user_in_the_class_source_is_told_where_they_are_missing():
     )  # fmt: skip
 
 
+def test_who_is_at_another_school_is_told_where_they_are_and_where_the_class_is():
+    school = big().org("south").users("s20 t20", orgs="south").users("s1..s9 t1", orgs="north")
+    answer = told(story(school.teaches("c20", "t20 s20", school="south"))).why("s1", "c20")
+    assert [cause.reason for cause in answer.because] == ["not_sent", "other_school"]
+    assert answer.because[1].text == (
+        "The class is at South School, and Given-s1 Family-s1 is at North School."
+    )
+
+
+def test_a_guardian_is_told_to_be_in_no_class():
+    school = big(sync_parent_data=True, relationship_type="guardian").users("g1").users("s1", agents=["g1"])
+    answer = told(story(school)).why("g1")
+    assert [cause.text for cause in answer.because] == [
+        "Given-g1 Family-g1 is a guardian, and guardians are in no class."
+    ]
+
+
 def test_an_excluded_school_is_named():
     tenant = story(big(exclude_schools=["North School"]).org("south").users("s20", orgs="south"))
     answer = told(tenant).why("s1")

@@ -23,7 +23,7 @@ WORDS = {
     "key": "the e-mail address a@b.example", "no_key": "the row has no e-mail address", "when": "It ended",
     "relationship_type": "guardian", "missing": "class", "sessions": "Its term is over",
     "last_good": "; its roster of 2025-10-15 stays", "cause": "it has no students", "sync": "7",
-    "trouble": "the server could not be reached",
+    "trouble": "the server could not be reached", "theirs": "South School",
 }  # fmt: skip
 
 NO_REASONS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from roster_pipeline.codes import Issue
-from roster_pipeline.rosters.outcome import ordered
+from roster_pipeline.rosters.outcome import ordered, report
 from roster_pipeline_tests.rosters import (
     Directory,
     Night,
@@ -40,6 +40,19 @@ def test_a_sync_without_any_readable_provider_has_failed():
     sis.state("failed")
     second = told.night().check()
     assert (second.status, second.codes[0], second.quiet) == ("failed", "RS-PRV-01", True)
+
+
+def test_what_did_not_fail_the_sync_is_no_failure_of_it():
+    told = begun(school_of("t1 s1"), provider("cl", "s1"))
+    unreachable = Issue("RS-NET-01", "cl.example could not be reached.", provider="cl")
+    told.providers[1].state("failed")
+    for failed, severity in ((False, "warning"), (True, "sync failed")):
+        if failed:
+            told.providers[0].state("failed")
+        night = told.night()
+        issues = report(night.found, night.changed, {}, [unreachable])["issues"]
+        found = {issue["code"]: issue["severity"] for issue in issues}
+        assert (night.status, found["RS-NET-01"]) == ("failed" if failed else "partial", severity)
 
 
 def test_remembering_everything_is_not_reading():

@@ -157,6 +157,23 @@ def test_people_of_a_directory_are_known_once() -> None:
     assert counted(found, "by_key", "ambiguous", "new") == (3, 0, 1)
 
 
+def test_people_on_the_page_of_one_provider_are_known_to_the_next() -> None:
+    people = known({"id": "s1"})
+    first = page(Provider().users("s1 s2 g1").users("s3", family="*****").users("s4", email=""))
+    assert counted(rehearse(first, ELSEWHERE, options(), people), "by_key", "new") == (1, 3)
+    assert len(people) == 4
+    users = Provider().users("s1..s5").users("s6", email="s2@north.example")
+    found = rehearse(page(users), HERE, options(), people)
+    assert counted(found, "by_key", "new", "without_key") == (2, 4, 2)  # s2's address is borne by two
+
+
+def test_whom_a_provider_would_not_create_is_not_known_to_the_next() -> None:
+    people = known()
+    attach = options(merge=Merge(attach_to_existing_users_only=True))
+    assert counted(rehearse(page(Provider().users("s1")), ELSEWHERE, attach, people), "new") == (1,)
+    assert counted(rehearse(page(Provider().users("s1")), HERE, options(), people), "new") == (1,)
+
+
 def test_what_the_options_or_the_row_itself_take_out_is_counted_apart() -> None:
     users = Provider().users("s1 g1 p1").users("s2", status="tobedeleted")
     users.again("users", "s1")
