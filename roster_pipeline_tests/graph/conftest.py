@@ -16,7 +16,7 @@ from roster_pipeline.definitions import build_defs
 from roster_pipeline.resources import Document, rosters_resource
 from roster_pipeline.store import ledger
 from roster_pipeline_tests.graph.school import School
-from roster_pipeline_tests.syncing import Deployment, Roster, csv_provider, deployment
+from roster_pipeline_tests.syncing import SECRETS, Deployment, Roster, csv_provider, deployment
 
 AS_OF = "2025-10-15"
 PUBLISHED = dg.AssetKey("published_rosters")
@@ -80,6 +80,15 @@ class Site:
     def roster(self, tenant: str = "tiny") -> Roster:
         """What is published, by source ids."""
         return self.here.roster(tenant)
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
+    """A deployment at the test's home; the sandbox's credentials are in this process's environment."""
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    with deployment(Path(os.environ["ROSTER_HOME"])) as found:
+        yield found
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,20 +25,11 @@ from roster_pipeline_tests.syncing import (
     SECRETS,
     Deployment,
     csv_provider,
-    deployment,
     rest_provider,
     serving,
 )
 
 DISTRICT = generate(60, seed=3)
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
-    for name, value in SECRETS.items():
-        monkeypatch.setenv(name, value)
-    with deployment(Path(os.environ["ROSTER_HOME"])) as found:
-        yield found
 
 
 @pytest.fixture

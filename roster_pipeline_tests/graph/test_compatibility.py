@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-import os
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -19,13 +16,11 @@ from roster_pipeline.sandbox.generator import DAY, generate
 from roster_pipeline.sandbox.misbehaviour import Misbehaviour
 from roster_pipeline.sandbox.source import Tables, without_sessions
 from roster_pipeline_tests.syncing import (
-    SECRETS,
     Deployment,
     Document,
     Roster,
     changed,
     codes,
-    deployment,
     removed,
     rest_provider,
     serving,
@@ -37,14 +32,6 @@ ON: Final[dict[str, Any]] = {"compatibility_mode": True}
 BOTH: Final[dict[str, Any]] = {"respect_enrolment_date": True, "respect_academic_sessions": True}
 KEPT: Final = ("classes", "people", "memberships")
 GUARDIANS: Final[dict[str, Any]] = {"sync_parent_data": True, "relationship_type": "guardian"}
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
-    for name, value in SECRETS.items():
-        monkeypatch.setenv(name, value)
-    with deployment(Path(os.environ["ROSTER_HOME"])) as found:
-        yield found
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import random
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -97,19 +96,8 @@ class House:
         return {row["username"] for row in self.rows("current_people") if not row["inactive_since"]}
 
 
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A roster database without a row; migrated once, because that takes longer than a sync."""
-    folder = tmp_path_factory.mktemp("template")
-    with deployment(folder):
-        pass
-    return folder / "roster.db"
-
-
 @pytest.fixture
-def house(tmp_path: Path, migrated: Path) -> Iterator[House]:
-    (tmp_path / "house").mkdir()
-    shutil.copy(migrated, tmp_path / "house" / "roster.db")
+def house(tmp_path: Path) -> Iterator[House]:
     with deployment(tmp_path / "house") as place:
         yield House(place)
 

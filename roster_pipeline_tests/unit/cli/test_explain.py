@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import random
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -26,26 +25,14 @@ FIRST, SECOND, THIRD = (date(2025, 10, day) for day in (15, 16, 17))
 CANARY = "Zyxomantha"
 
 
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A roster database without a row; migrated once, because that takes longer than a sync."""
-    folder = tmp_path_factory.mktemp("template")
-    with deployment(folder):
-        pass
-    return folder / "roster.db"
-
-
 @pytest.fixture
 def school(tmp_path: Path) -> School:
     return School(tmp_path / "school", given_name=CANARY).write()
 
 
 @pytest.fixture
-def here(school: School, migrated: Path) -> Iterator[Deployment]:
-    home = Path(os.environ["ROSTER_HOME"])
-    home.mkdir(parents=True, exist_ok=True)
-    shutil.copy(migrated, home / "roster.db")
-    with deployment(home) as found:
+def here(school: School) -> Iterator[Deployment]:
+    with deployment(Path(os.environ["ROSTER_HOME"])) as found:
         found.apply("tiny", csv_provider(school.folder, name="files"))
         yield found
 
