@@ -455,8 +455,8 @@ class _Plan:
         source = self.by_id.get(provider_id)
         if source is None:
             return SETTLED if provider_id in self.tonight.retired else STAYS
-        if not source.proven("users") or self._is_wholly_frozen(old_people, student):
-            return STAYS
+        if not source.proven("users") or self.frozen.intersection(self._schools_of(old_people, student)):
+            return STAYS  # never removed while one of the student's schools is kept back
         if any(not self.by_id[who].proven("users") for who in self._families_of(student, guardian)):
             return STAYS  # the union of what all say: this one is not heard tonight
         if not source.options.sync_parent_data or (provider_id, guardian) in self.out_of_scope:

@@ -60,7 +60,7 @@ class PeopleTonight:
             sources.append(
                 Source(
                     here.name, merge.key == "email_without_domain", merge.attach_to_existing_users_only,
-                    merge.checks_names, may_create=not waiting,
+                    merge.checks_names, may_create=not waiting, complete=here.feed.complete,
                 )
             )  # fmt: skip
             waiting |= here.name not in self.before.complete and set(here.feed.states.values()) != {"ok"}
@@ -71,14 +71,16 @@ class PeopleTonight:
             number: Known(
                 (str(person.fields.get("given_name", "")), str(person.fields.get("family_name", ""))),
                 str(person.fields.get("email", "")),
-                person.state in ("inactive", "removed") or self.gone(number),
             )
             for number, person in self.before.people.items()
             if person.state not in ("merged", "candidate")
         }
         numbers = iter(range(len(self.before.people), 10**9))
         last = {user: self.last_values(user) for user in self.before.rows}
-        matching = Matching(sources, users, self.before.links, last, known, lambda: next(numbers))
+        standing = {user for user in self.before.live if self.stands(user)}
+        for user in standing:
+            users[user[0]][user] = last[user]
+        matching = Matching(sources, users, self.before.links, last, known, standing, lambda: next(numbers))
         self.decided = matching.run()
         for here in self.tonight.feeds:
             for adult in {adult for _, adult in here.agents if not here.users[adult]}:
@@ -106,19 +108,14 @@ class PeopleTonight:
             row.get("identifier", ""), row.get("userMasterIdentifier", ""), ids,
         )  # fmt: skip
 
-    def gone(self, number: int) -> bool:
-        """Whether none of a person's users is there tonight, and complete extracts say so."""
-        attaching = {h.name for h in self.tonight.feeds if h.options.merge.attach_to_existing_users_only}
-        users = [
-            user
-            for user, person in self.before.links.items()
-            if person == number and user in self.before.live and user[0] not in attaching
-        ]
-        for name, user in users:
-            here = next((one for one in self.tonight.feeds if one.name == name), None)
-            if here and (not here.feed.complete or not here.users.get(user, "gone")):
-                return False
-        return not any(self.closed(school) for school in self.before.belongs(number))
+    def stands(self, user: User) -> bool:
+        """Whether somebody without a row that counts tonight is there all the same: no complete extract
+        shows them gone, or one of their schools keeps what was published."""
+        here = next((one for one in self.tonight.feeds if one.name == user[0]), None)
+        number = self.before.links[user]
+        if here is None or here.users.get(user[1]) == "" or self.before.people[number].state != "active":
+            return False
+        return not here.feed.complete or any(map(self.closed, self.before.belongs(number)))
 
     def merge(self, loser: int, winner: int) -> None:
         """ "merged_into points to it, memberships and links follow"."""

@@ -18,7 +18,7 @@ def night(
 ) -> Told:
     """One night: `feeds` with the strongest first, directories in document order."""
     tonight = Tonight(tenant, as_of, [rules.read(feed) for feed in feeds])
-    rules.join_schools(tonight, before.school_of)
+    rules.join_schools(tonight, before.school_of, before.orgs)
     rules.judge_classes(tonight, {name: class_.school for name, class_ in before.classes.items()})
     rules.judge_users(tonight, before.enrolled, before.away())
     had_rows = {school for number in before.people for school in before.belongs(number)}
@@ -315,6 +315,7 @@ class Publishing(PeopleTonight):
         for here in self.tonight.feeds:
             for org, school in here.school_of.items():
                 self.now.school_of[here.name, org] = school
+                self.now.orgs[here.name, org] = here.rows["orgs"][org]
             for row in here.rows["enrollments"].values():
                 self.now.enrolled.add((here.name, row["user"]))
             if set(here.feed.states.values()) == {"ok"}:

@@ -149,47 +149,66 @@ def within(span: Span, as_of: dt.date, exclusive: bool) -> bool:
 
 
 def read(feed: Feed) -> Here:
-    """ "Never tobedeleted or inactive rows"; a repeated row is dropped."""
+    """ "Never tobedeleted or inactive rows"; of a repeated one "keep the row with the newest
+    dateLastModified" (oneroster.md §2.2)."""
     here = Here(feed)
     for collection, rows in feed.rows.items():
-        active: dict[str, Row] = {}
-        seen: dict[str, Row] = {}
+        newest: dict[str, Row] = {}
         for row in rows:
-            if row["sourcedId"] in seen and seen[row["sourcedId"]] != row:
-                raise Silent  # which of two different rows with one id is the right one
-            usable = row["sourcedId"] and row["sourcedId"] not in seen
-            seen.setdefault(row["sourcedId"], row)
-            if usable and row["status"].lower() not in ("tobedeleted", "inactive"):
-                active[row["sourcedId"]] = row
-        here.ids[collection] = set(seen)
+            other = newest.setdefault(row["sourcedId"], row)
+            if other != row and other["dateLastModified"] == row["dateLastModified"]:
+                raise Silent  # which of two different rows with one id and one date is the right one
+            if row["dateLastModified"] > other["dateLastModified"]:
+                newest[row["sourcedId"]] = row
+        active = {
+            name: row
+            for name, row in newest.items()
+            if name and row["status"].lower() not in ("tobedeleted", "inactive")
+        }
+        here.ids[collection] = set(newest)
         here.rows[collection] = active
     return here
 
 
-def join_schools(tonight: Tonight, known: dict[User, School]) -> None:
+def join_schools(tonight: Tonight, known: dict[User, School], remembered: dict[User, Row]) -> None:
     """ "Schools of two providers are one when their non-empty identifiers are equal, or, where one of them
-    has none, when their names are; two different identifiers are two schools." """
+    has none, when their names are; two different identifiers are two schools." Whose school was known
+    before has it still, also where its provider is unread tonight (`remembered` are the org rows)."""
     rows: dict[School, list[Row]] = {}
+
+    def have(name: str, row: Row, school: School) -> None:
+        rows.setdefault(school, []).append(
+            {"feed": name, "name": row["name"], "identifier": row.get("identifier", "")}
+        )
+
     for here in tonight.feeds:
         here.had_schools = {school for (name, _), school in known.items() if name == here.name}
+        for org, row in here.rows["orgs"].items():
+            if row["type"] == "school" and (here.name, org) in known:
+                have(here.name, row, known[here.name, org])
+        if here.feed.states["orgs"] == "failed":
+            for (name, org), school in known.items():
+                if name == here.name:
+                    have(name, remembered[name, org], school)
+    for here in tonight.feeds:
         for org, row in here.rows["orgs"].items():
             if row["type"] != "school":
                 continue
             mine = row.get("identifier", "")
-            others = {
-                school: [one for one in many if one["feed"] != here.name] for school, many in rows.items()
-            }
-            same = [s for s, many in others.items() if mine and any(mine == o["identifier"] for o in many)]
-            same = same or [
-                s
-                for s, many in others.items()
-                if any(o["name"] == row["name"] and not (mine and o["identifier"]) for o in many)
-            ]
-            if len(same) > 1:
-                raise Silent  # which of two schools of one name
-            school = known.get((here.name, org)) or (same[0] if same else (here.name, org))
+            school = known.get((here.name, org))
+            if not school:
+                others = {s: [o for o in many if o["feed"] != here.name] for s, many in rows.items()}
+                same = [s for s, many in others.items() if mine and any(mine == o["identifier"] for o in many)]
+                same = same or [
+                    s
+                    for s, many in others.items()
+                    if any(o["name"] == row["name"] and not (mine and o["identifier"]) for o in many)
+                ]
+                if len(same) > 1:
+                    raise Silent  # which of two schools of one name
+                school = same[0] if same else (here.name, org)
+                have(here.name, row, school)
             here.school_of[org] = school
-            rows.setdefault(school, []).append({"feed": here.name, "name": row["name"], "identifier": mine})
             tonight.orgs.setdefault(school, []).append((here.name, org))
             if {org, mine, row["name"]} & set(here.options.exclude_schools):
                 here.excluded.add(school)
@@ -501,7 +520,7 @@ def judge_schools(
 def faults(tonight: Tonight, school: School, grades_before: dict[str, int], standing: set[str]) -> set[str]:
     """What is wrong with a school, in the words of the setting `keeps_back`; `standing` are the roles
     and grades of those who stay there as published."""
-    found, people, dangling, enrolments = set(), [], 0, 0
+    found, people, dangling, mixed, enrolments = set(), [], 0, 0, 0
     classroom = brought = False
     grades: dict[str, int] = {}
     # What a provider excludes is no part of the school's data.
@@ -522,14 +541,16 @@ def faults(tonight: Tonight, school: School, grades_before: dict[str, int], stan
                 enrolments += 1
                 # "Rows of users whom limit_to or exclude_schools took out do not 'refer to nothing'."
                 # A deleted row is not nothing.
-                dangling += row["class"] not in here.ids["classes"] or row["user"] not in here.ids["users"]
+                adrift = row["class"] not in here.ids["classes"] or row["user"] not in here.ids["users"]
+                dangling += adrift
+                mixed += adrift and "stale" in here.feed.states.values()
     if classroom and tonight.current(school):
         there = standing.union(*(roles for _, roles in people))
         found |= {f"no_{role}s" for role in ("student", "teacher") if role not in there}
-        if found and not brought:
+        if found & set(tonight.tenant.keeps_back) and not brought:
             raise Silent  # whether classroom data are on where those who bring them have no class there
-    if dangling * 10 > enrolments:
-        if any("stale" in here.feed.states.values() for here in tonight.feeds):
+    if dangling * 10 > enrolments and "dangling" in tonight.tenant.keeps_back:
+        if (dangling - mixed) * 10 <= enrolments:
             raise Silent  # whether rows of different nights that refer past each other refer to nothing
         found.add("dangling")
     if any(n >= 10 and grade not in {*grades, *standing} for grade, n in grades_before.items()):
@@ -551,11 +572,18 @@ def masked(value: str) -> bool:
 
 
 def is_masked_school(people: list[Row]) -> bool:
-    """All names and e-mails, or none: the page gives no measure for anything between."""
-    odd = [masked(row["givenName"]) and masked(row["familyName"]) and masked(row["email"]) for row in people]
-    emails = [row["email"] for row in people]
-    if all(odd) and len(odd) > 1:
+    """ "Half of the people or more have masked, empty or equal names or e-mails" (docs/options.md); of how
+    many each of these alone may be, and whether for every one of the values, nothing is said."""
+    emails, both = [row["email"] for row in people], [(row["givenName"], row["familyName"]) for row in people]
+    hidden = [all(map(masked, (row["givenName"], row["familyName"], row["email"]))) for row in people]
+    odd = [
+        any(not value or masked(value) for value in (*names, email))
+        or emails.count(email) > 1
+        or both.count(names) > 1
+        for names, email in zip(both, emails, strict=True)
+    ]
+    if sum(hidden) > 1 and sum(hidden) * 2 >= len(people):
         return True
-    if any(odd) or len(set(emails)) < len(emails) or "" in emails:
-        raise Silent
+    if sum(odd) * 2 >= len(people):
+        raise Silent  # half of the people have something odd, but are not all masked
     return False
