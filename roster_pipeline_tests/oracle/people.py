@@ -384,15 +384,30 @@ class PeopleTonight:
             person.state, person.since = "removed", None
 
     def end_of_grace(self, number: int, person: Person) -> None:
-        """ "Removed after grace_days"; "exactly the limit is still within"."""
-        if any(not here.feed.complete for here in self.tonight.feeds):
-            raise Silent  # whether grace ends on a night on which a provider was not read whole
+        """ "Removed after grace_days"; "exactly the limit is still within"; "removing people needs users and
+        enrollments ok" (architecture.md, invariant 1), of the providers who know them; "never removed while
+        one [of their schools] is kept back"."""
         assert person.since
-        if (self.tonight.as_of - person.since).days > self.tonight.tenant.grace_days:
-            students = {
-                self.now.people[s].state for s, guardian in self.now.guardian_links if guardian == number
-            }
-            if "active" in students:
-                raise Silent  # whether a guardian goes whose student is there, but not at that provider
-            person.state, person.since = "removed", None
-            self.ended_graces.add(number)
+        if (self.tonight.as_of - person.since).days <= self.tonight.tenant.grace_days:
+            return
+        mine = {user for user, one in self.now.links.items() if one == number}
+        last, ever = (
+            any(
+                not here.feed.complete
+                for here in self.tonight.feeds
+                if here.name in {name for name, _ in some}
+            )
+            for some in (mine & self.before.live, mine)
+        )
+        if any(map(self.closed, self.before.belongs(number))) or last:
+            return
+        if ever:
+            raise Silent  # whether a provider has to be read that knew them earlier, but not last
+        students = {self.now.people[s].state for s, guardian in self.now.guardian_links if guardian == number}
+        fates = {
+            here.users.get(user) for here in self.tonight.feeds for name, user in mine if name == here.name
+        }
+        if "active" in students and "guardian of nobody" in fates:
+            raise Silent  # whether a guardian goes whose student is there, but not at that provider
+        person.state, person.since = "removed", None
+        self.ended_graces.add(number)

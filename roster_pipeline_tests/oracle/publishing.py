@@ -19,7 +19,9 @@ def night(
     """One night: `feeds` with the strongest first, directories in document order."""
     tonight = Tonight(tenant, as_of, [rules.read(feed) for feed in feeds])
     rules.join_schools(tonight, before.school_of, before.orgs)
-    rules.judge_classes(tonight, {name: class_.school for name, class_ in before.classes.items()})
+    rules.judge_classes(
+        tonight, {name: (one.school, (one.start, one.end)) for name, one in before.classes.items()}
+    )
     rules.judge_users(tonight, before.enrolled, before.away())
     had_rows = {school for number in before.people for school in before.belongs(number)}
     had_rows |= {class_.school for class_ in before.classes.values()}
@@ -263,7 +265,8 @@ class Publishing(PeopleTonight):
             elif (
                 "inactive" in (states[one], states[other])
                 or self.held_people & {one, other}  # with all that is theirs
-                or (one in self.before.people and all(map(self.closed, self.groups_of(one))))
+                # "Never removed while one [of the schools] is kept back."
+                or (one in self.before.people and any(map(self.closed, self.groups_of(one))))
                 or self.is_unheard(link)
             ):
                 continue

@@ -198,7 +198,9 @@ def join_schools(tonight: Tonight, known: dict[User, School], remembered: dict[U
             school = known.get((here.name, org))
             if not school:
                 others = {s: [o for o in many if o["feed"] != here.name] for s, many in rows.items()}
-                same = [s for s, many in others.items() if mine and any(mine == o["identifier"] for o in many)]
+                same = [
+                    s for s, many in others.items() if mine and any(mine == o["identifier"] for o in many)
+                ]
                 same = same or [
                     s
                     for s, many in others.items()
@@ -251,13 +253,17 @@ def spans_of(here: Here, class_: Row) -> list[Span]:
     return [(min(begins), max(ends))] if begins and ends else []
 
 
-def judge_classes(tonight: Tonight, before: dict[User, School]) -> None:
+def judge_classes(tonight: Tonight, before: dict[User, tuple[School, Span]]) -> None:
     """Fates of classes but for kept-back schools; the sessions of each school.
 
     "A session belongs to the schools whose classes name it." "sync_classroom_data off: no classes".
     "respect_academic_sessions on: only classes of the current term, semester or school year." Undated:
     "keep in compatibility mode, drop otherwise".
     """
+
+    def published(here: Here, name: str) -> Span:
+        return before.get((here.name, name), (None, (None, None)))[1]
+
     for here in tonight.feeds:
         exclusive = here.options.end_dates == "exclusive"
         for name, row in here.rows["classes"].items():
@@ -274,9 +280,20 @@ def judge_classes(tonight: Tonight, before: dict[User, School]) -> None:
                 here.classes[name] = "school excluded"
             elif not in_session(here, name, tonight.as_of):
                 here.classes[name] = "not current"
+            elif here.options.respect_academic_sessions and not spans and any(span := published(here, name)):
+                # In compatibility mode, but "a session that vanished or was shortened is not an end: its
+                # class stays as published".
+                if is_over(here, span, tonight.as_of):
+                    raise Silent  # whether a class without dates is kept once its last published date is over
+                here.classes[name] = "not current"
             else:
                 here.classes[name] = ""
     drop_weaker_classes(tonight, before)
+
+
+def is_over(here: Here, span: Span, as_of: dt.date) -> bool:
+    """Whether "its last session's end date, as published before, has passed"."""
+    return not within((None, span[1]), as_of, here.options.end_dates == "exclusive")
 
 
 def in_session(here: Here, class_: str, as_of: dt.date) -> bool:
@@ -290,10 +307,12 @@ def in_session(here: Here, class_: str, as_of: dt.date) -> bool:
     )
 
 
-def drop_weaker_classes(tonight: Tonight, before: dict[User, School]) -> None:
+def drop_weaker_classes(tonight: Tonight, before: dict[User, tuple[School, Span]]) -> None:
     """ "Where two providers bring classes to one school, the stronger one's are published and the other's
     dropped (class_of_weaker_source), unless share_classes: true." What was published of a provider that
-    cannot be read tonight stays, so it still brings it ("a failed read is not an empty one")."""
+    cannot be read tonight stays, so it still brings it ("a failed read is not an empty one"), and so do
+    classes that stay as published because their sessions vanished, or because all classes of the school
+    would go at once ("always when they would take all of a school's rows of a kind")."""
     brought: dict[School, Here] = {}
     past: set[School] = set()
     for here in tonight.feeds:
@@ -314,13 +333,13 @@ def drop_weaker_classes(tonight: Tonight, before: dict[User, School]) -> None:
         for name, school in school_of.items():
             if here.classes[name] == "":
                 brought.setdefault(school, here)
+        for (name, class_), (school, span) in before.items():
+            fate = here.classes.get(class_, "gone")
+            if name != here.name or fate not in ("not current", "gone"):
+                continue
+            if here.feed.states["classes"] == "failed" or not is_over(here, span, tonight.as_of):
+                brought.setdefault(school, here)
         past |= set(school_of.values()) - set(brought)
-        for (name, class_), school in before.items():
-            if name == here.name and class_ not in here.rows["classes"]:
-                if here.feed.states["classes"] == "failed":
-                    brought.setdefault(school, here)
-                elif school not in brought:
-                    past.add(school)  # gone tonight; its removal may have to wait
 
 
 # ------------------------------------------------------------------------------------------ users
@@ -504,6 +523,9 @@ def judge_schools(
         # "When all rows of a school vanish, the school is kept back whatever its sessions say." "An org that
         # never had a row is a note."
         if not rows:
+            unread = any(here.feed.unread for here in tonight.feeds if school in here.had_schools)
+            if school in had_rows and unread:
+                raise Silent  # whether all rows of a school vanish where one of its providers was not read
             kept = {"vanished"} if school in had_rows and not unknown else set()
             tonight.empty.add(school)
         if kept:
