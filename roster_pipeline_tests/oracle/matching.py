@@ -222,7 +222,7 @@ class Matching:
             return "unmatched", None
         if not candidates:
             return self._returning(source, group, key)
-        person, users = candidates[0]
+        person = candidates[0][0]
         every = [self._values(user) for user in self.now.person if self.now.person[user] == person]
         mine = [self._values(user) for user in group]
         # "With email_without_domain, a student is never joined to an adult, nor (with check_names) two people

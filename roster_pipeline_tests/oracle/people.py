@@ -115,7 +115,15 @@ class PeopleTonight:
         number = self.before.links[user]
         if here is None or here.users.get(user[1]) == "" or self.before.people[number].state != "active":
             return False
-        return not here.feed.complete or any(map(self.closed, self.before.belongs(number)))
+        return (
+            not here.feed.complete
+            or self.stays_excluded(here, user[1])
+            or any(map(self.closed, self.before.belongs(number)))
+        )
+
+    def stays_excluded(self, here: Here, user: str) -> bool:
+        """ "What was published for an excluded school stays untouched"."""
+        return here.users.get(user) == "school excluded" and here.options.excluded_rosters == "keep"
 
     def merge(self, loser: int, winner: int) -> None:
         """ "merged_into points to it, memberships and links follow"."""
@@ -174,7 +182,7 @@ class PeopleTonight:
             person = self.now.people[self.now.links[user]]
             if (
                 here
-                and not here.feed.complete
+                and (not here.feed.complete or self.stays_excluded(here, user[1]))
                 and user not in self.decided.reused
                 and person.state == "active"
             ):
@@ -271,21 +279,18 @@ class PeopleTonight:
             for column in FIELDS.values():
                 had = [user for user in mine if self.before.rows[user].get(column)]
                 empty = [user for user in had if not here.rows["users"][user[1]].get(column)]
-                # Of whom nothing was known before, a value has not turned empty, but it is one of them.
+                # Of whom nothing was known before, a value has not turned empty, but it is one of them: or
+                # "the same sync run twice" would change something (architecture.md, invariant 5).
                 more = [
                     user
                     for user in self.decided.person
                     if user[0] == here.name and user not in had and here.rows["users"][user[1]].get(column)
                 ]
-                spoken = [user for user in had if not self.is_kept(here, user)]
-                heard = [user for user in empty if user in spoken]
+                heard = [user for user in empty if not self.is_kept(here, user)]
+                spoken = [user for user in had + more if not self.is_kept(here, user)]
                 readings = {
-                    (of > 1 and n == of) or (n > 5 and n * 20 >= of)
-                    for n, of in (
-                        (len(empty), len(had)),
-                        (len(empty), len(had) + len(more)),
-                        (len(heard), len(spoken)),
-                    )
+                    (n > 1 and n == of) or (n > 5 and n * 20 >= of)
+                    for n, of in ((len(empty), len(had) + len(more)), (len(heard), len(spoken)))
                 }
                 if vanishing := [
                     u for u in heard if self.before.people[self.before.links[u]].state != "active"
@@ -294,7 +299,7 @@ class PeopleTonight:
                         raise Silent  # whether the value of somebody who returns turned empty
                     heard = [user for user in heard if user not in vanishing]
                 if heard and len(readings) > 1:
-                    raise Silent  # whether values of new users, or in schools that are kept back, count
+                    raise Silent  # whether values in schools that are kept back count
                 if heard and True in readings:
                     for user in empty:
                         row = here.rows["users"][user[1]]

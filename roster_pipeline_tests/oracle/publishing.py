@@ -49,8 +49,14 @@ def drop_rows_of_kept_schools(tonight: Tonight, before: Roster) -> None:
     for here in tonight.feeds:
         for name, schools in here.schools_of.items():
             closed = all(school in tonight.kept_back or school in here.excluded for school in schools)
-            if not here.users[name] and schools and closed and (here.name, name) not in before.live:
+            if not schools or not closed:
+                continue
+            if not here.users[name] and (here.name, name) not in before.live:
                 here.users[name] = "school kept back"
+            elif here.users[name] == "guardian of nobody" and (here.name, name) in before.live:
+                here.users[name] = (
+                    ""  # "frozen if all [schools] are kept back": their students are there, too
+                )
 
 
 class Publishing(PeopleTonight):
@@ -111,6 +117,7 @@ class Publishing(PeopleTonight):
         `partial`." """
         gone: list[User] = []
         self.waiting_classes: set[User] = set()
+        self.without_session: set[User] = set()
         for class_, old in self.before.classes.items():
             here = next((one for one in self.tonight.feeds if one.name == class_[0]), None)
             if self.closed(old.school):
@@ -130,15 +137,17 @@ class Publishing(PeopleTonight):
                 self.ended.add(class_)
             elif fate == "not current":
                 self.waiting_classes.add(class_)
+                self.without_session.add(class_)
                 self.reasons.add("session vanished")
             elif fate in ("gone", "refers to nothing"):
                 gone.append(class_)
                 continue
             if class_ not in self.waiting_classes:
                 del self.now.classes[class_]
+        settled = [one for one in self.before.classes if one not in self.now.classes]
         for class_ in gone:
             if class_ in self.waiting(
-                gone, list(self.before.classes), [], lambda one: {self.before.classes[one].school}
+                gone, list(self.before.classes), [], lambda one: {self.before.classes[one].school}, settled
             ):
                 self.waiting_classes.add(class_)
                 self.reasons.add("removal waits: classes")
@@ -168,6 +177,8 @@ class Publishing(PeopleTonight):
                 if number is None:
                     continue
                 membership = ((here.name, row["class"]), number, rules.role_name(row["role"]))
+                if membership[0] in self.without_session and membership not in self.now.memberships:
+                    raise Silent  # whether somebody new comes into a class whose session vanished
                 if (
                     here.enrolments[key] == ""
                     and user in self.decided.person
@@ -256,6 +267,11 @@ class Publishing(PeopleTonight):
             for student, adult in here.agents:
                 if {(here.name, student), (here.name, adult)} <= set(self.decided.person):
                     new.add((self.decided.person[here.name, student], self.decided.person[here.name, adult]))
+        for here in self.tonight.feeds:
+            for student, adult in here.agents:
+                one, other = (self.now.links.get((here.name, user), -1) for user in (student, adult))
+                if here.feed.complete:
+                    self.now.said.setdefault((one, other), set()).add(here.name)
         states = {number: person.state for number, person in self.now.people.items()}
         counted = []
         for link in self.now.guardian_links - new:
@@ -270,6 +286,8 @@ class Publishing(PeopleTonight):
                 or self.is_unheard(link)
             ):
                 continue
+            elif any(not self.tonight.here(name).feed.complete for name in self.now.said.get(link, ())):
+                raise Silent  # whether a provider that had stopped saying so has to be heard once more
             else:
                 counted.append(link)
         held = self.waiting(counted, self.before.guardian_links, [], lambda one: self.groups_of(one[0]))

@@ -195,8 +195,9 @@ def join_schools(tonight: Tonight, known: dict[User, School], remembered: dict[U
             if row["type"] != "school":
                 continue
             mine = row.get("identifier", "")
-            school = known.get((here.name, org))
-            if not school:
+            if (here.name, org) in known:
+                school = known[here.name, org]
+            else:
                 others = {s: [o for o in many if o["feed"] != here.name] for s, many in rows.items()}
                 same = [
                     s for s, many in others.items() if mine and any(mine == o["identifier"] for o in many)
@@ -523,9 +524,10 @@ def judge_schools(
         # "When all rows of a school vanish, the school is kept back whatever its sessions say." "An org that
         # never had a row is a note."
         if not rows:
-            unread = any(here.feed.unread for here in tonight.feeds if school in here.had_schools)
-            if school in had_rows and unread:
-                raise Silent  # whether all rows of a school vanish where one of its providers was not read
+            having = [here.feed for here in tonight.feeds if school in here.had_schools]
+            proven = [feed for feed in having if feed.complete or feed.states["classes"] == "ok"]
+            if school in had_rows and proven and not all(feed.complete for feed in having):
+                raise Silent  # whether all rows of a school vanish where not all was read
             kept = {"vanished"} if school in had_rows and not unknown else set()
             tonight.empty.add(school)
         if kept:
@@ -554,7 +556,7 @@ def faults(tonight: Tonight, school: School, grades_before: dict[str, int], stan
         for name, row in here.rows["users"].items():
             if here.users[name] not in ("", *LIMITED) or school not in here.schools_of[name]:
                 continue
-            people.append((row, {role for role, _ in here.roles[name]}))
+            people.append((here.name, row, {role for role, _ in here.roles[name]}))
             for grade in row.get("grades", []) if here.is_student(name) else []:
                 grades[grade] = grades.get(grade, 0) + 1
         for row in here.rows["enrollments"].values():
@@ -567,7 +569,7 @@ def faults(tonight: Tonight, school: School, grades_before: dict[str, int], stan
                 dangling += adrift
                 mixed += adrift and "stale" in here.feed.states.values()
     if classroom and tonight.current(school):
-        there = standing.union(*(roles for _, roles in people))
+        there = standing.union(*(roles for *_, roles in people))
         found |= {f"no_{role}s" for role in ("student", "teacher") if role not in there}
         if found & set(tonight.tenant.keeps_back) and not brought:
             raise Silent  # whether classroom data are on where those who bring them have no class there
@@ -584,7 +586,7 @@ def faults(tonight: Tonight, school: School, grades_before: dict[str, int], stan
     if newest and None not in ends and tonight.as_of - newest > limit:
         found.add("sessions_outdated")
     if "masked" in tonight.tenant.keeps_back and people:
-        found |= {"masked"} if is_masked_school([row for row, _ in people]) else set()
+        found |= {"masked"} if is_masked_school([(name, row) for name, row, _ in people]) else set()
     return found
 
 
@@ -593,13 +595,15 @@ def masked(value: str) -> bool:
     return bool(value) and set(value) == {"*"}
 
 
-def is_masked_school(people: list[Row]) -> bool:
+def is_masked_school(people: list[tuple[str, Row]]) -> bool:
     """ "Half of the people or more have masked, empty or equal names or e-mails" (docs/options.md); of how
-    many each of these alone may be, and whether for every one of the values, nothing is said."""
-    emails, both = [row["email"] for row in people], [(row["givenName"], row["familyName"]) for row in people]
-    hidden = [all(map(masked, (row["givenName"], row["familyName"], row["email"]))) for row in people]
+    many each of these alone may be, and whether for every one of the values, nothing is said. Equal to that
+    of another provider is what is wanted."""
+    emails = [(name, row["email"]) for name, row in people]
+    both = [(name, row["givenName"], row["familyName"]) for name, row in people]
+    hidden = [all(map(masked, (*names, email))) for (_, email), (_, *names) in zip(emails, both, strict=True)]
     odd = [
-        any(not value or masked(value) for value in (*names, email))
+        any(not value or masked(value) for value in (*names[1:], email[1]))
         or emails.count(email) > 1
         or both.count(names) > 1
         for names, email in zip(both, emails, strict=True)
