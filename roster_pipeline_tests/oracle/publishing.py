@@ -267,11 +267,7 @@ class Publishing(PeopleTonight):
             for student, adult in here.agents:
                 if {(here.name, student), (here.name, adult)} <= set(self.decided.person):
                     new.add((self.decided.person[here.name, student], self.decided.person[here.name, adult]))
-        for here in self.tonight.feeds:
-            for student, adult in here.agents:
-                one, other = (self.now.links.get((here.name, user), -1) for user in (student, adult))
-                if here.feed.complete:
-                    self.now.said.setdefault((one, other), set()).add(here.name)
+        self.hear_guardians()
         states = {number: person.state for number, person in self.now.people.items()}
         counted = []
         for link in self.now.guardian_links - new:
@@ -286,7 +282,7 @@ class Publishing(PeopleTonight):
                 or self.is_unheard(link)
             ):
                 continue
-            elif any(not self.tonight.here(name).feed.complete for name in self.now.said.get(link, ())):
+            elif any(not self.tonight.here(name).feed.complete for name in self.now.ever_said.get(link, ())):
                 raise Silent  # whether a provider that had stopped saying so has to be heard once more
             else:
                 counted.append(link)
@@ -298,6 +294,18 @@ class Publishing(PeopleTonight):
         for number, why in self.leaving.items():
             if why == "guardian of nobody":
                 self.leave_guardian(number)
+
+    def hear_guardians(self) -> None:
+        """Remembers which provider, when it was last read whole, said that two belong together."""
+        for here in self.tonight.feeds:
+            if not here.feed.complete:
+                continue
+            for names in self.now.said.values():
+                names.discard(here.name)
+            for student, adult in here.agents:
+                link = tuple(self.now.links.get((here.name, user), -1) for user in (student, adult))
+                for memory in (self.now.said, self.now.ever_said):
+                    memory.setdefault(link, set()).add(here.name)  # type: ignore[arg-type]
 
     def leave_guardian(self, number: int) -> None:
         person = self.now.people[number]
@@ -317,8 +325,10 @@ class Publishing(PeopleTonight):
             self.now.guardian_links = {(s, g) for s, g in self.now.guardian_links if g != number}
 
     def is_unheard(self, link: tuple[int, int]) -> bool:
-        """ "Guardian links are the union": whether a provider that knows both, and may say that they belong
-        together, was not read whole tonight."""
+        """ "Guardian links are the union": whether a provider that said it last, or that knows both and may
+        say it, was not read whole tonight: it "removes nothing"."""
+        if any(not self.tonight.here(name).feed.complete for name in self.before.said.get(link, ())):
+            return True
         knows = [{user[0] for user, number in self.now.links.items() if number == one} for one in link]
         return any(
             here.options.sync_parent_data and not here.feed.complete and here.name in knows[0] & knows[1]

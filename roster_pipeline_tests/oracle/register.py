@@ -51,7 +51,8 @@ class Roster:
     classes: dict[User, Class] = field(default_factory=dict)
     memberships: dict[Membership, tuple[str, str]] = field(default_factory=dict)
     guardian_links: set[tuple[int, int]] = field(default_factory=set)
-    said: dict[tuple[int, int], set[str]] = field(default_factory=dict)  # link → the providers that ever did
+    said: dict[tuple[int, int], set[str]] = field(default_factory=dict)  # link → who said it last
+    ever_said: dict[tuple[int, int], set[str]] = field(default_factory=dict)
     enrolled: set[User] = field(default_factory=set)
     left: set[User] = field(default_factory=set)  # users of whom it was last said that they have left
     complete: set[str] = field(default_factory=set)
