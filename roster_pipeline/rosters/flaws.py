@@ -489,6 +489,8 @@ class Facts:
         present = set(rows.keys(rows_now, "provider_id", "source_id"))
         known_as = set(rows.keys(rows_now, "email", "given_name", "family_name"))
         links = self.published.live_links
+        # A login that is still there says nothing of who goes to school.
+        links = links[~rows.among(links["provider_id"], set(self.tonight.directories))]
         here = pd.Series(
             [key in present or key[0] not in proven for key in rows.keys(links, "provider_id", "source_id")],
             index=links.index,

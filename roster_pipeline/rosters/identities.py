@@ -354,18 +354,31 @@ class _Merge:
                     agents=record["agents"],
                 )
             )
-        out.extend(self._standing(reason))
+        out.extend(self._standing(reason, self._spoken_for(out, reason)))
         return out
+
+    def _spoken_for(self, speaking: list[_Row], reason: dict[tuple[int, str], str]) -> set[str]:
+        """The person_ids whom a row of tonight keeps: no other row of theirs has to stand for it."""
+        frozen = [key for key, why in reason.items() if why == "frozen"]
+        keys = [row.key for row in speaking if not self._is_reused(row, self.seen.get(row.key, {}))]
+        links = [self.links[key] for key in [*keys, *frozen] if key in self.links]
+        people = [
+            self.people.get(link["person_id"])
+            for link in links
+            if link["removed"] != "true" and int(link["provider_id"]) not in self.attach_only
+        ]
+        return {person.final().person_id for person in people if person is not None}
 
     def _is_standing(self, link: dict[str, str]) -> bool:
         person = self.people.get(link["person_id"])
         return link["removed"] != "true" and person is not None and person.final().alive
 
-    def _standing(self, reason: dict[tuple[int, str], str]) -> list[_Row]:
+    def _standing(self, reason: dict[tuple[int, str], str], spoken_for: set[str]) -> list[_Row]:
         """Live links without a row that may speak: a row of the values last accepted, or dead.
 
         Nobody is gone unless a complete extract shows it, and nobody of a school that is kept back
-        or excluded is (product.md, "Schools"; architecture.md, invariant 1).
+        or excluded is (product.md, "Schools"; architecture.md, invariant 1). Of several rows of one human
+        those that are proven gone go, while another of them is there.
         """
         out = []
         for key, link in self.links.items():
@@ -384,7 +397,7 @@ class _Merge:
                     self.link_state[key] = RETIRED
                 continue  # a directory's; those speak for themselves
             state = self._state_without_row(source, reason.get(key))
-            if state != STANDS and self._is_frozen(link["person_id"]):
+            if state != STANDS and self._keeps_link(link["person_id"], spoken_for):
                 state = STANDS
             self.link_state[key] = state
             if state == STANDS and self._is_standing(link):
@@ -415,6 +428,14 @@ class _Merge:
         if why == "excluded_school":
             return OUT_OF_SCOPE
         return _WHY_GONE.get(why or "", GONE)
+
+    def _keeps_link(self, person_id: str, spoken_for: set[str]) -> bool:
+        """Whether a link without a row stays, because of the person's schools that are kept as they are."""
+        if not self._is_frozen(person_id):
+            return False
+        person = self.people[person_id].final()
+        schools = {role["school_id"] for role in person.roles if role["school_id"]}
+        return person.person_id not in spoken_for or schools <= self.frozen
 
     def _is_frozen(self, person_id: str) -> bool:
         person = self.people.get(person_id)

@@ -115,6 +115,13 @@ class _Plan:
         old_people = self._old_people()
         self.fate = dict(rows.keys(self.identities.people, "person_id", "fate"))
         self.held_people = self._held_people(old_people)
+        self.grace_ends = {
+            person
+            for person, record in old_people.items()
+            if record["inactive_since"]
+            and self.fate.get(person, fates.GONE) not in (fates.LIVE, fates.GUARDIAN)
+            and self._after(person, record, self.fate.get(person, fates.GONE)) is None
+        }
         classes = self._classes()
         memberships = self._memberships(classes, old_people)
         links = self._guardian_links(old_people)
@@ -405,7 +412,9 @@ class _Plan:
         fate = self.fate.get(person_id, "")
         if (class_id, person_id) in by_dates or (provider_id, person_id) in self.out_of_scope:
             return SETTLED
-        return SETTLED if fate in (fates.LEFT, fates.OUT_OF_SCOPE, fates.RETIRED) else COUNTED
+        # What is left of somebody whose grace ends goes with them: it cannot wait any longer.
+        gone = fate in (fates.LEFT, fates.OUT_OF_SCOPE, fates.RETIRED) or person_id in self.grace_ends
+        return SETTLED if gone else COUNTED
 
     def _wait_in_classes(self, missing: pd.DataFrame, old: pd.DataFrame, live: set[str]) -> set[int]:
         counted = missing[(missing["cause"] == COUNTED) & rows.among(missing["class_id"], live)]
@@ -455,8 +464,8 @@ class _Plan:
         source = self.by_id.get(provider_id)
         if source is None:
             return SETTLED if provider_id in self.tonight.retired else STAYS
-        if not source.proven("users") or self._is_wholly_frozen(old_people, student):
-            return STAYS
+        if not source.proven("users") or self.frozen.intersection(self._schools_of(old_people, student)):
+            return STAYS  # never removed while one of the student's schools is kept back
         if any(not self.by_id[who].proven("users") for who in self._families_of(student, guardian)):
             return STAYS  # the union of what all say: this one is not heard tonight
         if not source.options.sync_parent_data or (provider_id, guardian) in self.out_of_scope:

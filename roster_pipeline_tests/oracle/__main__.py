@@ -16,6 +16,9 @@ def main() -> int:
     parser.add_argument("--tenants", type=int, default=1000)
     parser.add_argument("--nights", type=int, default=3)
     parser.add_argument("--first", type=int, default=0, help="the number of the first tenant")
+    parser.add_argument(
+        "--silent", action="store_true", help="tell each tenant that the page does not decide"
+    )
     given = parser.parse_args()
     run = Run()
     for number in range(given.first, given.first + given.tenants):
@@ -23,6 +26,8 @@ def main() -> int:
         compare(number, given.nights, run)
         for text in run.differences[told:]:
             print(text, flush=True)
+        if given.silent and run.ended:
+            print(f"tenant {number}: {run.ended}", flush=True)
         if (number - given.first) % 100 == 99:
             print(run.summary(), flush=True)
     print(run.summary())

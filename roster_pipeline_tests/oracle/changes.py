@@ -125,7 +125,7 @@ def _happen(made: Made, one: Provider, kind: str) -> None:
         made.as_of += dt.timedelta(days=rng.choice((6, 7, 8)))
     elif kind == "unproven":
         one.state("unproven", "users", "enrollments", *(("classes",) if made.maybe(0.4) else ()))
-    elif kind == "stale":
+    elif kind == "stale" and "dangling-many" not in made.flaws:  # the page does not say what refers past
         one.state("stale", "users", "enrollments")
     elif kind == "failed":
         one.state("failed")

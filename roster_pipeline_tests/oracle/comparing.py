@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import linecache
 import random
 from collections import Counter
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ class Run:
     nights: int = 0
     silent: Counter[str] = field(default_factory=Counter)
     differences: list[str] = field(default_factory=list)
+    ended: str = ""  # where the page was silent about the last tenant, and on which of its nights
 
     def summary(self) -> str:
         """One line."""
@@ -40,6 +42,7 @@ class Run:
 def compare(number: int, nights: int, run: Run) -> Made:
     """Makes the tenant of this number and compares its nights, until one differs or the page is silent."""
     made = make(random.Random(number))
+    run.ended = ""
     try:
         _compare(made, nights, run)
     except AssertionError as broken:  # an invariant of `Night.check`
@@ -69,11 +72,9 @@ def _compare(made: Made, nights: int, run: Run) -> None:
         try:
             told = publishing.night(story.tenant(), feeds, directories, roster, made.as_of)
         except Silent as why:
-            line = why.__traceback__
-            while line and line.tb_next:
-                line = line.tb_next
-            assert line
-            run.silent[f"{line.tb_frame.f_code.co_name}:{line.tb_lineno}"] += 1
+            place = _place(why)
+            run.silent[place] += 1
+            run.ended = f"silent on night {number + 1}: {place}; {made.happened}"
             return
         night = story.night(made.as_of.isoformat())
         night.check()
@@ -83,6 +84,17 @@ def _compare(made: Made, nights: int, run: Run) -> None:
             run.differences += [f"TENANT, {made.happened}: {text}" for text in found]
             return
         roster = told.roster
+
+
+def _place(why: Silent) -> str:
+    """Where the page was found silent, with the comment of that line."""
+    line = why.__traceback__
+    while line and line.tb_next:
+        line = line.tb_next
+    assert line
+    code = line.tb_frame.f_code
+    _, _, comment = linecache.getline(code.co_filename, line.tb_lineno).partition("# ")
+    return f"{code.co_name} ({comment.strip()})"
 
 
 def feed_of(one: Provider, story: Story, complete: dict[tuple[str, str], list[Row]]) -> Feed:

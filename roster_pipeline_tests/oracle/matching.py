@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -39,6 +39,7 @@ class Source:
     names_matter: bool = False
     directory: bool = False
     may_create: bool = True
+    complete: bool = True
 
     def key(self, email: str) -> str:
         """ "The whole address, case-sensitive" or "what stands before the last @"; "a missing or masked key
@@ -54,7 +55,6 @@ class Known:
 
     names: tuple[str, str]
     email: str
-    asleep: bool  # inactive, removed, or gone tonight
 
 
 @dataclass
@@ -94,13 +94,18 @@ def fold(users: Mapping[User, Values]) -> list[Group]:
 
 @dataclass
 class Matching:
-    """One night's merge; `users` are tonight's, by source in the order of strength."""
+    """One night's merge; `users` are tonight's, by source in the order of strength, and those who stand.
+
+    Who is `standing` has no row that counts tonight, and is not gone either, because nothing proves it or
+    their school keeps its last good roster: they are live as they were last ("unknown is not empty").
+    """
 
     sources: list[Source]
     users: dict[str, dict[User, Values]]
     links: Mapping[User, int]
     last: Mapping[User, Values]
     known: Mapping[int, Known]
+    standing: Collection[User]
     new_number: Callable[[], int]
     now: Decided = field(default_factory=Decided)
     joined: set[int] = field(default_factory=set)
@@ -119,6 +124,9 @@ class Matching:
                 self._rest(source, groups[source.name])
             self._join()
         self._let_go()
+        for user in self.standing:
+            self.now.person.pop(user, None)
+            self.now.outcomes.pop(user, None)
         return self.now
 
     def _let_go(self) -> None:
@@ -126,7 +134,7 @@ class Matching:
         or "the same sync run twice" would change something (architecture.md, invariant 5)."""
         live = self._people()
         for user, person in list(self.now.person.items()):
-            if person not in live and (person not in self.known or self.known[person].asleep):
+            if person not in live and not self._is_unread(person):
                 del self.now.person[user]
                 self.now.outcomes[user] = "unmatched"
 
@@ -146,6 +154,13 @@ class Matching:
             for person, users in out.items()
             if not all(self._source(name).attach_only for name, _ in users)
         }
+
+    def _is_unread(self, person: int) -> bool:
+        """Whether the id of somebody was re-used in an extract that "removes nothing"."""
+        return any(
+            number == person and not self._source(user[0]).complete
+            for user, number in self.now.reused.items()
+        )
 
     def _by_link(self, source: Source, group: Group) -> None:
         """ "1. A link from an earlier sync decides: matched; unless given name, family name, identifier and
@@ -194,18 +209,20 @@ class Matching:
         one candidate: matched. Several: unmatched, ambiguous. 4. Else created." """
         if not key:
             return "created", None
-        candidates = [
+        every_one = [
             (person, users)
             for person, users in self._people().items()
             if any(source.key(self._values(user).email) == key for user in users)
         ]
+        # "Otherwise two rows of one provider are two people."
+        candidates = [(p, users) for p, users in every_one if all(name != source.name for name, _ in users)]
+        if len(candidates) == 1 and len(every_one) > 1:
+            raise Silent  # whether somebody counts as a candidate who has a row of this provider already
         if len(candidates) > 1:
             return "unmatched", None
         if not candidates:
             return self._returning(source, group, key)
-        person, users = candidates[0]
-        if any(name == source.name for name, _ in users):
-            raise Silent  # somebody fits who has a row of this provider already
+        person = candidates[0][0]
         every = [self._values(user) for user in self.now.person if self.now.person[user] == person]
         mine = [self._values(user) for user in group]
         # "With email_without_domain, a student is never joined to an adult, nor (with check_names) two people
@@ -217,10 +234,10 @@ class Matching:
                 return "unmatched", None
         if source.names_matter:
             theirs, ours = ({one.family for one in some} - {""} for some in (every, mine))
-            if len(theirs) > 1 or len(ours) > 1:
-                raise Silent  # somebody of several family names
-            if theirs and ours and theirs != ours:
+            if theirs and ours and not theirs & ours:
                 return "unmatched", None
+            if theirs and ours and theirs != ours:
+                raise Silent  # somebody of several family names
         return "matched", person
 
     def _returning(self, source: Source, group: Group, key: str) -> tuple[str, int | None]:
@@ -232,8 +249,8 @@ class Matching:
             for number, one in self.known.items()
             if number not in live and source.key(one.email) == key and number not in self.now.merged_into
         ]
-        if any(not self.known[number].asleep for number in fitting):
-            raise Silent  # somebody of whom nothing was read tonight, and who is neither gone nor live
+        if any(map(self._is_unread, fitting)):
+            raise Silent  # somebody whose id was re-used, but whom nothing proves to be gone
         names = {self._values(user).names for user in group}
         fitting = [number for number in fitting if names == {self.known[number].names} and all(*names)]
         if len(fitting) > 1 or (fitting and source.attach_only):

@@ -60,7 +60,7 @@ class PeopleTonight:
             sources.append(
                 Source(
                     here.name, merge.key == "email_without_domain", merge.attach_to_existing_users_only,
-                    merge.checks_names, may_create=not waiting,
+                    merge.checks_names, may_create=not waiting, complete=here.feed.complete,
                 )
             )  # fmt: skip
             waiting |= here.name not in self.before.complete and set(here.feed.states.values()) != {"ok"}
@@ -71,14 +71,16 @@ class PeopleTonight:
             number: Known(
                 (str(person.fields.get("given_name", "")), str(person.fields.get("family_name", ""))),
                 str(person.fields.get("email", "")),
-                person.state in ("inactive", "removed") or self.gone(number),
             )
             for number, person in self.before.people.items()
             if person.state not in ("merged", "candidate")
         }
         numbers = iter(range(len(self.before.people), 10**9))
         last = {user: self.last_values(user) for user in self.before.rows}
-        matching = Matching(sources, users, self.before.links, last, known, lambda: next(numbers))
+        standing = {user for user in self.before.live if self.stands(user)}
+        for user in standing:
+            users[user[0]][user] = last[user]
+        matching = Matching(sources, users, self.before.links, last, known, standing, lambda: next(numbers))
         self.decided = matching.run()
         for here in self.tonight.feeds:
             for adult in {adult for _, adult in here.agents if not here.users[adult]}:
@@ -106,19 +108,22 @@ class PeopleTonight:
             row.get("identifier", ""), row.get("userMasterIdentifier", ""), ids,
         )  # fmt: skip
 
-    def gone(self, number: int) -> bool:
-        """Whether none of a person's users is there tonight, and complete extracts say so."""
-        attaching = {h.name for h in self.tonight.feeds if h.options.merge.attach_to_existing_users_only}
-        users = [
-            user
-            for user, person in self.before.links.items()
-            if person == number and user in self.before.live and user[0] not in attaching
-        ]
-        for name, user in users:
-            here = next((one for one in self.tonight.feeds if one.name == name), None)
-            if here and (not here.feed.complete or not here.users.get(user, "gone")):
-                return False
-        return not any(self.closed(school) for school in self.before.belongs(number))
+    def stands(self, user: User) -> bool:
+        """Whether somebody without a row that counts tonight is there all the same: no complete extract
+        shows them gone, or one of their schools keeps what was published."""
+        here = next((one for one in self.tonight.feeds if one.name == user[0]), None)
+        number = self.before.links[user]
+        if here is None or here.users.get(user[1]) == "" or self.before.people[number].state != "active":
+            return False
+        return (
+            not here.feed.complete
+            or self.stays_excluded(here, user[1])
+            or any(map(self.closed, self.before.belongs(number)))
+        )
+
+    def stays_excluded(self, here: Here, user: str) -> bool:
+        """ "What was published for an excluded school stays untouched"."""
+        return here.users.get(user) == "school excluded" and here.options.excluded_rosters == "keep"
 
     def merge(self, loser: int, winner: int) -> None:
         """ "merged_into points to it, memberships and links follow"."""
@@ -177,7 +182,7 @@ class PeopleTonight:
             person = self.now.people[self.now.links[user]]
             if (
                 here
-                and not here.feed.complete
+                and (not here.feed.complete or self.stays_excluded(here, user[1]))
                 and user not in self.decided.reused
                 and person.state == "active"
             ):
@@ -274,21 +279,18 @@ class PeopleTonight:
             for column in FIELDS.values():
                 had = [user for user in mine if self.before.rows[user].get(column)]
                 empty = [user for user in had if not here.rows["users"][user[1]].get(column)]
-                # Of whom nothing was known before, a value has not turned empty, but it is one of them.
+                # Of whom nothing was known before, a value has not turned empty, but it is one of them: or
+                # "the same sync run twice" would change something (architecture.md, invariant 5).
                 more = [
                     user
                     for user in self.decided.person
                     if user[0] == here.name and user not in had and here.rows["users"][user[1]].get(column)
                 ]
-                spoken = [user for user in had if not self.is_kept(here, user)]
-                heard = [user for user in empty if user in spoken]
+                heard = [user for user in empty if not self.is_kept(here, user)]
+                spoken = [user for user in had + more if not self.is_kept(here, user)]
                 readings = {
-                    (of > 1 and n == of) or (n > 5 and n * 20 >= of)
-                    for n, of in (
-                        (len(empty), len(had)),
-                        (len(empty), len(had) + len(more)),
-                        (len(heard), len(spoken)),
-                    )
+                    (n > 1 and n == of) or (n > 5 and n * 20 >= of)
+                    for n, of in ((len(empty), len(had) + len(more)), (len(heard), len(spoken)))
                 }
                 if vanishing := [
                     u for u in heard if self.before.people[self.before.links[u]].state != "active"
@@ -297,7 +299,7 @@ class PeopleTonight:
                         raise Silent  # whether the value of somebody who returns turned empty
                     heard = [user for user in heard if user not in vanishing]
                 if heard and len(readings) > 1:
-                    raise Silent  # whether values of new users, or in schools that are kept back, count
+                    raise Silent  # whether values in schools that are kept back count
                 if heard and True in readings:
                     for user in empty:
                         row = here.rows["users"][user[1]]
@@ -387,15 +389,30 @@ class PeopleTonight:
             person.state, person.since = "removed", None
 
     def end_of_grace(self, number: int, person: Person) -> None:
-        """ "Removed after grace_days"; "exactly the limit is still within"."""
-        if any(not here.feed.complete for here in self.tonight.feeds):
-            raise Silent  # whether grace ends on a night on which a provider was not read whole
+        """ "Removed after grace_days"; "exactly the limit is still within"; "removing people needs users and
+        enrollments ok" (architecture.md, invariant 1), of the providers who know them; "never removed while
+        one [of their schools] is kept back"."""
         assert person.since
-        if (self.tonight.as_of - person.since).days > self.tonight.tenant.grace_days:
-            students = {
-                self.now.people[s].state for s, guardian in self.now.guardian_links if guardian == number
-            }
-            if "active" in students:
-                raise Silent  # whether a guardian goes whose student is there, but not at that provider
-            person.state, person.since = "removed", None
-            self.ended_graces.add(number)
+        if (self.tonight.as_of - person.since).days <= self.tonight.tenant.grace_days:
+            return
+        mine = {user for user, one in self.now.links.items() if one == number}
+        last, ever = (
+            any(
+                not here.feed.complete
+                for here in self.tonight.feeds
+                if here.name in {name for name, _ in some}
+            )
+            for some in (mine & self.before.live, mine)
+        )
+        if any(map(self.closed, self.before.belongs(number))) or last:
+            return
+        if ever:
+            raise Silent  # whether a provider has to be read that knew them earlier, but not last
+        students = {self.now.people[s].state for s, guardian in self.now.guardian_links if guardian == number}
+        fates = {
+            here.users.get(user) for here in self.tonight.feeds for name, user in mine if name == here.name
+        }
+        if "active" in students and "guardian of nobody" in fates:
+            raise Silent  # whether a guardian goes whose student is there, but not at that provider
+        person.state, person.since = "removed", None
+        self.ended_graces.add(number)

@@ -18,8 +18,10 @@ def night(
 ) -> Told:
     """One night: `feeds` with the strongest first, directories in document order."""
     tonight = Tonight(tenant, as_of, [rules.read(feed) for feed in feeds])
-    rules.join_schools(tonight, before.school_of)
-    rules.judge_classes(tonight, {name: class_.school for name, class_ in before.classes.items()})
+    rules.join_schools(tonight, before.school_of, before.orgs)
+    rules.judge_classes(
+        tonight, {name: (one.school, (one.start, one.end)) for name, one in before.classes.items()}
+    )
     rules.judge_users(tonight, before.enrolled, before.away())
     had_rows = {school for number in before.people for school in before.belongs(number)}
     had_rows |= {class_.school for class_ in before.classes.values()}
@@ -47,8 +49,14 @@ def drop_rows_of_kept_schools(tonight: Tonight, before: Roster) -> None:
     for here in tonight.feeds:
         for name, schools in here.schools_of.items():
             closed = all(school in tonight.kept_back or school in here.excluded for school in schools)
-            if not here.users[name] and schools and closed and (here.name, name) not in before.live:
+            if not schools or not closed:
+                continue
+            if not here.users[name] and (here.name, name) not in before.live:
                 here.users[name] = "school kept back"
+            elif here.users[name] == "guardian of nobody" and (here.name, name) in before.live:
+                here.users[name] = (
+                    ""  # "frozen if all [schools] are kept back": their students are there, too
+                )
 
 
 class Publishing(PeopleTonight):
@@ -109,6 +117,7 @@ class Publishing(PeopleTonight):
         `partial`." """
         gone: list[User] = []
         self.waiting_classes: set[User] = set()
+        self.without_session: set[User] = set()
         for class_, old in self.before.classes.items():
             here = next((one for one in self.tonight.feeds if one.name == class_[0]), None)
             if self.closed(old.school):
@@ -128,15 +137,17 @@ class Publishing(PeopleTonight):
                 self.ended.add(class_)
             elif fate == "not current":
                 self.waiting_classes.add(class_)
+                self.without_session.add(class_)
                 self.reasons.add("session vanished")
             elif fate in ("gone", "refers to nothing"):
                 gone.append(class_)
                 continue
             if class_ not in self.waiting_classes:
                 del self.now.classes[class_]
+        settled = [one for one in self.before.classes if one not in self.now.classes]
         for class_ in gone:
             if class_ in self.waiting(
-                gone, list(self.before.classes), [], lambda one: {self.before.classes[one].school}
+                gone, list(self.before.classes), [], lambda one: {self.before.classes[one].school}, settled
             ):
                 self.waiting_classes.add(class_)
                 self.reasons.add("removal waits: classes")
@@ -166,6 +177,8 @@ class Publishing(PeopleTonight):
                 if number is None:
                     continue
                 membership = ((here.name, row["class"]), number, rules.role_name(row["role"]))
+                if membership[0] in self.without_session and membership not in self.now.memberships:
+                    raise Silent  # whether somebody new comes into a class whose session vanished
                 if (
                     here.enrolments[key] == ""
                     and user in self.decided.person
@@ -254,6 +267,7 @@ class Publishing(PeopleTonight):
             for student, adult in here.agents:
                 if {(here.name, student), (here.name, adult)} <= set(self.decided.person):
                     new.add((self.decided.person[here.name, student], self.decided.person[here.name, adult]))
+        self.hear_guardians()
         states = {number: person.state for number, person in self.now.people.items()}
         counted = []
         for link in self.now.guardian_links - new:
@@ -263,10 +277,13 @@ class Publishing(PeopleTonight):
             elif (
                 "inactive" in (states[one], states[other])
                 or self.held_people & {one, other}  # with all that is theirs
-                or (one in self.before.people and all(map(self.closed, self.groups_of(one))))
+                # "Never removed while one [of the schools] is kept back."
+                or (one in self.before.people and any(map(self.closed, self.groups_of(one))))
                 or self.is_unheard(link)
             ):
                 continue
+            elif any(not self.tonight.here(name).feed.complete for name in self.now.ever_said.get(link, ())):
+                raise Silent  # whether a provider that had stopped saying so has to be heard once more
             else:
                 counted.append(link)
         held = self.waiting(counted, self.before.guardian_links, [], lambda one: self.groups_of(one[0]))
@@ -277,6 +294,18 @@ class Publishing(PeopleTonight):
         for number, why in self.leaving.items():
             if why == "guardian of nobody":
                 self.leave_guardian(number)
+
+    def hear_guardians(self) -> None:
+        """Remembers which provider, when it was last read whole, said that two belong together."""
+        for here in self.tonight.feeds:
+            if not here.feed.complete:
+                continue
+            for names in self.now.said.values():
+                names.discard(here.name)
+            for student, adult in here.agents:
+                link = tuple(self.now.links.get((here.name, user), -1) for user in (student, adult))
+                for memory in (self.now.said, self.now.ever_said):
+                    memory.setdefault(link, set()).add(here.name)  # type: ignore[arg-type]
 
     def leave_guardian(self, number: int) -> None:
         person = self.now.people[number]
@@ -296,8 +325,10 @@ class Publishing(PeopleTonight):
             self.now.guardian_links = {(s, g) for s, g in self.now.guardian_links if g != number}
 
     def is_unheard(self, link: tuple[int, int]) -> bool:
-        """ "Guardian links are the union": whether a provider that knows both, and may say that they belong
-        together, was not read whole tonight."""
+        """ "Guardian links are the union": whether a provider that said it last, or that knows both and may
+        say it, was not read whole tonight: it "removes nothing"."""
+        if any(not self.tonight.here(name).feed.complete for name in self.before.said.get(link, ())):
+            return True
         knows = [{user[0] for user, number in self.now.links.items() if number == one} for one in link]
         return any(
             here.options.sync_parent_data and not here.feed.complete and here.name in knows[0] & knows[1]
@@ -315,6 +346,7 @@ class Publishing(PeopleTonight):
         for here in self.tonight.feeds:
             for org, school in here.school_of.items():
                 self.now.school_of[here.name, org] = school
+                self.now.orgs[here.name, org] = here.rows["orgs"][org]
             for row in here.rows["enrollments"].values():
                 self.now.enrolled.add((here.name, row["user"]))
             if set(here.feed.states.values()) == {"ok"}:

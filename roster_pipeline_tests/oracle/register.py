@@ -47,9 +47,12 @@ class Roster:
     roles: dict[User, set[tuple[str, School | None]]] = field(default_factory=dict)
     schools: dict[School, dt.date] = field(default_factory=dict)  # the day of the last good roster
     school_of: dict[User, School] = field(default_factory=dict)
+    orgs: dict[User, Row] = field(default_factory=dict)  # as last read, of all in `school_of`
     classes: dict[User, Class] = field(default_factory=dict)
     memberships: dict[Membership, tuple[str, str]] = field(default_factory=dict)
     guardian_links: set[tuple[int, int]] = field(default_factory=set)
+    said: dict[tuple[int, int], set[str]] = field(default_factory=dict)  # link → who said it last
+    ever_said: dict[tuple[int, int], set[str]] = field(default_factory=dict)
     enrolled: set[User] = field(default_factory=set)
     left: set[User] = field(default_factory=set)  # users of whom it was last said that they have left
     complete: set[str] = field(default_factory=set)

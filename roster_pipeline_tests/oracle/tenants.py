@@ -256,7 +256,16 @@ def _spoil(made: Made, one: Provider) -> None:
         for _ in range(3):
             collection = made.rng.choice(list(one.rows))
             if one.rows[collection]:
-                one.again(collection, made.rng.choice(list(one.rows[collection])))
+                _repeat(made, one, collection, made.rng.choice(list(one.rows[collection])))
+
+
+def _repeat(made: Made, one: Provider, collection: str, name: str) -> None:
+    """A row once more: the same, an older one, or a newer one, which both say something else."""
+    row = one.rows[collection][name]
+    row["dateLastModified"] = "2025-10-01T08:00:00.000Z"
+    modified = made.rng.choice(("2025-10-01T08:00:00.000Z", "2025-09-30T08:00:00.000Z", "2025-10-02"))
+    other = {"users": {"phone": "555 again"}, "enrollments": {"begin": "2025-08-19"}}.get(collection, {})
+    one.again(collection, name, modified=modified, **(other if modified != row["dateLastModified"] else {}))
 
 
 def _spoil_school(made: Made, one: Provider, school: str, schools: list[str], flaws: set[str]) -> None:

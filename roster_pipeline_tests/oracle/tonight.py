@@ -149,47 +149,69 @@ def within(span: Span, as_of: dt.date, exclusive: bool) -> bool:
 
 
 def read(feed: Feed) -> Here:
-    """ "Never tobedeleted or inactive rows"; a repeated row is dropped."""
+    """ "Never tobedeleted or inactive rows"; of a repeated one "keep the row with the newest
+    dateLastModified" (oneroster.md §2.2)."""
     here = Here(feed)
     for collection, rows in feed.rows.items():
-        active: dict[str, Row] = {}
-        seen: dict[str, Row] = {}
+        newest: dict[str, Row] = {}
         for row in rows:
-            if row["sourcedId"] in seen and seen[row["sourcedId"]] != row:
-                raise Silent  # which of two different rows with one id is the right one
-            usable = row["sourcedId"] and row["sourcedId"] not in seen
-            seen.setdefault(row["sourcedId"], row)
-            if usable and row["status"].lower() not in ("tobedeleted", "inactive"):
-                active[row["sourcedId"]] = row
-        here.ids[collection] = set(seen)
+            other = newest.setdefault(row["sourcedId"], row)
+            if other != row and other["dateLastModified"] == row["dateLastModified"]:
+                raise Silent  # which of two different rows with one id and one date is the right one
+            if row["dateLastModified"] > other["dateLastModified"]:
+                newest[row["sourcedId"]] = row
+        active = {
+            name: row
+            for name, row in newest.items()
+            if name and row["status"].lower() not in ("tobedeleted", "inactive")
+        }
+        here.ids[collection] = set(newest)
         here.rows[collection] = active
     return here
 
 
-def join_schools(tonight: Tonight, known: dict[User, School]) -> None:
+def join_schools(tonight: Tonight, known: dict[User, School], remembered: dict[User, Row]) -> None:
     """ "Schools of two providers are one when their non-empty identifiers are equal, or, where one of them
-    has none, when their names are; two different identifiers are two schools." """
+    has none, when their names are; two different identifiers are two schools." Whose school was known
+    before has it still, also where its provider is unread tonight (`remembered` are the org rows)."""
     rows: dict[School, list[Row]] = {}
+
+    def have(name: str, row: Row, school: School) -> None:
+        rows.setdefault(school, []).append(
+            {"feed": name, "name": row["name"], "identifier": row.get("identifier", "")}
+        )
+
     for here in tonight.feeds:
         here.had_schools = {school for (name, _), school in known.items() if name == here.name}
+        for org, row in here.rows["orgs"].items():
+            if row["type"] == "school" and (here.name, org) in known:
+                have(here.name, row, known[here.name, org])
+        if here.feed.states["orgs"] == "failed":
+            for (name, org), school in known.items():
+                if name == here.name:
+                    have(name, remembered[name, org], school)
+    for here in tonight.feeds:
         for org, row in here.rows["orgs"].items():
             if row["type"] != "school":
                 continue
             mine = row.get("identifier", "")
-            others = {
-                school: [one for one in many if one["feed"] != here.name] for school, many in rows.items()
-            }
-            same = [s for s, many in others.items() if mine and any(mine == o["identifier"] for o in many)]
-            same = same or [
-                s
-                for s, many in others.items()
-                if any(o["name"] == row["name"] and not (mine and o["identifier"]) for o in many)
-            ]
-            if len(same) > 1:
-                raise Silent  # which of two schools of one name
-            school = known.get((here.name, org)) or (same[0] if same else (here.name, org))
+            if (here.name, org) in known:
+                school = known[here.name, org]
+            else:
+                others = {s: [o for o in many if o["feed"] != here.name] for s, many in rows.items()}
+                same = [
+                    s for s, many in others.items() if mine and any(mine == o["identifier"] for o in many)
+                ]
+                same = same or [
+                    s
+                    for s, many in others.items()
+                    if any(o["name"] == row["name"] and not (mine and o["identifier"]) for o in many)
+                ]
+                if len(same) > 1:
+                    raise Silent  # which of two schools of one name
+                school = same[0] if same else (here.name, org)
+                have(here.name, row, school)
             here.school_of[org] = school
-            rows.setdefault(school, []).append({"feed": here.name, "name": row["name"], "identifier": mine})
             tonight.orgs.setdefault(school, []).append((here.name, org))
             if {org, mine, row["name"]} & set(here.options.exclude_schools):
                 here.excluded.add(school)
@@ -232,13 +254,17 @@ def spans_of(here: Here, class_: Row) -> list[Span]:
     return [(min(begins), max(ends))] if begins and ends else []
 
 
-def judge_classes(tonight: Tonight, before: dict[User, School]) -> None:
+def judge_classes(tonight: Tonight, before: dict[User, tuple[School, Span]]) -> None:
     """Fates of classes but for kept-back schools; the sessions of each school.
 
     "A session belongs to the schools whose classes name it." "sync_classroom_data off: no classes".
     "respect_academic_sessions on: only classes of the current term, semester or school year." Undated:
     "keep in compatibility mode, drop otherwise".
     """
+
+    def published(here: Here, name: str) -> Span:
+        return before.get((here.name, name), (None, (None, None)))[1]
+
     for here in tonight.feeds:
         exclusive = here.options.end_dates == "exclusive"
         for name, row in here.rows["classes"].items():
@@ -255,9 +281,20 @@ def judge_classes(tonight: Tonight, before: dict[User, School]) -> None:
                 here.classes[name] = "school excluded"
             elif not in_session(here, name, tonight.as_of):
                 here.classes[name] = "not current"
+            elif here.options.respect_academic_sessions and not spans and any(span := published(here, name)):
+                # In compatibility mode, but "a session that vanished or was shortened is not an end: its
+                # class stays as published".
+                if is_over(here, span, tonight.as_of):
+                    raise Silent  # whether a class without dates is kept once its last published date is over
+                here.classes[name] = "not current"
             else:
                 here.classes[name] = ""
     drop_weaker_classes(tonight, before)
+
+
+def is_over(here: Here, span: Span, as_of: dt.date) -> bool:
+    """Whether "its last session's end date, as published before, has passed"."""
+    return not within((None, span[1]), as_of, here.options.end_dates == "exclusive")
 
 
 def in_session(here: Here, class_: str, as_of: dt.date) -> bool:
@@ -271,10 +308,12 @@ def in_session(here: Here, class_: str, as_of: dt.date) -> bool:
     )
 
 
-def drop_weaker_classes(tonight: Tonight, before: dict[User, School]) -> None:
+def drop_weaker_classes(tonight: Tonight, before: dict[User, tuple[School, Span]]) -> None:
     """ "Where two providers bring classes to one school, the stronger one's are published and the other's
     dropped (class_of_weaker_source), unless share_classes: true." What was published of a provider that
-    cannot be read tonight stays, so it still brings it ("a failed read is not an empty one")."""
+    cannot be read tonight stays, so it still brings it ("a failed read is not an empty one"), and so do
+    classes that stay as published because their sessions vanished, or because all classes of the school
+    would go at once ("always when they would take all of a school's rows of a kind")."""
     brought: dict[School, Here] = {}
     past: set[School] = set()
     for here in tonight.feeds:
@@ -295,13 +334,13 @@ def drop_weaker_classes(tonight: Tonight, before: dict[User, School]) -> None:
         for name, school in school_of.items():
             if here.classes[name] == "":
                 brought.setdefault(school, here)
+        for (name, class_), (school, span) in before.items():
+            fate = here.classes.get(class_, "gone")
+            if name != here.name or fate not in ("not current", "gone"):
+                continue
+            if here.feed.states["classes"] == "failed" or not is_over(here, span, tonight.as_of):
+                brought.setdefault(school, here)
         past |= set(school_of.values()) - set(brought)
-        for (name, class_), school in before.items():
-            if name == here.name and class_ not in here.rows["classes"]:
-                if here.feed.states["classes"] == "failed":
-                    brought.setdefault(school, here)
-                elif school not in brought:
-                    past.add(school)  # gone tonight; its removal may have to wait
 
 
 # ------------------------------------------------------------------------------------------ users
@@ -485,6 +524,10 @@ def judge_schools(
         # "When all rows of a school vanish, the school is kept back whatever its sessions say." "An org that
         # never had a row is a note."
         if not rows:
+            having = [here.feed for here in tonight.feeds if school in here.had_schools]
+            proven = [feed for feed in having if feed.complete or feed.states["classes"] == "ok"]
+            if school in had_rows and proven and not all(feed.complete for feed in having):
+                raise Silent  # whether all rows of a school vanish where not all was read
             kept = {"vanished"} if school in had_rows and not unknown else set()
             tonight.empty.add(school)
         if kept:
@@ -501,7 +544,7 @@ def judge_schools(
 def faults(tonight: Tonight, school: School, grades_before: dict[str, int], standing: set[str]) -> set[str]:
     """What is wrong with a school, in the words of the setting `keeps_back`; `standing` are the roles
     and grades of those who stay there as published."""
-    found, people, dangling, enrolments = set(), [], 0, 0
+    found, people, dangling, mixed, enrolments = set(), [], 0, 0, 0
     classroom = brought = False
     grades: dict[str, int] = {}
     # What a provider excludes is no part of the school's data.
@@ -513,7 +556,7 @@ def faults(tonight: Tonight, school: School, grades_before: dict[str, int], stan
         for name, row in here.rows["users"].items():
             if here.users[name] not in ("", *LIMITED) or school not in here.schools_of[name]:
                 continue
-            people.append((row, {role for role, _ in here.roles[name]}))
+            people.append((here.name, row, {role for role, _ in here.roles[name]}))
             for grade in row.get("grades", []) if here.is_student(name) else []:
                 grades[grade] = grades.get(grade, 0) + 1
         for row in here.rows["enrollments"].values():
@@ -522,14 +565,16 @@ def faults(tonight: Tonight, school: School, grades_before: dict[str, int], stan
                 enrolments += 1
                 # "Rows of users whom limit_to or exclude_schools took out do not 'refer to nothing'."
                 # A deleted row is not nothing.
-                dangling += row["class"] not in here.ids["classes"] or row["user"] not in here.ids["users"]
+                adrift = row["class"] not in here.ids["classes"] or row["user"] not in here.ids["users"]
+                dangling += adrift
+                mixed += adrift and "stale" in here.feed.states.values()
     if classroom and tonight.current(school):
-        there = standing.union(*(roles for _, roles in people))
+        there = standing.union(*(roles for *_, roles in people))
         found |= {f"no_{role}s" for role in ("student", "teacher") if role not in there}
-        if found and not brought:
+        if found & set(tonight.tenant.keeps_back) and not brought:
             raise Silent  # whether classroom data are on where those who bring them have no class there
-    if dangling * 10 > enrolments:
-        if any("stale" in here.feed.states.values() for here in tonight.feeds):
+    if dangling * 10 > enrolments and "dangling" in tonight.tenant.keeps_back:
+        if (dangling - mixed) * 10 <= enrolments:
             raise Silent  # whether rows of different nights that refer past each other refer to nothing
         found.add("dangling")
     if any(n >= 10 and grade not in {*grades, *standing} for grade, n in grades_before.items()):
@@ -541,7 +586,7 @@ def faults(tonight: Tonight, school: School, grades_before: dict[str, int], stan
     if newest and None not in ends and tonight.as_of - newest > limit:
         found.add("sessions_outdated")
     if "masked" in tonight.tenant.keeps_back and people:
-        found |= {"masked"} if is_masked_school([row for row, _ in people]) else set()
+        found |= {"masked"} if is_masked_school([(name, row) for name, row, _ in people]) else set()
     return found
 
 
@@ -550,12 +595,21 @@ def masked(value: str) -> bool:
     return bool(value) and set(value) == {"*"}
 
 
-def is_masked_school(people: list[Row]) -> bool:
-    """All names and e-mails, or none: the page gives no measure for anything between."""
-    odd = [masked(row["givenName"]) and masked(row["familyName"]) and masked(row["email"]) for row in people]
-    emails = [row["email"] for row in people]
-    if all(odd) and len(odd) > 1:
+def is_masked_school(people: list[tuple[str, Row]]) -> bool:
+    """ "Half of the people or more have masked, empty or equal names or e-mails" (docs/options.md); of how
+    many each of these alone may be, and whether for every one of the values, nothing is said. Equal to that
+    of another provider is what is wanted."""
+    emails = [(name, row["email"]) for name, row in people]
+    both = [(name, row["givenName"], row["familyName"]) for name, row in people]
+    hidden = [all(map(masked, (*names, email))) for (_, email), (_, *names) in zip(emails, both, strict=True)]
+    odd = [
+        any(not value or masked(value) for value in (*names[1:], email[1]))
+        or emails.count(email) > 1
+        or both.count(names) > 1
+        for names, email in zip(both, emails, strict=True)
+    ]
+    if sum(hidden) > 1 and sum(hidden) * 2 >= len(people):
         return True
-    if any(odd) or len(set(emails)) < len(emails) or "" in emails:
-        raise Silent
+    if sum(odd) * 2 >= len(people):
+        raise Silent  # half of the people have something odd, but are not all masked
     return False

@@ -73,7 +73,7 @@ def decide(
         for name in PROVIDERS
     }
     numbers = count()
-    found = Matching(sources, users, {}, {}, {}, lambda: next(numbers)).run()
+    found = Matching(sources, users, {}, {}, {}, (), lambda: next(numbers)).run()
     people: dict[int, set[tuple[str, int]]] = {}
     for (name, n), person in found.person.items():
         people.setdefault(person, set()).add((name, int(n)))

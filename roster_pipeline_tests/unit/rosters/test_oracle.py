@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from roster_pipeline.rosters.source import State
 from roster_pipeline_tests.oracle.comparing import Run, compare
-from roster_pipeline_tests.rosters import Provider, provider, story
+from roster_pipeline_tests.rosters import Directory, Provider, labels, provider, story
 
 # Numbers of tenants cannot be shrunk: a smaller number is another tenant, not a smaller one.
 PHASES = (hypothesis.Phase.explicit, hypothesis.Phase.reuse, hypothesis.Phase.generate)
@@ -119,3 +119,79 @@ def test_masked_rows_of_a_provider_that_excludes_the_school_keep_it_from_nobody(
     night = story(sis, cl).night().check()
     assert night.schools == {"North School": "published"}
     assert night.people == {"cl/t1", "cl/s11"}
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_a_link_is_never_removed_while_one_of_the_students_schools_is_kept_back(said: bool):
+    sis = provider("sis", "t1 s1..s3 g2", sync_parent_data=True, relationship_type="guardian")
+    sis.teaches("c1", "t1 s1..s3").users("s2 s3", agents=["g2"]).org("south")
+    sis.users("s1", orgs="north south", agents=["g1"]).users("t2 s4 g1", orgs="south")
+    sis.users("s4", agents=["g1"]).teaches("c2", "t2 s1 s4", school="south")
+    tenant = story(sis)
+    others = {"s2 g2", "s3 g2", "s4 g1"}
+    assert tenant.night().links == {*others, "s1 g1"}
+    sis.gone("t2").users("s1", agents=["g1"] if said else [])
+    kept = tenant.night().check()
+    assert kept.schools == {"North School": "published", "South School": "kept"}
+    assert kept.links == {*others, "s1 g1"}
+    sis.users("t2", orgs="south").enrol("c2", "t2")
+    assert tenant.night().check().links == ({*others, "s1 g1"} if said else others)
+
+
+def test_a_login_in_a_directory_keeps_no_grade_from_vanishing():
+    sis = provider("sis", "t1 s1..s24").users("s13..s24", grades=["10"]).teaches("c1", "t1 s1..s24")
+    logins = Directory("logins", {"d1": {"email": "s1@north.example"}})
+    tenant = story(sis, directories=[logins])
+    tenant.night().check()
+    sis.gone("s1..s12")
+    night = tenant.night().check()
+    assert night.schools == {"North School": "kept"}
+    assert "RS-SAFE-10" in night.codes
+
+
+def test_a_row_that_is_gone_gives_no_role_while_another_of_the_same_human_is_kept_back():
+    sis = (
+        provider(
+            "sis",
+            "t1..t4 s1 s2",
+        )
+        .teaches("c1", "t1..t4 s1 s2")
+        .org("south")
+    )
+    sis.users("t1", master="m").users("t5", orgs="south", master="m").users("t6 s3", orgs="south")
+    sis.teaches("c2", "t5 t6 s3", school="south")
+    tenant = story(sis)
+    assert tenant.night().same("t1", "t5")
+    sis.gone("t1 s3")
+    night = tenant.night().check()
+    assert night.schools == {"North School": "published", "South School": "kept"}
+    assert night.same("t1", "t5")
+    assert night.roles("t5") == ["teacher at south"]
+    assert night.members("c1") == labels("t2..t4 s1 s2")
+    assert night.members("c2") == labels("t5 t6 s3")
+
+
+def test_all_rows_of_somebody_stay_while_all_their_schools_are_kept_back():
+    sis = provider("sis", "t1 t2 s1 s2").teaches("c1", "t1 t2 s1 s2")
+    sis.users("t1", master="m", phone="1").users("t3", master="m", phone="3")
+    tenant = story(sis)
+    assert tenant.night().who("t3")["phone"] == "1"
+    night = (sis.gone("t1 s1 s2"), tenant.night().check())[1]
+    assert night.schools == {"North School": "kept"}
+    sis.org("south").users("t4 s4", orgs="south").teaches("c2", "t4 s4", school="south")
+    night = tenant.night().check()
+    assert night.schools == {"North School": "kept", "South School": "published"}
+    assert night.who("t3")["phone"] == "1"
+
+
+def test_memberships_that_go_with_somebody_whose_grace_ends_do_not_wait():
+    sis = provider("sis", "t1 t2 s1..s40").teaches("c1", "t1 s6..s40").teaches("c2", "t2 s1..s8")
+    tenant = story(sis, grace_days=0)
+    tenant.night().check()
+    sis.gone("s1..s5")
+    held = tenant.night().check()
+    assert (held.status, held.inactive) == ("partial", labels("s1..s5"))
+    assert held.members("c2") == labels("t2 s1..s8")
+    night = tenant.night().check()
+    assert (night.inactive, night.members("c2")) == (set(), labels("t2 s6..s8"))
+    assert (night.status, night.codes) == ("successful", [])
