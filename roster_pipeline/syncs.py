@@ -33,7 +33,7 @@ from roster_pipeline.rosters.plan import plan
 from roster_pipeline.rosters.schools import Schools, find_schools
 from roster_pipeline.rosters.sessions import Sessions, find_sessions
 from roster_pipeline.rosters.source import REQUIRED, Published, Source, Tonight
-from roster_pipeline.store import ledger
+from roster_pipeline.store import holds, ledger
 from roster_pipeline.store.database import enrolled_sources, registers, school_sources, sync_outcomes
 from roster_pipeline.store.lease import Lease
 from roster_pipeline.store.publish import remember, write_changes
@@ -44,6 +44,7 @@ from roster_pipeline.tenants.secrets import resolve
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
+    from roster_pipeline.rosters.holds import Place
     from roster_pipeline.store.home import Stores
     from roster_pipeline.store.lake import Lake
     from roster_pipeline.tenants.document import Tenant
@@ -459,11 +460,11 @@ class Sync:
             if changed:
                 write_changes(connection, self.tenant, self.sync_id, now, changes, found.roster.merged)
             if report["status"] != outcome.FAILED:
-                self._remember(connection, found)
+                self._remember(connection, found, merged)
             self._move_register(connection, report, changed, found, merged, register)
             return ledger.finish(connection, self.sync_id, report, now)
 
-    def _remember(self, connection: Connection, found: Found) -> None:
+    def _remember(self, connection: Connection, found: Found, merged: dict[str, Any]) -> None:
         """What later syncs need to know: which org is which school, who was ever enrolled, each outcome."""
         before = self._published()
         orgs = found.schools.orgs
@@ -476,6 +477,8 @@ class Sync:
             ["provider_id", "user_ref"],
         ].rename(columns={"user_ref": "source_id"})
         _remember_new(connection, enrolled_sources, self.tenant, enrolled, before.enrolled)
+        roster, day = found.roster, dt.date.fromisoformat(merged["as_of"])
+        holds.remember(connection, self.tenant, self.sync_id, day, roster.held, roster.unjudged)
         told = read_table(connection, sync_outcomes, self.tenant)
         now = outcome.of_every_user(found.current, found.identities)
         gone = outcome.of_gone_users(told, now, found.sources, self._registered.retired)
@@ -811,6 +814,34 @@ def _found_under(
     sources = build_sources(document, ids, extracts, register["options"], cache)
     directories = build_directories(document, ids, extracts, cache)
     return run_rules(sources, directories, published, tonight, document)
+
+
+def held_rows(stores: Stores, tenant: str) -> dict[Place, list[str]]:
+    """What would go where removals wait, a line each; personal data.
+
+    Found anew in the newest extracts, under the tenant's document as it stands: where something is not
+    what waited after the last sync, it is what would wait after the next one.
+    """
+    with stores.database.connect() as connection:
+        registered = registry.get(connection, tenant)
+        register = _read_register(connection, tenant)
+    published = StoredRoster(stores.database, tenant)
+    found = _found_under(stores, registered, registered.tenant, published, register)
+    if found is None:
+        return {}
+    people = {
+        person: f"{given} {family}".strip() or person
+        for person, given, family in rows.keys(published.people, "person_id", "given_name", "family_name")
+    }
+    classes = {
+        class_id: " · ".join(part for part in told if part)
+        for class_id, *told in rows.keys(published.classes, "class_id", "title", "class_code")
+    }
+    called = people | classes
+    return {
+        one.place: [" · ".join(called.get(part, part) for part in key) for key in one.keys]
+        for one in found.roster.held
+    }
 
 
 def _active_keys(name: str, table: pd.DataFrame) -> set[tuple[str, ...]]:

@@ -34,6 +34,7 @@ from roster_pipeline.rosters import outcome
 from roster_pipeline.rosters.changes import KEYS, Changes, compare
 from roster_pipeline.rosters.identities import Directory as FoundDirectory
 from roster_pipeline.rosters.outcome import Found
+from roster_pipeline.rosters.plan import Roster
 from roster_pipeline.rosters.source import REQUIRED, Published, Source, State, Tonight
 from roster_pipeline.store import database
 from roster_pipeline.store.published import columns_of
@@ -389,6 +390,12 @@ class Story:
         )
         return Given(self.sources(tenant), self.published, tonight, tenant)
 
+    def decide(self, decision: str, kind: str = "", *, expires_on: str = "9999-12-31") -> None:
+        """Approves or rejects what waits, or what waits of one kind."""
+        held = self.published.holds
+        mine = held["kind"] == kind if kind else pd.Series(True, index=held.index)
+        held.loc[mine, ["state", "expires_on"]] = [decision, expires_on]
+
     def night(self, as_of: str = "") -> Night:
         """One night: what the rules find is published, unless the sync failed."""
         given = self.given(as_of)
@@ -492,7 +499,7 @@ def _publish(
     tables = {name: found.roster.tables[name] for name in KEYS}
     for name in ("people", "person_sources"):
         tables[name] = _upserted(name, getattr(old, name), tables[name], found.roster.merged, sync_id)
-    memory = {"school_sources": old.school_sources, "enrolled": old.enrolled, "left": old.left}
+    memory = {name: getattr(old, name) for name in ("school_sources", "enrolled", "left", "holds")}
     if remember:
         orgs = found.schools.orgs
         known = orgs["school_id"].isin(tables["schools"]["school_id"])
@@ -504,8 +511,21 @@ def _publish(
             "left": outcomes.loc[
                 (outcomes["outcome"] == "dropped") & (outcomes["reason"] == "left"), list(old.left.columns)
             ].reset_index(drop=True),
+            "holds": _holds(old.holds, found.roster),
         }
     return Published(**tables, **memory)
+
+
+def _holds(old: pd.DataFrame, roster: Roster) -> pd.DataFrame:
+    """What is remembered of the holds after a night; a decision is on the rows that it was about."""
+    before = {(row["kind"], row["school_id"], row["class_id"]): row for row in old.to_dict("records")}
+    kept = [before[place] for place in roster.unjudged]
+    for one in roster.held:
+        known = before.get(one.place)
+        new = dict(zip(("kind", "school_id", "class_id"), one.place, strict=True))
+        new |= {"total": str(one.total), "fingerprint": one.fingerprint, "state": "waiting", "expires_on": ""}
+        kept.append(known if known and known["fingerprint"] == one.fingerprint else new)
+    return pd.DataFrame(kept, columns=old.columns, dtype="str")
 
 
 def _added(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:

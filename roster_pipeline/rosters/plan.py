@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 import pandas as pd
@@ -22,8 +22,10 @@ from roster_pipeline.codes import Issue
 from roster_pipeline.rosters import completeness as school_states
 from roster_pipeline.rosters import identities as fates
 from roster_pipeline.rosters import rows, safeguards
+from roster_pipeline.rosters.changes import KEYS
 from roster_pipeline.rosters.completeness import Completeness
 from roster_pipeline.rosters.current import Current
+from roster_pipeline.rosters.holds import REJECTED, Hold, Memory, Place, hold
 from roster_pipeline.rosters.identities import Identities
 from roster_pipeline.rosters.sessions import CURRENT, ENDED, FROZEN, GAP, Sessions
 from roster_pipeline.rosters.source import Published, Source, Tonight
@@ -31,6 +33,10 @@ from roster_pipeline.rosters.source import Published, Source, Tonight
 if TYPE_CHECKING:
     from roster_pipeline.tenants.document import Safeguards
 
+_DECIDED: Final = {
+    REJECTED: ", as was decided, until the source changes.",
+    "outdated": "; what was decided before was about other rows.",
+}
 # Why a published row that is not wanted tonight goes, or stays.
 STAYS, COUNTED, SETTLED = "stays", "counted", "settled"
 
@@ -45,13 +51,15 @@ class Roster:
         dropped: Rows of the extracts that do not stand behind the roster for a reason found here:
             collection → (provider_id, source_id) → reason.
         merged: person_id → merged_into, of people who turned out to be somebody else.
-        held: (kind, school_id, count) of what waits.
+        held: What waits.
+        unjudged: Where something waited before and tonight's rows tell nothing: it waits on.
     """
 
     tables: dict[str, pd.DataFrame]
     dropped: dict[str, dict[tuple[int, str], str]]
     merged: dict[str, str]
-    held: list[tuple[str, str, int]] = field(default_factory=list)
+    held: list[Hold] = field(default_factory=list)
+    unjudged: set[Place] = field(default_factory=set)
     issues: list[Issue] = field(default_factory=list)
 
 
@@ -98,7 +106,9 @@ class _Plan:
         again = (published.schools["state"] == "excluded") | (published.schools["included_again"] == "true")
         self.exempt = set(published.schools.loc[again, "school_id"])
         self.school_names = dict(rows.keys(states, "school_id", "name"))
-        self.held: list[tuple[str, str, int]] = []
+        self.memory = Memory(published.holds, tonight.as_of)
+        self.held: list[Hold] = []
+        self.approved_people: set[str] = set()
         self.issues: list[Issue] = []
         self.told: Counter[tuple[str, int]] = Counter()  # (code, provider_id) → classes
         self.dropped: dict[str, dict[tuple[int, str], str]] = {
@@ -152,7 +162,7 @@ class _Plan:
             for (code, who), count in sorted(self.told.items())
             if count
         ]
-        return Roster(tables, self.dropped, self.merged, self.held, self.issues)
+        return Roster(tables, self.dropped, self.merged, self.held, self._unjudged(), self.issues)
 
     def _following(self, published: Published) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Published memberships and guardian links, those of joined people under the id that stays."""
@@ -187,24 +197,48 @@ class _Plan:
                     settled[school] += 1
         waiting: set[int] = set()
         for school, indices in sorted(going.items()):
-            code = safeguards.waits_in_school(len(indices), totals[school], settled[school], self.limits)
-            if code and school not in self.exempt | self.taken_out:
-                waiting.update(indices)
-                self._hold(code, kind, school, len(indices), totals[school])
+            if school not in self.exempt | self.taken_out:
+                place = (kind, school, "")
+                total = self.memory.total(place, totals[school])
+                code = safeguards.waits_in_school(len(indices), total, settled[school], self.limits)
+                waiting |= self._hold(place, code, missing, indices, total)
         return waiting
 
-    def _hold(self, code: str, kind: str, school: str, count: int, total: int) -> None:
-        self.held.append((kind, school, count))
+    def _hold(
+        self, place: Place, code: str | None, missing: pd.DataFrame, indices: list[int], total: int
+    ) -> set[int]:
+        """The index of those of these rows that wait; what was approved is as good as explained."""
+        if not code:
+            return set()
+        kind, school, _ = place
+        found = hold(place, code, rows.keys(missing.loc[indices], *KEYS[kind]), total)
+        if self.memory.approves(found):
+            missing.loc[indices, "cause"] = SETTLED
+            return set()
+        self.held.append(found)
         where = self.school_names.get(school)
-        self.issues.append(
-            Issue(
-                code,
-                f"{count} of {total} {kind.replace('_', ' ')} of {where or 'no school'} would go at once; "
-                "they wait.",
-                school=where,
-                count=count,
-            )
-        )
+        what = kind.replace("_", " ")
+        message = f"{found.count} of {total} {what} of {where or 'no school'} would go at once; they wait"
+        message += _DECIDED.get(self.memory.decision(found), ".")
+        issue = Issue(code, message, school=where, count=found.count, school_id=school or None)
+        self.issues.append(issue)
+        return set(indices)
+
+    def _unjudged(self) -> set[Place]:
+        """Where something waited, and tonight proves nothing about what is published there."""
+        judged = {found.place for found in self.held}
+        return {
+            place
+            for place in self.memory.places - judged
+            if place[1] in self.frozen or not self._is_proven(place[1])
+        }
+
+    def _is_proven(self, school_id: str) -> bool:
+        """Whether all that bring a school are read completely; "" is whoever is of no school."""
+        links = self.published.school_sources
+        who = set(links.loc[links["school_id"] == school_id, "provider_id"]) if school_id else self.by_id
+        complete = ("orgs", "classes", "users", "enrollments")
+        return all(self.by_id[one].proven(*complete) for one in who if one in self.by_id)
 
     # ------------------------------------------------------------------ schools and sessions
 
@@ -243,10 +277,7 @@ class _Plan:
 
     def _still_to_replace(self, school_id: str) -> str:
         """Says "true" while the roster from before an exclusion waits for a complete sync to replace it."""
-        links = self.published.school_sources
-        who = set(links.loc[links["school_id"] == school_id, "provider_id"]) & set(self.by_id)
-        complete = all(self.by_id[p].proven("orgs", "classes", "users", "enrollments") for p in who)
-        return "true" if school_id in self.exempt and not complete else "false"
+        return "true" if school_id in self.exempt and not self._is_proven(school_id) else "false"
 
     def _academic_sessions(self, classes: pd.DataFrame) -> pd.DataFrame:
         """Tonight's sessions, and published ones that nobody proves gone or that a class still names."""
@@ -413,7 +444,8 @@ class _Plan:
         if (class_id, person_id) in by_dates or (provider_id, person_id) in self.out_of_scope:
             return SETTLED
         # What is left of somebody whose grace ends goes with them: it cannot wait any longer.
-        gone = fate in (fates.LEFT, fates.OUT_OF_SCOPE, fates.RETIRED) or person_id in self.grace_ends
+        gone = fate in (fates.LEFT, fates.OUT_OF_SCOPE, fates.RETIRED)
+        gone = gone or person_id in self.grace_ends or person_id in self.approved_people
         return SETTLED if gone else COUNTED
 
     def _wait_in_classes(self, missing: pd.DataFrame, old: pd.DataFrame, live: set[str]) -> set[int]:
@@ -422,10 +454,11 @@ class _Plan:
         waiting: set[int] = set()
         for class_id, group in counted.groupby("class_id"):
             school = group["schools"].iat[0][0]
-            code = safeguards.waits_in_class(len(group), members[str(class_id)], self.limits)
-            if code and school not in self.exempt:
-                waiting.update(group.index)
-                self._hold(code, "memberships", school, len(group), members[str(class_id)])
+            if school not in self.exempt:
+                place = ("memberships", school, str(class_id))
+                total = self.memory.total(place, members[str(class_id)])
+                code = safeguards.waits_in_class(len(group), total, self.limits)
+                waiting |= self._hold(place, code, missing, group.index.tolist(), total)
         return waiting
 
     # ------------------------------------------------------------------ guardian links
@@ -513,8 +546,13 @@ class _Plan:
         totals: Counter[str] = Counter()
         for person in active:
             totals.update(self._schools_of(old_people, person) or [""])
-        waiting = self._wait("people", missing, totals)
-        return set(missing.loc[missing.index.isin(waiting), "person_id"])
+        counted = missing["cause"] == COUNTED
+        waiting = missing.index.isin(self._wait("people", missing, totals))
+        # Their memberships go with them: whoever approved the one has approved the other.
+        self.approved_people = set(
+            missing.loc[counted & (missing["cause"] == SETTLED) & ~waiting, "person_id"]
+        )
+        return set(missing.loc[waiting, "person_id"])
 
     def _people(
         self,

@@ -13,13 +13,14 @@ def waits_in_school(going: int, total: int, settled: int, limits: Safeguards) ->
 
     Args:
         going: Rows that would be removed and are not explained by dates or settings.
-        total: The school's published rows of that kind.
+        total: The school's published rows of that kind; of those that wait, as many as there were
+            when they began to.
         settled: Rows of it that go for explained reasons; they are not counted.
         limits: The tenant's limits.
     """
     if not going:
         return None
-    if going == total - settled:
+    if going >= total - settled:
         return "RS-SAFE-03"
     many = going >= max(limits.small, min(limits.rows, total / 2))
     if many and (going >= limits.share * total or going >= limits.many):

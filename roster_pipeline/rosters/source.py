@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from roster_pipeline.rosters import rows
+from roster_pipeline.rosters.holds import REMEMBERED
 
 if TYPE_CHECKING:
     from roster_pipeline.tenants.document import Provider
@@ -87,6 +88,7 @@ class Published:
         school_sources: provider_id, source_id, school_id.
         enrolled: provider_id, source_id of users who ever had an enrolment row.
         left: provider_id, source_id of users whose newest outcome is that they have left.
+        holds: `holds.REMEMBERED`: the removals that wait.
     """
 
     schools: pd.DataFrame
@@ -99,6 +101,7 @@ class Published:
     school_sources: pd.DataFrame
     enrolled: pd.DataFrame
     left: pd.DataFrame
+    holds: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=REMEMBERED, dtype="str"))
 
     @cached_property
     def live_links(self) -> pd.DataFrame:

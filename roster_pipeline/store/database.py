@@ -241,7 +241,43 @@ leases = Table(
     Column("heartbeat_at", DateTime, nullable=False),
 )
 
+holds = Table(  # the removals that wait; a row goes with its hold
+    "holds",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),  # the published table
+    Column("school_id", Text, primary_key=True),  # "" for no school
+    Column("class_id", Text, primary_key=True),  # "" but for the members of one class
+    Column("code", Text, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("total", Integer, nullable=False),  # of how many, when they began to wait
+    Column("fingerprint", Text, nullable=False),  # of the rows that would go
+    Column("since_sync", Integer, nullable=False),
+    Column("since", Date, nullable=False),
+    Column("state", Text, nullable=False),  # waiting, approved, rejected
+    Column("expires_on", Date),  # an approval's last day
+)
+
 # ---------------------------------------------------------------------------------- ledger
+
+decisions = Table(  # what people decided of what waited, kept for good
+    "decisions",
+    metadata,
+    Column("decision_id", Integer, primary_key=True, autoincrement=True),
+    Column("tenant", Text, nullable=False, index=True),
+    Column("at", DateTime, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("why", Text),
+    Column("decision", Text, nullable=False),  # approved, rejected
+    Column("kind", Text, nullable=False),
+    Column("school_id", Text, nullable=False),
+    Column("class_id", Text, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("expires_on", Date),
+    Column("sync_id", Integer),  # the sync that let it through
+    sqlite_autoincrement=True,
+)
 
 syncs = Table(
     "syncs",
@@ -319,7 +355,7 @@ sync_outcomes = Table(  # the newest outcome of each provider user, since the sy
 
 # ---------------------------------------------------------------------------------- opening
 
-SCHEMA_VERSION: Final = "0001"
+SCHEMA_VERSION: Final = "0002"
 """The newest migration in `migrations/versions`; `current_version` tells what a database has."""
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from sqlalchemy import Boolean, Date, Integer, Table
 
+from roster_pipeline.rosters.holds import REMEMBERED
 from roster_pipeline.rosters.source import Published
 from roster_pipeline.store import database
 
@@ -54,10 +55,11 @@ class StoredRoster(Published):
 
 
 # What is remembered besides the published tables, and where.
-_MEMORY = {"enrolled": database.enrolled_sources, "left": database.sync_outcomes}
+_MEMORY = {"enrolled": database.enrolled_sources, "left": database.sync_outcomes, "holds": database.holds}
 # Of which no more is read than these columns of these rows.
 _PART: dict[str, Any] = {
-    "left": {"names": ("provider_id", "source_id"), "where": "outcome = 'dropped' AND reason = 'left'"}
+    "left": {"names": ("provider_id", "source_id"), "where": "outcome = 'dropped' AND reason = 'left'"},
+    "holds": {"names": REMEMBERED},
 }
 
 _REMOVED = "CASE WHEN removed_at IS NULL THEN '' ELSE 'true' END"
@@ -74,6 +76,7 @@ _EXTRA: dict[str, dict[str, str] | None] = {
     "school_sources": {},
     "enrolled": {},
     "left": {},
+    "holds": {},
 }
 
 
