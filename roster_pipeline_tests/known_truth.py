@@ -386,6 +386,8 @@ class _Expected:
             return "another source has the person, by another address"
         if any(self.ledger.last[k].names != user.names for k in known):
             return "another name than when they left"
+        if len({self.before[k] for k in known}) > 1:
+            return "two people when they left"
         return "UNEXPLAINED"
 
 

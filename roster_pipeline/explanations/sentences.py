@@ -150,6 +150,10 @@ CREATED: Final[Table] = {
         "are two people."
     ),
     "other_names": _Sentence("A new person: who was known with {key} is gone and had other names."),
+    "several_gone": _Sentence(
+        "A new person: several people who are gone were known with {key} and these names, and nobody can "
+        "tell which of them returns."
+    ),
     "id_reused": _Sentence(
         "A new person: names, identifier and e-mail under this sourcedId have all changed, so it was given "
         "to somebody else.",

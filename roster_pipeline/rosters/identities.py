@@ -615,7 +615,8 @@ class _Merge:
                 and (not row.role or any(r.student for r in person.rows) == (row.role == "student"))
             ]
         if not found:  # somebody who is gone returns with a new login
-            return self._returning("email", row.email, (row.given_name, row.family_name))
+            gone = self._returning("email", row.email, (row.given_name, row.family_name))
+            return gone[0] if len(gone) == 1 else None
         if len(found) != 1 or _differ(_family_names(found[0]), row.family_name):
             return None
         taken = any(other.provider_id == row.provider_id for other in found[0].directory_rows)
@@ -653,6 +654,7 @@ class _Merge:
         attach_only = source.provider_id in self.attach_only
         key = self._usable_key(source, group)
         every: list[_Person] = []
+        gone: list[_Person] = []
         if key:
             every = self._candidates(source.options.merge.key, key)
             # Two rows of one provider are two people: whoever has one of them is no candidate.
@@ -667,10 +669,10 @@ class _Merge:
                 return self._assign(group, free[0], "matched", "key", "key")
             if not attach_only:
                 names = group.name("given_name"), group.name("family_name")
-                returned = self._returning(source.options.merge.key, key, names)
-                if returned is not None:
+                gone = self._returning(source.options.merge.key, key, names)
+                if len(gone) == 1:
                     group.why = source.options.merge.key
-                    return self._assign(group, returned, "matched", "returned", "returned")
+                    return self._assign(group, gone[0], "matched", "returned", "returned")
         why = "nobody_matches" if key else "shared_key" if group.email else "no_key"
         if attach_only:
             return self._refuse(group, why)
@@ -681,7 +683,7 @@ class _Merge:
         elif every:  # and all of them have a row of this provider
             why = "key_taken"
         elif key and self._gone_by(source.options.merge.key, key):
-            why = "other_names"
+            why = "several_gone" if gone else "other_names"
         group.why = why
         first = min(row.source_id for row in group.rows)
         return self._assign(group, self._new_person(source.provider_id, first), "created", "new", "created")
@@ -724,16 +726,15 @@ class _Merge:
                 found[_BARE, key_of(_BARE, email)][person] = None
         return found
 
-    def _returning(self, kind: str, key: str, names: tuple[str, str]) -> _Person | None:
-        """Evidence 3: the one person who is gone, with this key and both names."""
+    def _returning(self, kind: str, key: str, names: tuple[str, str]) -> list[_Person]:
+        """Evidence 3: who is gone, with this key and both names; of several nobody can tell who returns."""
         if not all(names):
-            return None
-        found = [
+            return []
+        return [
             person
             for person in self._gone_by(kind, key)
             if (person.values["given_name"], person.values["family_name"]) == names
         ]
-        return found[0] if len(found) == 1 else None
 
     def _gone_by(self, kind: str, key: str) -> list[_Person]:
         """Who was known by this key, and is brought by nobody tonight."""

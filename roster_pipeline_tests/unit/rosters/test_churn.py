@@ -25,6 +25,7 @@ NEW_IDS: Final = {
     "an address that several share",
     "another source has the person, by another address",
     "another name than when they left",
+    "two people when they left",
 }
 """When somebody gets a second id: when nothing that the page admits as evidence says who they are."""
 

@@ -95,6 +95,26 @@ def test_two_who_were_removed_and_return_as_one_point_to_the_older_id():
     assert tenant.night("2025-10-31").check().quiet
 
 
+def test_of_two_who_are_gone_nobody_can_tell_which_one_returns():
+    # They were two while the portal had another address of theirs, though the login was one for both.
+    sis, portal = school_of("t1 t2 s1..s9"), school_of("s1", name="cl", share_classes=True)
+    portal.users("s1", email="s1@portal.example")
+    logins = Directory("logins", {"d1": login("Given-s1", "Family-s1", "s1@portal.example")})
+    tenant = story(sis, portal, directories=[logins])
+    first = tenant.night().check()
+    assert not first.same("s1", "cl/s1")
+    logins.people["d1"] = OURS
+    tenant.night().check()
+    sis.gone("s1")
+    portal.gone("s1")
+    logins.people.clear()
+    tenant.night().check()
+    sis.users("s1-new", given="Given-s1", family="Family-s1", email="s1@north.example").enrol("c1", "s1-new")
+    night = tenant.night().check()
+    assert night.person("s1-new") not in {first.person("s1"), first.person("cl/s1")}
+    assert night.became["s1-new"][:2] == ("created", "several_gone")
+
+
 def test_an_attach_only_provider_attaches_at_once_to_whom_a_weaker_provider_creates():
     sis, files = school_of("t1 t2 s1..s5"), school_of("s6", name="files")
     portal = school_of("s6", name="cl", merge={"attach_to_existing_users_only": True})
