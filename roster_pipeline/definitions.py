@@ -16,7 +16,7 @@ from typing import Any
 import dagster as dg
 
 from roster_pipeline.assets import ASSETS
-from roster_pipeline.jobs import SYNC_TENANT
+from roster_pipeline.jobs import SYNC_TENANT, decide_holds
 from roster_pipeline.resources import rosters_resource
 from roster_pipeline.schedules import SCHEDULES
 from roster_pipeline.sensors import tenant_registry
@@ -26,7 +26,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
     """All definitions; a keyword replaces what `Definitions` is given under that name."""
     parts: dict[str, Any] = {
         "assets": ASSETS,
-        "jobs": [SYNC_TENANT],
+        "jobs": [SYNC_TENANT, decide_holds],
         "schedules": SCHEDULES,
         "sensors": [tenant_registry],
         "resources": {"rosters": rosters_resource()},

@@ -1,11 +1,13 @@
-"""The job `sync_tenant`, what a run of it is told, and runs whose process has died.
+"""The jobs: `sync_tenant`, what a run of it is told, and runs whose process has died; `decide_holds`.
 
 One run is one sync of one tenant, its partition. What the steps do is in `assets`.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations`: Dagster reads the type of an op's config at run time.
 
-from datetime import date
+import os
+from datetime import UTC, date, datetime
+from enum import Enum
 from typing import Final
 
 import dagster as dg
@@ -13,7 +15,11 @@ import dagster as dg
 from roster_pipeline import tags
 from roster_pipeline.assets import ASSETS
 from roster_pipeline.assets.raw import RAW
+from roster_pipeline.codes import CodedError
+from roster_pipeline.metadata import table
+from roster_pipeline.partitions import TENANTS
 from roster_pipeline.providers import KINDS
+from roster_pipeline.store.home import Home
 from roster_pipeline.store.lease import is_dead
 from roster_pipeline.tenants.document import Tenant
 
@@ -24,6 +30,73 @@ SYNC_TENANT: Final = dg.define_asset_job(
     executor_def=dg.in_process_executor,
     description="One sync of one tenant: read, filter, merge, check, publish.",
 )
+
+
+class Decision(Enum):
+    """What is decided of what waits."""
+
+    approve = "approved"
+    reject = "rejected"
+
+
+class Deciding(dg.Config):
+    """Approve or reject the removals of the tenant that wait; what they are, `roster-pipeline holds` lists.
+
+    Dagster keeps what is entered here: name no pupil and nobody of a school.
+    """
+
+    decision: Decision
+    school: str = ""  # its id, identifier or name; empty: every school of the tenant
+    who: str  # who decides
+    why: str = ""
+
+
+@dg.op(name="decide", description="Approves what waits, for one sync, or keeps it until the source changes.")
+def _decide(context: dg.OpExecutionContext, config: Deciding) -> None:
+    from roster_pipeline.store import holds
+    from roster_pipeline.tenants import nights, registry
+
+    tenant, now = context.partition_key, datetime.now(UTC)
+    try:
+        stores = Home.find(os.environ).stores()
+        try:
+            with (
+                stores.database.connect().execution_options(immediate=True) as connection,
+                connection.begin(),
+            ):
+                found = holds.decide(
+                    connection,
+                    tenant,
+                    config.decision.value,
+                    school=config.school or None,
+                    who=config.who,
+                    why=config.why,
+                    now=now,
+                    day=nights.as_of(registry.get(connection, tenant).tenant, now),
+                )
+        finally:
+            stores.database.dispose()
+    except CodedError as error:
+        raise dg.Failure(f"{error.code}: {error.message}", allow_retries=False) from None
+    shown = [
+        {"school": one.name or "no school", "rows": one.kind, "count": one.count, "of": one.total}
+        for one in found
+    ]
+    context.add_output_metadata({config.decision.value: table(shown)})
+
+
+@dg.job(
+    partitions_def=TENANTS,
+    executor_def=dg.in_process_executor,
+    description=(
+        "Decides what becomes of a tenant's removals that wait: choose the tenant's partition, and `approve` "
+        "or `reject`. An approval lets exactly what waits now go at the next sync, once."
+    ),
+)
+def decide_holds() -> None:
+    """The same as `roster-pipeline approve` and `reject`."""
+    _decide()
+
 
 _UNFINISHED: Final = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 

@@ -65,22 +65,29 @@ def _decision(word: str, help_: str) -> click.Command:
                 stores.database.connect().execution_options(immediate=True) as connection,
                 connection.begin(),
             ):
-                day = nights.as_of(registry.get(connection, tenant).tenant, now)
                 found = holds.decide(
-                    connection, tenant, _STATES[word], school=school, who=who or _user(), why=why, now=now, day=day
-                )  # fmt: skip
+                    connection,
+                    tenant,
+                    _STATES[word],
+                    school=school,
+                    who=who or _user(),
+                    why=why,
+                    now=now,
+                    day=nights.as_of(registry.get(connection, tenant).tenant, now),
+                )
         finally:
             stores.database.dispose()
         for line in _lines([{**_told(row), "state": _STATES[word]} for row in found]):
             click.echo(line)
-        click.echo(_NEXT[word].format(tenant=tenant, day=day, days=holds.APPROVAL_DAYS))
+        click.echo(_NEXT[word].format(tenant=tenant, days=holds.APPROVAL_DAYS))
 
     return command
 
 
 _STATES = {"approve": "approved", "reject": "rejected"}
 _NEXT = {
-    "approve": "They go at the next sync that finds the same, within {days} days: roster-pipeline sync {tenant}",
+    "approve": "They go at the next sync that finds the same, within {days} days: "
+    "roster-pipeline sync {tenant}",
     "reject": "They stay as published until the source changes.",
 }
 approve = _decision("approve", "Let what waits of the tenant T go at the next sync: exactly that, and once.")

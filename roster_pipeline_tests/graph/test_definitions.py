@@ -43,7 +43,7 @@ def test_the_graph_is_the_one_that_the_pages_draw() -> None:
 def test_the_other_names_are_the_ones_that_operators_know() -> None:
     repository = defs.get_repository_def()
     jobs = {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")}
-    assert jobs == {"sync_tenant"}
+    assert jobs == {"sync_tenant", "decide_holds"}
     assert {schedule.name for schedule in repository.schedule_defs} == {
         "nightly_us",
         "nightly_au",
