@@ -523,7 +523,8 @@ def _holds(old: pd.DataFrame, roster: Roster) -> pd.DataFrame:
     for one in roster.held:
         known = before.get(one.place)
         new = dict(zip(("kind", "school_id", "class_id"), one.place, strict=True))
-        new |= {"total": str(one.total), "fingerprint": one.fingerprint, "state": "waiting", "expires_on": ""}
+        new |= {"total": str(one.total), "why": one.why, "fingerprint": one.fingerprint}
+        new |= {"state": "waiting", "expires_on": ""}
         kept.append(known if known and known["fingerprint"] == one.fingerprint else new)
     return pd.DataFrame(kept, columns=old.columns, dtype="str")
 

@@ -112,6 +112,7 @@ def _told(row: Row[Any]) -> dict[str, Any]:
         "code": row.code,
         "count": row.count,
         "total": row.total,
+        "why": row.why,
         "since_sync": row.since_sync,
         "since": row.since.isoformat(),
         "state": row.state,
@@ -141,6 +142,8 @@ def _lines(found: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield from lines[:1]
     for line, one in zip(lines[1:], found, strict=True):
         yield line
+        if one["why"]:
+            yield f"  {one['why']}"
         yield from (f"    {row}" for row in one.get("rows", ()))
 
 

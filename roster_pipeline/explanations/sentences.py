@@ -187,6 +187,10 @@ RETURNED: Final[Table] = {
     "email_without_domain": _Sentence(
         "Somebody who had gone had this e-mail address before the @, and both names: the same person returns."
     ),
+    "identifier": _Sentence(
+        "{provider} has given its users new sourcedIds; an old one had this identifier and both names.",
+        code="RS-SAFE-19",
+    ),
 }
 
 GONE: Final[Table] = {

@@ -22,7 +22,9 @@ WAITING, APPROVED, REJECTED = "waiting", "approved", "rejected"
 Place = tuple[str, str, str]
 """Where removals wait: kind of row, school_id ("" for no school), class_id ("" but for a class's members)."""
 
-REMEMBERED: Final = ["kind", "school_id", "class_id", "total", "fingerprint", "state", "expires_on"]
+REMEMBERED: Final = [
+    "kind", "school_id", "class_id", "total", "why", "fingerprint", "state", "expires_on",
+]  # fmt: skip
 """What a sync needs to know of the holds before it."""
 
 
@@ -35,6 +37,7 @@ class Hold:
         code: RS-SAFE-01 to -03.
         keys: The keys of the rows that would go, in order.
         total: How many rows of the kind were published where they are, when they began to wait.
+        why: The pattern that they show, in a sentence; "" for none (`suspicions`).
     """
 
     kind: str
@@ -43,6 +46,7 @@ class Hold:
     code: str
     keys: tuple[tuple[str, ...], ...]
     total: int
+    why: str = ""
 
     @property
     def place(self) -> Place:
@@ -70,6 +74,7 @@ def hold(place: Place, code: str, keys: Iterable[tuple[str, ...]], total: int) -
 @dataclass(frozen=True, slots=True)
 class _Known:
     total: int
+    why: str
     fingerprint: str
     state: str
     expires_on: str
@@ -83,7 +88,7 @@ class Memory:
         self._day = as_of.isoformat()
         self._known = {
             (row.kind, row.school_id, row.class_id): _Known(
-                int(row.total), row.fingerprint, row.state, row.expires_on
+                int(row.total), row.why, row.fingerprint, row.state, row.expires_on
             )
             for row in rows.each(frame)
         }
@@ -107,6 +112,11 @@ class Memory:
         if known is None or known.state != APPROVED or known.expires_on < self._day:
             return False
         return known.fingerprint == found.fingerprint
+
+    def why(self, found: Hold) -> str | None:
+        """The pattern that these removals showed when they began to wait; None for new ones."""
+        known = self._known.get(found.place)
+        return known.why if known and known.fingerprint == found.fingerprint else None
 
     def decision(self, found: Hold) -> str:
         """`rejected`; `outdated` where something else was decided on than what waits now; else ""."""

@@ -8,7 +8,7 @@ Nothing is written here: the publishing transaction writes what is proposed.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter
@@ -22,6 +22,7 @@ from roster_pipeline.oneroster.collections import DIRECTORY_COLUMNS
 from roster_pipeline.rosters import rows, safeguards
 from roster_pipeline.rosters.completeness import EXCLUDED, KEPT, SILENT, Completeness
 from roster_pipeline.rosters.current import FIELDS, VANISHED, Current
+from roster_pipeline.rosters.rekeyed import twins
 from roster_pipeline.rosters.source import Published, Source, Tonight, key_of, new_id
 
 PEOPLE_COLUMNS = ["person_id", *FIELDS, "roles", "enabled", "schools", "fate"]
@@ -673,6 +674,10 @@ class _Merge:
                 if len(gone) == 1:
                     group.why = source.options.merge.key
                     return self._assign(group, gone[0], "matched", "returned", "returned")
+        if (known := self._under_another_id(group)) is not None:
+            group.why = "identifier"
+            self.tell["RS-SAFE-19", source.provider_id] += 1
+            return self._assign(group, known, "matched", "returned", "returned")
         why = "nobody_matches" if key else "shared_key" if group.email else "no_key"
         if attach_only:
             return self._refuse(group, why)
@@ -687,6 +692,41 @@ class _Merge:
         group.why = why
         first = min(row.source_id for row in group.rows)
         return self._assign(group, self._new_person(source.provider_id, first), "created", "new", "created")
+
+    def _under_another_id(self, group: _Group) -> _Person | None:
+        """Whom a provider that has given its users new ids brought under another one.
+
+        By identifier and names: by these two rows of one provider are one person (product.md, "Merging").
+        """
+        found = [self.rekeyed[row.key] for row in group.rows if row.key in self.rekeyed]
+        person = self.people.get(self.links[found[0]]["person_id"]) if len(set(found)) == 1 else None
+        if person is None or person.merged_into is not None:
+            return None
+        return None if any(row.provider_id == group.provider_id for row in person.rows) else person
+
+    @cached_property
+    def rekeyed(self) -> dict[tuple[int, str], tuple[int, str]]:
+        """User under a new id → the link that it has under the old one."""
+        found: dict[tuple[int, str], tuple[int, str]] = {}
+        users = self.current.users
+        for source in self.sources:
+            if not source.proven("users"):
+                continue
+            ids = set(users.loc[users["provider_id"] == source.provider_id, "source_id"].tolist())
+            before = {
+                key: _identifying(self.seen[key])
+                for key, link in self.links.items()
+                if key[0] == source.provider_id and link["removed"] != "true"
+            }
+            gone = {key: traits for key, traits in before.items() if key[1] not in ids}
+            new = {
+                row.key: _identifying(row.values)
+                for group in self.groups[source.provider_id]
+                for row in group.rows
+                if row.key not in self.links
+            }
+            found |= twins(before, gone, new)
+        return found
 
     def _exists_for(self, person: _Person) -> bool:
         """Whether the person counts as existing: not one who only an attach-only link still names."""
@@ -1046,6 +1086,7 @@ class _Merge:
         said = {
             "RS-SAFE-06": "values vanished; the old ones stay",
             "RS-REF-03": "related people are not there",
+            "RS-SAFE-19": "users came under new ids and were recognised by identifier and names",
             "RS-GRD-02": "related people are not a student and a guardian",
             "RS-IDN-01": "users were not matched, because more than one person fits or something contradicts",
             "RS-IDN-02": "users share an e-mail address",
@@ -1130,6 +1171,12 @@ def _fold(users: list[_Row]) -> list[_Group]:
         ),
         key=lambda group: group.rows[0].source_id,
     )
+
+
+def _identifying(values: Mapping[str, str]) -> tuple[str, ...]:
+    """What tells one person of a provider: identifier and both names; empty where one is missing."""
+    told = tuple(values.get(name, "") for name in ("identifier", "given_name", "family_name"))
+    return told if all(told) and "@" not in told[0] else ()
 
 
 def _tokens(row: _Row) -> Iterable[tuple[str, ...]]:

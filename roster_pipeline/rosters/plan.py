@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +21,7 @@ import pandas as pd
 from roster_pipeline.codes import Issue
 from roster_pipeline.rosters import completeness as school_states
 from roster_pipeline.rosters import identities as fates
-from roster_pipeline.rosters import rows, safeguards
+from roster_pipeline.rosters import rows, safeguards, suspicions
 from roster_pipeline.rosters.changes import KEYS
 from roster_pipeline.rosters.completeness import Completeness
 from roster_pipeline.rosters.current import Current
@@ -162,7 +162,8 @@ class _Plan:
             for (code, who), count in sorted(self.told.items())
             if count
         ]
-        return Roster(tables, self.dropped, self.merged, self.held, self._unjudged(), self.issues)
+        held = self._explained(tables)
+        return Roster(tables, self.dropped, self.merged, held, self._unjudged(), self.issues)
 
     def _following(self, published: Published) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Published memberships and guardian links, those of joined people under the id that stays."""
@@ -210,19 +211,33 @@ class _Plan:
         """The index of those of these rows that wait; what was approved is as good as explained."""
         if not code:
             return set()
-        kind, school, _ = place
-        found = hold(place, code, rows.keys(missing.loc[indices], *KEYS[kind]), total)
+        found = hold(place, code, rows.keys(missing.loc[indices], *KEYS[place[0]]), total)
         if self.memory.approves(found):
             missing.loc[indices, "cause"] = SETTLED
             return set()
         self.held.append(found)
-        where = self.school_names.get(school)
-        what = kind.replace("_", " ")
-        message = f"{found.count} of {total} {what} of {where or 'no school'} would go at once; they wait"
-        message += _DECIDED.get(self.memory.decision(found), ".")
-        issue = Issue(code, message, school=where, count=found.count, school_id=school or None)
-        self.issues.append(issue)
         return set(indices)
+
+    def _explained(self, tables: dict[str, pd.DataFrame]) -> list[Hold]:
+        """What waits, each with the pattern that it shows; and an issue for each."""
+        # What was added when they began to wait is no news any more: the pattern of then is remembered.
+        new = [found for found in self.held if self.memory.why(found) is None]
+        sources = list(self.by_id.values())
+        patterns = suspicions.why(new, self.published, tables, sources, self.tonight)
+        told = {found.place: text for found, text in zip(new, patterns, strict=True)}
+        out = [replace(one, why=told.get(one.place) or self.memory.why(one) or "") for one in self.held]
+        for found in out:
+            where = self.school_names.get(found.school_id)
+            what = found.kind.replace("_", " ")
+            message = (
+                f"{found.count} of {found.total} {what} of {where or 'no school'} would go at once; they wait"
+                + _DECIDED.get(self.memory.decision(found), ".")
+                + (f" {found.why}" if found.why else "")
+            )
+            self.issues.append(
+                Issue(found.code, message, school=where, count=found.count, school_id=found.school_id or None)
+            )
+        return out
 
     def _unjudged(self) -> set[Place]:
         """Where something waited, and tonight proves nothing about what is published there."""

@@ -6,7 +6,7 @@ published before, has passed; else it stays (product.md, "Holidays and leaving")
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from roster_pipeline.codes import Issue
-from roster_pipeline.rosters import rows
+from roster_pipeline.rosters import rekeyed, rows
 from roster_pipeline.rosters.schools import Schools
 from roster_pipeline.rosters.source import Published, Source, Tonight, new_id
 
@@ -71,10 +71,7 @@ def find_sessions(
     usable = [source for source in sources if source.usable]
     by_org = schools.by_org()
     remembered = published.schools_by_org()
-    was = {
-        (int(row.provider_id), row.source_id): (row.start_date, row.end_date)
-        for row in rows.each(published.classes)
-    }
+    was = {(int(row.provider_id), row.source_id): row for row in rows.each(published.classes)}
     issues: list[Issue] = []
     parts = [_of_source(source, schools, {**remembered, **by_org}, was, tonight, issues) for source in usable]
     sessions = rows.stacked([part[0] for part in parts], SESSION_COLUMNS)
@@ -89,7 +86,7 @@ def _of_source(
     source: Source,
     schools: Schools,
     by_org: dict[tuple[int, str], str],
-    was: dict[tuple[int, str], tuple[str, str]],
+    was: dict[tuple[int, str], Any],
     tonight: Tonight,
     issues: list[Issue],
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, list[tuple[str, bool]]]]:
@@ -105,12 +102,24 @@ def _of_source(
     calendar: dict[str, list[tuple[str, bool]]] = {}
     unresolved = orphans = dated = 0
     out: list[tuple[object, ...]] = []
+    windows = [
+        _window(row, course_rows.get(row["course"]), dates, enrolment_dates, tonight, exclusive=exclusive)
+        for row in rows.records(frame)
+    ]
+    mine = {source_id: row for (who, source_id), row in was.items() if who == source.provider_id}
+    titles = [row.title or getattr(course_rows.get(row.course), "title", "") for row in rows.each(frame)]
+    traits = [
+        _traits(title, code, window.start, window.end)
+        for title, code, (window, _) in zip(titles, frame["classCode"].tolist(), windows, strict=True)
+    ]
+    before = _known_classes(source, reason, traits, by_org, mine, issues)
+    taken = {row.class_id for row in mine.values()}
     for place, row in enumerate(rows.records(frame)):
-        key = (source.provider_id, row["sourcedId"])
         why = reason.iat[place]
         course = course_rows.get(row["course"])
-        window, session_ids = _window(row, course, dates, enrolment_dates, tonight, exclusive=exclusive)
+        window, session_ids = windows[place]
         school_id = by_org.get((source.provider_id, row["school"]))
+        known = before.get(row["sourcedId"])
         fate = CURRENT
         if why == "":
             orphans += school_id is None and row["school"] != ""
@@ -125,7 +134,8 @@ def _of_source(
                     and not options.compatibility_mode
                     and (source.provider_id, school_id) not in schools.excluded
                 )
-                fate = _fate(window, was.get(key), source, tonight, exclusive=exclusive)
+                span = (known.start_date, known.end_date) if known else None
+                fate = _fate(window, span, source, tonight, exclusive=exclusive)
                 if fate in (ENDED, OUT):
                     why = "not_current" if window.dated else "undated"
                     if not window.dated and options.compatibility_mode:
@@ -140,9 +150,9 @@ def _of_source(
                 row["sourcedId"],
                 why,
                 fate,
-                new_id(tonight.tenant, source.provider_id, "class", row["sourcedId"]),
+                known.class_id if known else _class_id(tonight, source, row["sourcedId"], taken),
                 school_id or "",
-                row["title"] or (course.title if course else ""),
+                titles[place],
                 row["classCode"],
                 row["classType"].lower(),
                 course.title if course else "",
@@ -161,13 +171,59 @@ def _of_source(
     if options.respect_academic_sessions and options.compatibility_mode:
         if source.frames["academicSessions"].empty:
             issues.append(no_sessions(source.name))
-    elif unresolved and not dated:
+    elif unresolved and not dated and not any(row.start_date or row.end_date for row in mine.values()):
         # Where classes had dates before, the sessions are missing tonight, and not by nature.
-        had_dates = any(who == source.provider_id and span != ("", "") for (who, _), span in was.items())
-        if not had_dates:
-            issues.append(would_help(source.name))
+        issues.append(would_help(source.name))
     _tell(source, issues, "RS-REF-04", orphans, "classes name a school that is not among the orgs")
     return sessions, courses, pd.DataFrame(out, columns=CLASS_COLUMNS), calendar
+
+
+def _known_classes(
+    source: Source,
+    reason: pd.Series,
+    traits: list[rekeyed.Traits],
+    by_org: dict[tuple[int, str], str],
+    before: dict[str, Any],
+    issues: list[Issue],
+) -> dict[str, Any]:
+    """SourcedId → the published class that the row is: by its id, or by all else where all ids are new.
+
+    Without dates nobody can tell a class from its like of another year.
+    """
+    frame = source.frames["classes"]
+    ids = set(frame["sourcedId"].tolist())
+    if not before or not source.proven("classes") or before.keys() <= ids:
+        return before
+    new: dict[str, dict[str, rekeyed.Traits]] = defaultdict(dict)
+    for (source_id, org), why, told in zip(
+        rows.keys(frame, "sourcedId", "school"), reason.tolist(), traits, strict=True
+    ):
+        if not why and source_id not in before:
+            new[by_org.get((source.provider_id, org), "")][source_id] = told
+    found = dict(before)
+    for school, rows_of in new.items():
+        here = {
+            row.source_id: _traits(row.title, row.class_code, row.start_date, row.end_date)
+            for row in before.values()
+            if row.school_id == school
+        }
+        gone = {source_id: traits for source_id, traits in here.items() if source_id not in ids}
+        found |= {one: before[old] for one, old in rekeyed.twins(here, gone, rows_of).items()}
+    _tell(source, issues, "RS-SAFE-19", len(found) - len(before), "classes came under new ids")
+    return found
+
+
+def _traits(title: str, code: str, start: str, end: str) -> rekeyed.Traits:
+    """What tells a class; empty where that is not enough."""
+    return (title, code, start, end) if (title or code) and start and end else ()
+
+
+def _class_id(tonight: Tonight, source: Source, source_id: str, taken: set[str]) -> str:
+    """The id of a class that is not published; one that another source id has by now is not given again."""
+    made = new_id(tonight.tenant, source.provider_id, "class", source_id)
+    while made in taken:
+        made = new_id(made)
+    return made
 
 
 def _tell(source: Source, issues: list[Issue], code: str, count: int, what: str) -> None:

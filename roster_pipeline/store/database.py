@@ -251,6 +251,7 @@ holds = Table(  # the removals that wait; a row goes with its hold
     Column("code", Text, nullable=False),
     Column("count", Integer, nullable=False),
     Column("total", Integer, nullable=False),  # of how many, when they began to wait
+    Column("why", Text),  # the pattern that they show, if there is one
     Column("fingerprint", Text, nullable=False),  # of the rows that would go
     Column("since_sync", Integer, nullable=False),
     Column("since", Date, nullable=False),

@@ -56,7 +56,7 @@ def remember(
         connection.execute(delete(holds).where(_at(tenant, place)))
     for one in held:
         known = before.get(one.place)
-        values = {"code": one.code, "count": one.count, "total": one.total, "fingerprint": one.fingerprint}
+        values = {name: getattr(one, name) for name in ("code", "count", "total", "why", "fingerprint")}
         if known is None:
             names = dict(zip(("kind", "school_id", "class_id"), one.place, strict=True))
             since = {"since_sync": sync_id, "since": day, "state": WAITING}

@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.Column("code", sa.Text(), nullable=False),
         sa.Column("count", sa.Integer(), nullable=False),
         sa.Column("total", sa.Integer(), nullable=False),
+        sa.Column("why", sa.Text(), nullable=True),
         sa.Column("fingerprint", sa.Text(), nullable=False),
         sa.Column("since_sync", sa.Integer(), nullable=False),
         sa.Column("since", sa.Date(), nullable=False),

@@ -1,0 +1,157 @@
+"""Why a hold looks as it does: the pattern that the removals show, with its evidence, in a sentence.
+
+A guess for whoever has to decide, and nothing that decides by itself. Without a pattern nothing is said.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Final
+
+import pandas as pd
+
+from roster_pipeline.rosters import rows
+from roster_pipeline.rosters.changes import KEYS
+from roster_pipeline.rosters.holds import Hold
+from roster_pipeline.rosters.source import Published, Source, Tonight
+
+_MOST: Final = 0.8
+_HALF: Final = 0.5
+_SOON: Final = dt.timedelta(days=31)
+_COLLECTION: Final = {
+    "classes": "classes", "memberships": "enrollments", "people": "users", "guardian_links": "users",
+}  # fmt: skip
+
+
+def why(
+    held: Sequence[Hold],
+    published: Published,
+    tables: Mapping[str, pd.DataFrame],
+    sources: Sequence[Source],
+    tonight: Tonight,
+) -> list[str]:
+    """Of each hold a sentence, or "".
+
+    Args:
+        held: What waits.
+        published: The roster as it was.
+        tables: As `plan.Roster.tables`: the roster as it will be.
+        sources: Tonight's, to tell what was read.
+        tonight: For the date.
+    """
+    patterns = _Patterns(held, published, tables, sources, tonight)
+    return [next(patterns.of(one), "") for one in held]
+
+
+class _Patterns:
+    def __init__(
+        self,
+        held: Sequence[Hold],
+        published: Published,
+        tables: Mapping[str, pd.DataFrame],
+        sources: Sequence[Source],
+        tonight: Tonight,
+    ) -> None:
+        self.published, self.tables, self.sources, self.tonight = published, tables, sources, tonight
+        self.schools = Counter({one.kind: 0 for one in held})
+        for kind, _ in {(one.kind, one.school_id) for one in held}:
+            self.schools[kind] += 1
+        self.old_classes = {row.class_id: row for row in rows.each(published.classes)}
+
+    def of(self, one: Hold) -> Iterator[str]:
+        """The patterns that the hold shows, the most telling first."""
+        yield from self._cut(one)
+        yield from self._new_ids(one)
+        yield from self._ends_soon(one)
+        yield from self._everywhere(one)
+        yield from self._one_role(one)
+        yield from self._replaced(one)
+
+    def _cut(self, one: Hold) -> Iterator[str]:
+        """An answer that ends with a full page may be one whose next page was never given."""
+        collection = _COLLECTION[one.kind]
+        for source in self.sources:
+            count, page = len(source.frames[collection]), source.options.page_size
+            if source.options.endpoint_url and count and count % page == 0:
+                yield (
+                    f"{source.name} sent exactly {count:,} {collection}, which is whole pages of {page:,}: "
+                    "a page may be missing."
+                )
+
+    def _new_ids(self, one: Hold) -> Iterator[str]:
+        if one.kind != "classes":
+            return
+        came = {
+            (row.title.casefold(), row.class_code)
+            for row in rows.each(self._added("classes"))
+            if row.school_id == one.school_id
+        }
+        gone = [self.old_classes[class_id] for (class_id,) in one.keys]
+        again = sum((row.title.casefold(), row.class_code) in came for row in gone)
+        if again >= _HALF * one.count:
+            yield (
+                f"{again} of them are called like classes that came under other ids, at another time of the "
+                "year or more than once: the system may have been set up anew."
+            )
+
+    def _ends_soon(self, one: Hold) -> Iterator[str]:
+        if one.kind not in ("classes", "memberships"):
+            return
+        limit = (self.tonight.as_of + _SOON).isoformat()
+        ends = [self.old_classes[key[0]].end_date for key in one.keys if key[0] in self.old_classes]
+        soon = [end for end in ends if end and end <= limit]
+        if len(soon) >= _MOST * one.count:
+            what = "of them end" if one.kind == "classes" else "of them are of classes that end"
+            yield f"{len(soon)} {what} by {max(soon)}: the system may have closed its term early."
+
+    def _everywhere(self, one: Hold) -> Iterator[str]:
+        count, of = self.schools[one.kind], len(self.published.schools)
+        if count >= 2 and count >= _HALF * of:
+            yield (
+                f"The same waits at {count} of {of} schools: what the app is given may have been changed, or "
+                "the export is not whole."
+            )
+
+    def _one_role(self, one: Hold) -> Iterator[str]:
+        if one.kind != "people":
+            return
+        here: dict[str, set[str]] = defaultdict(set)
+        for row in rows.each(self.published.people[self.published.people["removed"] != "true"]):
+            for held in rows.parse_list(row.roles):
+                if (held["school_id"] or "") == one.school_id:
+                    here[held["role"]].add(row.person_id)
+        gone = {person for (person,) in one.keys}
+        for role, people in sorted(here.items()):
+            if people == gone and len(here) > 1:
+                yield f"They are all that have the role {role}: it may not be shared with the app any more."
+
+    def _replaced(self, one: Hold) -> Iterator[str]:
+        came = self._added_at(one.kind)[one.school_id]
+        if came >= _HALF * one.count:
+            yield f"{came:,} others came at the same time."
+
+    def _added_at(self, kind: str) -> Counter[str]:
+        """school_id → how many rows of the kind are new there."""
+        added = self._added(kind)
+        if kind == "classes":
+            return Counter(added["school_id"].tolist())
+        if kind == "memberships":
+            return Counter(self._school_of.get(class_id, "") for class_id in added["class_id"].tolist())
+        of = dict(rows.keys(self.tables["people"], "person_id", "roles"))
+        who = added["person_id" if kind == "people" else "student_id"].tolist()
+        return Counter(
+            school
+            for person in who
+            for school in {held["school_id"] or "" for held in rows.parse_list(of.get(person, ""))}
+        )
+
+    def _added(self, kind: str) -> pd.DataFrame:
+        before: Any = getattr(self.published, kind)
+        return rows.without(self.tables[kind], set(rows.keys(before, *KEYS[kind])), *KEYS[kind])
+
+    @cached_property
+    def _school_of(self) -> dict[str, str]:
+        return dict(rows.keys(self.tables["classes"], "class_id", "school_id"))
