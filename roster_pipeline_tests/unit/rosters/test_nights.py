@@ -203,8 +203,11 @@ def values_are_the_strongest(world: World, told: Night) -> None:
         for name, user, person, live in links(told):
             if live and name == made.name and user in made.rows["users"] and user not in dropped:
                 rows.setdefault(person, []).append(made.rows["users"][user])
+    waiting = {key for one in told.found.roster.held if one.kind == "people" for key in one.keys}
     for row in told.table("people"):
         if row["inactive_since"] or row["person_id"] not in rows:
+            continue
+        if (row["person_id"],) in waiting:  # nobody but a link that keeps nobody still brings them
             continue
         for ours, theirs in (("phone", "phone"), ("email", "email"), ("given_name", "givenName")):
             values = [user.get(theirs, "") for user in rows[row["person_id"]]]
