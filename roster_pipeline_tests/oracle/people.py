@@ -353,8 +353,10 @@ class PeopleTonight:
             n, every, more = (sum(school in schools(one) for one in some) for some in (gone, total, extra))
             if waits(n, every, limits) != waits(n, every + more, limits):
                 raise Silent  # whether inactive people count among the school's
-            if school in self.taken_out():
-                continue  # "What an option takes out of scope is removed without a hold."
+            if school in self.taken_out() | self.before.again:
+                # "What an option takes out of scope is removed without a hold." "The first complete sync after a
+                # school is included again replaces its roster without a hold."
+                continue
             left = every - sum(school in schools(one) for one in settled)
             if n == left and not waits(n, every, limits):
                 raise Silent  # whether "all of a school's rows" are those that what is not counted leaves

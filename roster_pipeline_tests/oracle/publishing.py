@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 from dataclasses import dataclass
 
@@ -63,29 +64,37 @@ class Publishing(PeopleTonight):
     """All of one night, in the order of product.md."""
 
     def run(self) -> Told:
-        status = self.failed()
-        if status:
-            self.now.complete |= {h.name for h in self.tonight.feeds if set(h.feed.states.values()) == {"ok"}}
-            return Told(status, self.now, self.tonight, Decided(), {}, reasons=self.reasons)
+        if self.failed():
+            return self.nothing_new()
         self.match()
         self.people()
         self.classes()
         self.members()
         self.roles_of_classes()
         self.guardians()
+        self.now.unsure = self.unsure | (self.before.unsure - set(self.decided.person.values()))
         self.remember()
+        status = self.status()
+        if status == "failed":
+            return self.nothing_new()
         outcomes = dict(self.decided.outcomes)
         return Told(
-            self.status(), self.now, self.tonight, self.decided, outcomes, self.unsure, self.reasons,
+            status, self.now, self.tonight, self.decided, outcomes, self.now.unsure, self.reasons,
             set(self.directories),
         )  # fmt: skip
 
-    def failed(self) -> str:
+    def nothing_new(self) -> Told:
+        """A failed sync: all stays as it was."""
+        now = copy.deepcopy(self.before)
+        now.complete |= {h.name for h in self.tonight.feeds if set(h.feed.states.values()) == {"ok"}}
+        return Told("failed", now, self.tonight, Decided(), {}, reasons=self.reasons)
+
+    def failed(self) -> bool:
         """ "failed: nothing new could be published: no provider was readable, or every school was kept
         back." """
         tonight = self.tonight
         if all(here.feed.unread for here in tonight.feeds):
-            return "failed"
+            return True
         # "Nothing new could be published": of a school of whom nothing was read, nothing is.
         known = {
             *tonight.orgs,
@@ -93,20 +102,19 @@ class Publishing(PeopleTonight):
         }
         schools = [s for s in known if not tonight.excluded(s) and s not in tonight.empty]
         schools += [s for s in tonight.kept_back if s not in schools]
-        return (
-            "failed" if schools and all(s in tonight.kept_back or tonight.silent(s) for s in schools) else ""
-        )
+        return bool(schools) and all(s in tonight.kept_back or tonight.silent(s) for s in schools)
 
     def status(self) -> str:
         """ "partial: published, but a collection was not ok, a school was kept back, or a removal is held.
-        successful: all else." """
+        successful: all else." Where that trouble leaves nobody and nothing to publish, "nothing new could be
+        published": failed, as in ../cases/merging.yaml, weaker-provider-waits."""
         for here in self.tonight.feeds:
             if set(here.feed.states.values()) != {"ok"}:
                 self.reasons.add("collection")
         if self.tonight.kept_back:
             self.reasons.add("kept back")
         if self.reasons and all(one.state not in ("active", "inactive") for one in self.now.people.values()):
-            raise Silent  # whether a sync with trouble that publishes nobody is partial
+            return "partial" if self.now.classes else "failed"
         return "partial" if self.reasons else "successful"
 
     # ------------------------------------------------------------------ classes
@@ -242,6 +250,8 @@ class Publishing(PeopleTonight):
             waits = [
                 n >= limits.class_share * len(members) and n >= limits.class_rows for n in (len(mine), more)
             ]
+            if self.before.classes[class_].school in self.before.again:
+                continue
             if waits[0] != waits[1]:
                 raise Silent  # the same of one class
             if waits[0]:
@@ -338,6 +348,14 @@ class Publishing(PeopleTonight):
     # ------------------------------------------------------------------ for the next night
 
     def remember(self) -> None:
+        for school in self.tonight.orgs:
+            having = [h.feed for h in self.tonight.feeds if school in {*h.school_of.values(), *h.had_schools}]
+            if self.tonight.excluded(school):
+                self.now.again.add(school)
+            elif school not in self.tonight.kept_back and all(
+                feed.complete and feed.states["classes"] == feed.states["orgs"] == "ok" for feed in having
+            ):
+                self.now.again.discard(school)
         for school in self.tonight.orgs:
             if not any(
                 (school in self.tonight.kept_back, self.tonight.excluded(school), self.tonight.silent(school))

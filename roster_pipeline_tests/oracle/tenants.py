@@ -131,6 +131,8 @@ def _schools(made: Made) -> None:
         first = one is made.providers[0]
         mine = [school for school in schools if first or made.maybe(0.6)] or [schools[-1]]
         one.option(share_classes=shared)
+        if "between" in made.flaws:  # where one's classes are over and another's are not, the page is silent
+            one.option(respect_academic_sessions=made.providers[0].options["respect_academic_sessions"])
         for school in mine:
             identifier = school.upper() if "by-name" not in made.flaws or first or made.maybe(0.5) else ""
             one.org(school, identifier=identifier)
@@ -156,7 +158,7 @@ def _schools(made: Made) -> None:
 
 
 def _sessions(made: Made, one: Provider, school: str) -> None:
-    last = school == SCHOOLS[0] and len(one.rows["orgs"]) > 1
+    last = school == SCHOOLS[0] and len(made.providers[0].rows["orgs"]) > 1
     year = "2025-08-18..2026-06-12"
     if "between" in made.flaws and last:
         year = "2025-02-03..2025-09-26"

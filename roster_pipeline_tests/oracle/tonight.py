@@ -93,6 +93,7 @@ class Tonight:
     spans: dict[School, list[tuple[Span, bool]]] = field(default_factory=dict)  # with: end is exclusive
     kept_back: dict[School, set[str]] = field(default_factory=dict)
     empty: set[School] = field(default_factory=set)
+    doubtful: set[School] = field(default_factory=set)  # whose classes are published, the page does not say
 
     def current(self, school: School) -> bool:
         """Whether a session of the school is current."""
@@ -328,7 +329,7 @@ def drop_weaker_classes(tonight: Tonight, before: dict[User, tuple[School, Span]
                 if stronger and stronger.options.share_classes != here.options.share_classes:
                     raise Silent  # whose share_classes it is
                 if school in past and not stronger and not here.options.share_classes:
-                    raise Silent  # whether a stronger one whose classes are all over brings classes
+                    tonight.doubtful.add(school)
                 if stronger and not here.options.share_classes:
                     here.classes[name] = "class of weaker source"
         for name, school in school_of.items():
@@ -532,6 +533,8 @@ def judge_schools(
             tonight.empty.add(school)
         if kept:
             tonight.kept_back[school] = kept
+    if tonight.doubtful - set(tonight.kept_back):
+        raise Silent  # whether a stronger one whose classes are all over brings classes
     for here in tonight.feeds:
         for name, row in here.rows["classes"].items():
             if here.classes[name] == "" and here.school_of[row["school"]] in tonight.kept_back:

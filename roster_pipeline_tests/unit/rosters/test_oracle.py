@@ -195,3 +195,12 @@ def test_memberships_that_go_with_somebody_whose_grace_ends_do_not_wait():
     night = tenant.night().check()
     assert (night.inactive, night.members("c2")) == (set(), labels("t2 s6..s8"))
     assert (night.status, night.codes) == ("successful", [])
+
+
+def test_classes_are_published_where_the_limits_leave_nobody_of_a_school_that_is_not_kept_back():
+    sis = provider("sis", "t1 s1", limit_to={"schools": ["north"]}).teaches("c1", "t1 s1").org("south")
+    sis.users("t2 s2", orgs="south").teaches("c2", "t2 s2", school="south")
+    sis.gone("t1")
+    night = story(sis).night().check()
+    assert night.schools == {"North School": "kept", "South School": "published"}
+    assert (night.status, night.people, night.classes) == ("partial", set(), {"c2"})
