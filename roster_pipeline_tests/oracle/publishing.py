@@ -176,7 +176,7 @@ class Publishing(PeopleTonight):
 
     def members(self) -> None:
         """Memberships of the classes published tonight; others stay, end with their class, or wait."""
-        new: dict[Membership, set[tuple[str, str]]] = {}
+        new: dict[Membership, set[tuple[str, str, str]]] = {}
         past: set[Membership] = set()
         for here in self.tonight.feeds:
             for key, row in here.rows["enrollments"].items():
@@ -193,7 +193,8 @@ class Publishing(PeopleTonight):
                     and self.now.people[number].state == "active"
                 ):
                     spoken = (row.get("beginDate", ""), row.get("endDate", ""))
-                    new.setdefault(membership, set()).add(spoken if any(rules.dates(*spoken)) else ("", ""))
+                    spoken = spoken if any(rules.dates(*spoken)) else ("", "")
+                    new.setdefault(membership, set()).add((*spoken, row.get("primary", "")))
                 elif here.enrolments[key] not in ("refers to nothing", ""):
                     past.add(membership)
         counted: list[Membership] = []
@@ -213,7 +214,7 @@ class Publishing(PeopleTonight):
         self.hold_memberships(counted, settled)
         for membership, spans in new.items():
             if membership[0] in self.now.classes and not self.closed(self.now.classes[membership[0]].school):
-                self.now.memberships[membership] = min(spans) if len(spans) == 1 else ("?", "?")
+                self.now.memberships[membership] = min(spans) if len(spans) == 1 else ("?", "?", "?")
 
     def stays(self, membership: Membership) -> bool:
         class_, number, _ = membership
@@ -405,17 +406,27 @@ def counts(told: Told, here: Here) -> Counts:
     classes live after the sync." """
     out = Counts(imported_classes=sum(name == here.name for name, _ in told.roster.classes))
     users = {u: told.outcomes[u] for u in told.outcomes if u[0] == here.name}
+    for name, count in distinct(told, [here]).items():
+        setattr(out, name, count)
+    unmatched = {user for user, what in users.items() if what == "unmatched"}
+    every = fold({user: Publishing._values(None, here.rows["users"][user[1]], False) for user in unmatched})  # type: ignore[arg-type]
+    out.unmatched_users = len(every)
+    return out
+
+
+def distinct(told: Told, feeds: list[Here]) -> dict[str, int]:
+    """ "Distinct people, by role at that provider", of one provider or of all."""
+    out = {}
     for outcome in ("matched", "created"):
         for role in ("student", "teacher"):
             who = {
                 told.decided.person[user]
-                for user, what in users.items()
-                if what == outcome and any(one == role for one, _ in here.roles[user[1]])
+                for here in feeds
+                for user, what in told.outcomes.items()
+                if user[0] == here.name and what == outcome
+                if any(one == role for one, _ in here.roles[user[1]])
             }
-            setattr(out, f"{outcome}_{role}s", len(who))
-    unmatched = {user for user, what in users.items() if what == "unmatched"}
-    every = fold({user: Publishing._values(None, here.rows["users"][user[1]], False) for user in unmatched})  # type: ignore[arg-type]
-    out.unmatched_users = len(every)
+            out[f"{outcome}_{role}s"] = len(who)
     return out
 
 

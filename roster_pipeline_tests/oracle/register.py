@@ -51,7 +51,7 @@ class Roster:
     school_of: dict[User, School] = field(default_factory=dict)
     orgs: dict[User, Row] = field(default_factory=dict)  # as last read, of all in `school_of`
     classes: dict[User, Class] = field(default_factory=dict)
-    memberships: dict[Membership, tuple[str, str]] = field(default_factory=dict)
+    memberships: dict[Membership, tuple[str, str, str]] = field(default_factory=dict)  # dates, is primary
     guardian_links: set[tuple[int, int]] = field(default_factory=set)
     said: dict[tuple[int, int], set[str]] = field(default_factory=dict)  # link → who said it last
     ever_said: dict[tuple[int, int], set[str]] = field(default_factory=dict)

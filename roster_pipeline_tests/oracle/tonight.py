@@ -324,7 +324,8 @@ def drop_weaker_classes(tonight: Tonight, before: dict[User, tuple[School, Span]
             if fate in ("", "not current")
         }
         for name, school in school_of.items():
-            if here.classes[name] == "":
+            _, span = before.get((here.name, name), (None, None))
+            if here.classes[name] == "" or (span and not is_over(here, span, tonight.as_of)):
                 stronger = brought.get(school)
                 if stronger and stronger.options.share_classes != here.options.share_classes:
                     raise Silent  # whose share_classes it is
@@ -442,7 +443,15 @@ def has_left(tonight: Tonight, here: Here, name: str, enrolled_before: set[User]
     mine = {key: row for key, row in here.rows["enrollments"].items() if row["user"] == name}
     if not mine and (here.name, name) not in enrolled_before:
         return False
-    for key, row in mine.items():
+    if not mine and here.feed.states["enrollments"] == "unproven" and (here.name, name) not in away:
+        return False  # an unproven collection "removes nothing"
+    # "In 1.2 additionally the user's student roles at that org, if dated, must contain one `within`"
+    # (oneroster.md §7.3).
+    exclusive = here.options.end_dates == "exclusive"
+    held = [dates(*span) for role, _, *span in here.rows["users"][name]["roles"] if role == "student"]
+    admitted = any(within(span, tonight.as_of, exclusive) for span in held)
+    lasting = any(within((None, end), tonight.as_of, exclusive) for _, end in held)
+    for key, row in mine.items() if admitted else ():
         fate = here.enrolments[key]
         if fate in ("", "classroom data off", "school excluded", "class of weaker source") and in_session(
             here, row["class"], tonight.as_of
@@ -455,8 +464,8 @@ def has_left(tonight: Tonight, here: Here, name: str, enrolled_before: set[User]
         return True
     # Read so: who had left when a session was last current is none of the people who stay, until they are
     # entered for the next one.
-    return (here.name, name) in away and not any(
-        is_to_come(here, row, tonight.as_of) for row in mine.values()
+    return (here.name, name) in away and not (
+        lasting and any(is_to_come(here, row, tonight.as_of) for row in mine.values())
     )
 
 
@@ -589,7 +598,16 @@ def faults(tonight: Tonight, school: School, grades_before: dict[str, int], stan
     if newest and None not in ends and tonight.as_of - newest > limit:
         found.add("sessions_outdated")
     if "masked" in tonight.tenant.keeps_back and people:
-        found |= {"masked"} if is_masked_school([(name, row) for name, row, _ in people]) else set()
+        rows = [(name, row) for name, row, _ in people]
+        alone = [
+            (here.name, here.rows["users"][name])
+            for here in tonight.feeds
+            for name, fate in here.users.items()
+            if fate == "guardian of nobody" and school in here.schools_of[name] - here.excluded
+        ]
+        if is_masked_school(rows) != is_masked_school(rows + alone):
+            raise Silent  # whether guardians of nobody are among the people of a school
+        found |= {"masked"} if is_masked_school(rows) else set()
     return found
 
 
