@@ -283,7 +283,8 @@ class _Plan:
         old_frozen = set(old.loc[rows.among(old["school_id"], self.frozen), "class_id"])
         wanted = wanted[~kept_back & ~rows.among(wanted["class_id"], old_frozen)].assign(provider="")
         missing = old[~rows.among(old["class_id"], set(wanted["class_id"].tolist()))].copy()
-        verdict = now.drop_duplicates("class_id").set_index("class_id")[["reason", "fate"]].to_dict("index")
+        said = now[now["reason"] != rows.DUPLICATE].drop_duplicates("class_id")
+        verdict = said.set_index("class_id")[["reason", "fate"]].to_dict("index")
         missing["cause"] = [self._class_cause(row, verdict.get(row.class_id)) for row in rows.each(missing)]
         missing["schools"] = [[school] for school in missing["school_id"].tolist()]
         waiting = self._wait("classes", missing, Counter(old["school_id"].tolist()))

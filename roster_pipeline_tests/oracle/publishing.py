@@ -295,6 +295,8 @@ class Publishing(PeopleTonight):
                 continue
             elif any(not self.tonight.here(name).feed.complete for name in self.now.ever_said.get(link, ())):
                 raise Silent  # whether a provider that had stopped saying so has to be heard once more
+            elif self.is_taken_out(link):
+                self.now.guardian_links.discard(link)
             else:
                 counted.append(link)
         held = self.waiting(counted, self.before.guardian_links, [], lambda one: self.groups_of(one[0]))
@@ -305,6 +307,20 @@ class Publishing(PeopleTonight):
         for number, why in self.leaving.items():
             if why == "guardian of nobody":
                 self.leave_guardian(number)
+
+    def is_taken_out(self, link: tuple[int, int]) -> bool:
+        """ "What an option takes out of scope is removed at the next complete sync, without a hold": whether
+        everybody who said it is not asked any more, or not for one of the two."""
+        speaking = [self.tonight.here(name) for name in self.before.said.get(link, ())]
+        return bool(speaking) and all(
+            not here.options.sync_parent_data
+            or any(
+                here.users.get(user) in ("guardian not wanted", *rules.LIMITED)
+                for (name, user), number in self.now.links.items()
+                if name == here.name and number in link
+            )
+            for here in speaking
+        )
 
     def hear_guardians(self) -> None:
         """Remembers which provider, when it was last read whole, said that two belong together."""
