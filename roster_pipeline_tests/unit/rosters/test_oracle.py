@@ -224,3 +224,16 @@ def test_a_second_row_of_somebody_whose_school_is_kept_back_is_the_same_human():
     night = tenant.night().check()
     assert night.schools == {"North School": "kept", "South School": "published"}
     assert night.same("t1", "t9")
+
+
+def test_memberships_of_those_whose_dated_role_ends_at_one_provider_do_not_wait():
+    sis = provider("sis", "t1 s1..s8", respect_enrolment_date=True).teaches("c1", "t1 s1..s8")
+    sis.users("s1..s5", roles=[["student", "north", "", "2025-10-15"]])
+    tenant = story(sis, provider("cl", "t1 s1..s8"))
+    assert tenant.night().check().members("c1") == labels("t1 s1..s8")
+    night = tenant.night().check()
+    assert (night.status, night.people) == (
+        "successful",
+        labels("t1 s6..s8") | {f"cl/s{n}" for n in range(1, 6)},
+    )
+    assert night.members("c1") == labels("t1 s6..s8")
