@@ -83,8 +83,9 @@ def status_of(found: Found, issues: Iterable[Issue]) -> tuple[str, list[Issue]]:
     waiting = bool(found.roster.held) or any(issue.code in _WAITING for issue in issues)
     if all_ok and not held_back and not waiting:
         return SUCCESSFUL, []
-    # A first sync that had trouble and found nobody to publish: the issues beside it say why.
-    return (FAILED if found.roster.tables["people"].empty else PARTIAL), []
+    # A sync that had trouble and found nothing to publish: the issues beside it say why.
+    nothing = found.roster.tables["people"].empty and found.roster.tables["classes"].empty
+    return (FAILED if nothing else PARTIAL), []
 
 
 def collections(found: Found) -> dict[int, dict[str, dict[str, Any]]]:
