@@ -13,7 +13,7 @@ import random
 import secrets as randomness
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
@@ -233,7 +233,8 @@ class Sync:
             for name, entry in found.items()
             if entry["state"] == "ok"
         }
-        lake.set_complete(self.tenant, provider_id, {**complete, **newly})
+        if not self._dry_run:  # what was only tried out stands in for nothing, whatever its date
+            lake.set_complete(self.tenant, provider_id, {**complete, **newly})
         return {
             "name": source.name,
             "duration_s": seconds,
@@ -712,7 +713,7 @@ def build_sources(
                 states=states,
                 frames=_Frames(cache, provider_id, found),
                 before=before.get(str(provider_id)),
-                ever_complete=all(name in complete for name in REQUIRED),
+                ever_complete=all(name in complete or states[name] == "ok" for name in REQUIRED),
             )
         )
     return sources
@@ -757,10 +758,12 @@ class Scope:
 
     Attributes:
         gone: Table → how many of its published rows the change takes out of scope.
+        comes: Table → how many rows come in instead, or besides.
         in_vain: What the new document names and nobody has: schools (RS-REF-02), grades (RS-REF-07).
     """
 
     gone: dict[str, int]
+    comes: dict[str, int] = field(default_factory=dict)
     in_vain: tuple[Issue, ...] = ()
 
 
@@ -779,7 +782,7 @@ def scope_of(stores: Stores, old: Tenant, new: Tenant) -> Scope:
     )
     if before is None or after is None:
         return Scope(dict.fromkeys(_SCOPES, 0))
-    gone = {}
+    gone, comes = {}, {}
     for name in _SCOPES:
         has, had, stays = (
             _active_keys(name, table)
@@ -790,8 +793,9 @@ def scope_of(stores: Stores, old: Tenant, new: Tenant) -> Scope:
             )
         )
         gone[name] = len(has & had - stays)
+        comes[name] = len(stays - had - has)
     told = (*after.schools.issues, *after.current.issues)
-    return Scope(gone, tuple(issue for issue in told if issue.code in _IN_VAIN))
+    return Scope(gone, comes, tuple(issue for issue in told if issue.code in _IN_VAIN))
 
 
 def _found_under(
@@ -892,7 +896,7 @@ def _told_of_stale(
         is_one = len(names) == 1 or what == "Everything"
         verbs = "is used as it was" if is_one else "are used as they were"
         until = dt.date.fromisoformat(day) + dt.timedelta(days=STALE_DAYS)
-        text = f"{what} {verbs} on {day}, until {until} at the latest."
+        text = f"{what} {verbs} on {day}, until {until}; after that, what is published stays as it is then."
         told.append(Issue("RS-SAFE-05", text, provider=provider, count=len(names)))
     return told
 

@@ -13,8 +13,6 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -257,8 +255,10 @@ def as_text(document: Document) -> str:
             + (f" · guardians {counts['guardians']:,}" if counts["guardians"] else ""),
             f"  {'would change' if tried else 'changed'}: {_changes(document['changes'])}",
         ]
-    for code, group in groupby(document["issues"], itemgetter("code")):
-        issues = list(group)
+    by_code: dict[str, list[dict[str, Any]]] = {}
+    for issue in document["issues"]:
+        by_code.setdefault(issue["code"], []).append(issue)
+    for code, issues in by_code.items():
         severe = issues[0]["severity"] in ("sync failed", "school kept back")
         shown = issues if severe or len(issues) <= _SHOWN + 1 else issues[:_SHOWN]
         lines += [f"  {issue_line(issue)}" for issue in shown]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -176,12 +176,12 @@ def apply_documents(
             told = _out_of_scope(stores, plan, scoping)
             if told.gone and not confirmed:
                 text = f"this change takes {told.gone}; look at the numbers, then repeat with --yes"
-                problem = Problem("RS-CFG-10", ("tenant",), ". ".join([text, *told.in_vain]))
+                problem = Problem("RS-CFG-10", ("tenant",), ". ".join([text, *told.besides]))
                 refused.append(document.refused([problem]))
                 continue
             if told.gone:
                 lines.append(f"{document.tenant.tenant}: takes {told.gone}, at the next complete sync")
-            lines += [f"{document.tenant.tenant}: {text}" for text in told.in_vain]
+            lines += [f"{document.tenant.tenant}: {text}" for text in told.besides]
     if refused:
         raise DocumentRefused.together(refused)
     with _writing(stores) as connection, connection.begin():
@@ -201,22 +201,32 @@ def _scope(stores: Stores, old: Tenant, new: Tenant) -> Scope:
 
 
 class _OutOfScope(NamedTuple):
-    """In words: what goes, and why; and what is named in vain."""
+    """In words: what goes, and why; and what else there is to know."""
 
     gone: str = ""
-    in_vain: Sequence[str] = ()
+    besides: Sequence[str] = ()
 
 
 def _out_of_scope(stores: Stores, plan: Applied, scoping: Scoping) -> _OutOfScope:
     if plan.before is None or plan.before == plan.tenant:
         return _OutOfScope()
     found = scoping(stores, plan.before, plan.tenant)
-    counts = [f"{count:,} {what.replace('_', ' ')}" for what, count in found.gone.items() if count]
     because = ", ".join(plan.changed_options)
+    brings = f"; it brings {_counts(found.comes)}" if _counts(found.comes) else ""
+    keeping = [
+        f"what is published of schools that {provider.name} excludes stays as it is; "
+        "`excluded_rosters: remove` takes it out"
+        for provider in plan.tenant.providers
+        if f"{provider.name}.exclude_schools" in plan.changed_options and provider.excluded_rosters == "keep"
+    ]
     return _OutOfScope(
-        f"{', '.join(counts)} out of scope ({because})" if counts else "",
-        [f"{issue.message} ({issue.code}, {issue.severity})" for issue in found.in_vain],
+        f"{_counts(found.gone)} out of scope ({because}){brings}" if _counts(found.gone) else "",
+        [*keeping, *(f"{issue.message} ({issue.code}, {issue.severity})" for issue in found.in_vain)],
     )
+
+
+def _counts(found: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in found.items() if count)
 
 
 def _told(done: Applied) -> str:

@@ -148,13 +148,13 @@ class Causes:
         if rows_of and all(user["family"] for user in rows_of):
             yield because("enrolment", "family", **words)
             return
-        if source.usable:
-            yield because("enrolment", "not_sent" if mine else "no_user", **words)
         theirs = {school for user in rows_of for school in rows.parse_list(user["schools"])}
         if theirs and row["school_id"] not in theirs:
             named = sorted(self.known.school_name(school) for school in theirs)
             school = self.known.school_name(row["school_id"])
             yield because("enrolment", "other_school", **words, school=school, theirs=" and ".join(named))
+        if source.usable:
+            yield because("enrolment", "not_sent" if mine else "no_user", **words)
         yield from self.of_class(class_id)
 
     def of_class(self, class_id: str) -> Iterator[Because]:
@@ -250,7 +250,7 @@ class Causes:
             return
         record = self.known.record("schools", "school_id", school_id)
         day = record["state_as_of"] if record is not None and not record["removed_at"] else ""
-        last = f"; its roster of {day} stays" if day else "; nothing of it was published before"
+        last = f"; its roster of {day} stays" if day else "; nothing of it is published"
         issues = self.known.sync["issues"] if self.known.sync else ()
         name, code = self.known.school_name(school_id), state["code"] or None
         cause = next(

@@ -82,7 +82,7 @@ class Explanation:
         if record is None:
             published = "Not published."
         elif live:
-            published = f"Published since {self._since(record['created_sync'])}."
+            published = f"Published, first by {self._since(record['created_sync'])}."
         else:
             published = f"Not published any more: removed by {self._since(record['changed_sync'])}."
         if live and causes:
@@ -126,7 +126,7 @@ class Explanation:
         told = list(self._enrolments_in(class_id, set(users)))
         if mine:
             roles = " and ".join(sorted({member["role"] for member in mine}))
-            said = f"{name} is in {where} as {roles}, since {self._since(mine[0]['created_sync'])}."
+            said = f"{name} is in {where} as {roles}, first by {self._since(mine[0]['created_sync'])}."
             record = self.known.record("people", "person_id", person_id)
             if record is not None and record["inactive_since"]:
                 said += (
@@ -179,7 +179,7 @@ class Explanation:
                 f"{self.known.tenant.grace_days})."
             )
         else:
-            yield f"Published since {self._since(record['created_sync'])}."
+            yield f"Published, first by {self._since(record['created_sync'])}."
         roles = dict.fromkeys(
             f"{entry['role']} at {self.known.school_name(entry['school_id'])}"
             if entry["school_id"]

@@ -234,6 +234,8 @@ class _Merge:
         self.links = self._published_links()
         self.seen = {key: orjson.loads(link["seen"] or b"{}") for key, link in self.links.items()}
         self.link_state: dict[tuple[int, str], str] = {}
+        # What makes a row of somebody whose school is kept back one with another row: (master, userIds).
+        self.folding: dict[tuple[int, str], tuple[str, str]] = {}
         self.linked_by: dict[tuple[int, str], str] = {}
         self.directory_rows = self._directory_rows(directories)
         for place, row in enumerate(self.directory_rows):
@@ -339,6 +341,7 @@ class _Merge:
                     self.dropped[key] = "school_kept_back"
                 else:  # the school keeps its last good roster: this user speaks by it, too
                     reason[key] = "frozen"
+                    self.folding[key] = record["master"], record["user_ids"]
                 continue
             out.append(
                 _Row(
@@ -414,6 +417,8 @@ class _Merge:
                         any(role == "student" for role, _ in seen.get("roles", [])),
                         source.strength,
                         stands=True,
+                        master=self.folding.get(key, ("", ""))[0],
+                        user_ids=self.folding.get(key, ("", ""))[1],
                     )
                 )
         return out

@@ -83,8 +83,9 @@ def status_of(found: Found, issues: Iterable[Issue]) -> tuple[str, list[Issue]]:
     waiting = bool(found.roster.held) or any(issue.code in _WAITING for issue in issues)
     if all_ok and not held_back and not waiting:
         return SUCCESSFUL, []
-    # A first sync that had trouble and found nobody to publish: the issues beside it say why.
-    return (FAILED if found.roster.tables["people"].empty else PARTIAL), []
+    # A sync that had trouble and found nothing to publish: the issues beside it say why.
+    nothing = found.roster.tables["people"].empty and found.roster.tables["classes"].empty
+    return (FAILED if nothing else PARTIAL), []
 
 
 def collections(found: Found) -> dict[int, dict[str, dict[str, Any]]]:
@@ -205,16 +206,22 @@ def report(
     tables = found.roster.tables
     per_provider = collections(found)
     every = ordered([*why, *issues, *_row_issues(found, per_provider)])
-    if status != FAILED:  # what would have failed the sync of a lone provider did not fail this one
+    if status == FAILED:  # what may cure it comes after what it is, before all that follows from it
+        cures = [one for one in every if one.code == "RS-PRV-06"]
+        others = [one for one in every if one.code != "RS-PRV-06"]
+        every = [*others[: len(why)], *cures, *others[len(why) :]]
+    else:  # what would have failed the sync of a lone provider did not fail this one
         every = [replace(one, judged="warning") if one.severity == _FAILS else one for one in every]
-    states = Counter(found.completeness.schools["state"])
+    failed = why[0].code if why and status == FAILED else None
+    schools = _schools(found, people, failed)
+    states = Counter(school["state"] for school in schools)
     return {
         "status": status,
         "counts": {
             **_guide_counts(people, len(tables["classes"])),
             **_roster_counts(tables),
             "schools_published": states[school_states.PUBLISHED],
-            "schools_kept": states[school_states.KEPT] + states[school_states.SILENT],
+            "schools_kept": states[school_states.KEPT],
             "schools_excluded": states[school_states.EXCLUDED],
         },
         "changes": {name: changes[name].counts for name in TOLD},
@@ -233,7 +240,7 @@ def report(
             }
             for source in found.sources
         ],
-        "schools": _schools(found, people),
+        "schools": schools,
         "issues": [issue.as_json() for issue in every],
     }
 
@@ -314,8 +321,21 @@ def _provider_outcomes(people: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _schools(found: Found, people: pd.DataFrame) -> list[dict[str, Any]]:
+_STATES: Final = {
+    school_states.SILENT: school_states.KEPT,
+    school_states.EXCLUDED: school_states.EXCLUDED,
+}
+
+
+def _schools(found: Found, people: pd.DataFrame, failed: str | None) -> list[dict[str, Any]]:
+    """Every school with its counts; `failed` is the code of a sync that published none."""
     tables = found.roster.tables
+    names = {source.provider_id: source.name for source in found.sources}
+    known_as: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for row in rows.each(found.schools.orgs):
+        if row.school_id:
+            told = {row.source_id, row.identifier, row.name, row.school_id} - {""}
+            known_as[row.school_id][names[int(row.provider_id)]] |= told
     school_of = dict(rows.keys(tables["classes"], "class_id", "school_id"))
     classes = Counter(school_of.values())
     memberships = Counter(school_of[class_id] for class_id in tables["memberships"]["class_id"].tolist())
@@ -330,11 +350,12 @@ def _schools(found: Found, people: pd.DataFrame) -> list[dict[str, Any]]:
         {
             "school_id": row.school_id,
             "name": row.name,
-            "state": school_states.KEPT if row.state == school_states.SILENT else row.state,
-            "code": row.code or ("RS-PRV-02" if row.state == school_states.SILENT else None),
+            "state": _STATES.get(row.state, row.state if failed is None else school_states.KEPT),
+            "code": row.code or ("RS-PRV-02" if row.state == school_states.SILENT else failed),
             **_guide_counts(people.iloc[by_school.get(row.school_id, [])], classes[row.school_id]),
             "memberships": memberships[row.school_id],
             "flaws": dict(flaws[row.school_id]),
+            "known_as": {name: sorted(told) for name, told in known_as[row.school_id].items()},
         }
         for row in rows.each(found.completeness.schools)
         if row.state != school_states.RETIRED

@@ -117,8 +117,10 @@ class _Plan:
         merged = identities.merged
         self.merged = dict(rows.keys(merged, "person_id", "merged_into"))
         self.old_memberships, self.old_links = self._following(published)
-        taken = identities.links[identities.links["state"] == fates.OUT_OF_SCOPE]
+        links = identities.links
+        taken, left = (links[links["state"] == state] for state in (fates.OUT_OF_SCOPE, fates.LEFT))
         self.out_of_scope = set(rows.keys(taken, "provider_id", "person_id"))
+        self.explained = self.out_of_scope | set(rows.keys(left, "provider_id", "person_id"))
 
     def roster(self) -> Roster:
         """Every table in turn; people before memberships, because what waits there waits here too."""
@@ -329,7 +331,8 @@ class _Plan:
         old_frozen = set(old.loc[rows.among(old["school_id"], self.frozen), "class_id"])
         wanted = wanted[~kept_back & ~rows.among(wanted["class_id"], old_frozen)].assign(provider="")
         missing = old[~rows.among(old["class_id"], set(wanted["class_id"].tolist()))].copy()
-        verdict = now.drop_duplicates("class_id").set_index("class_id")[["reason", "fate"]].to_dict("index")
+        said = now[now["reason"] != rows.DUPLICATE].drop_duplicates("class_id")
+        verdict = said.set_index("class_id")[["reason", "fate"]].to_dict("index")
         missing["cause"] = [self._class_cause(row, verdict.get(row.class_id)) for row in rows.each(missing)]
         missing["schools"] = [[school] for school in missing["school_id"].tolist()]
         waiting = self._wait("classes", missing, Counter(old["school_id"].tolist()))
@@ -456,7 +459,7 @@ class _Plan:
         if not source.proven("classes", "users", "enrollments"):
             return STAYS
         fate = self.fate.get(person_id, "")
-        if (class_id, person_id) in by_dates or (provider_id, person_id) in self.out_of_scope:
+        if (class_id, person_id) in by_dates or (provider_id, person_id) in self.explained:
             return SETTLED
         # What is left of somebody whose grace ends goes with them: it cannot wait any longer.
         gone = fate in (fates.LEFT, fates.OUT_OF_SCOPE, fates.RETIRED)

@@ -194,12 +194,12 @@ def _apply_options(source: Source, found: Schools, published: Published) -> None
     mine = orgs[(orgs["provider_id"] == source.provider_id) & (orgs["school_id"] != "")]
     names: dict[str, set[str]] = {}
     for row in rows.each(mine):
-        for name in (row.source_id, row.identifier, row.name):
+        for name in (row.source_id, row.identifier, row.name, row.school_id):
             if name:
                 names.setdefault(name, set()).add(row.school_id)
     for row in rows.each(published.schools[published.schools["provider_id"] == source.provider_id]):
         if row.school_id not in set(mine["school_id"]):  # excluded, and no longer sent
-            for name in (row.source_id, row.identifier, row.name):
+            for name in (row.source_id, row.identifier, row.name, row.school_id):
                 if name:
                     names.setdefault(name, set()).add(row.school_id)
     options = source.options

@@ -232,8 +232,11 @@ def _tell(source: Source, issues: list[Issue], code: str, count: int, what: str)
 
 
 def no_sessions(provider: str) -> Issue:
-    """What to tell of a provider in compatibility mode whose classes can have no dates."""
-    text = "There are no academic sessions, so that `respect_academic_sessions` cannot apply to its classes."
+    """What to tell of a provider in compatibility mode whose classes have no dates but their enrolments'."""
+    text = (
+        "There are no academic sessions: `respect_academic_sessions` goes by the dates of a class's "
+        "enrolments, and keeps a class without any."
+    )
     return Issue("RS-SES-05", text, provider=provider)
 
 

@@ -7,10 +7,11 @@ Nothing here reads a provider, and nothing published is removed here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel
 from sqlalchemy import Row, delete, func, insert, select, update
@@ -191,56 +192,54 @@ class ListedSchool:
     state: str
 
 
+FITS_NOTHING: Final = "fits no school"
+"""The state of a name that is excluded and that no school has."""
+
+
 def schools(connection: Connection, registered: Registered) -> list[ListedSchool]:
     """Every school of the tenant, by name, and last the excluded names that fit none of them.
 
     Those that are published, and those that the last sync met and could not publish yet.
     """
     tenant = registered.tenant
-    excluded = {
-        registered.provider_ids[provider.name]: set(provider.exclude_schools) for provider in tenant.providers
-    }
-    rows = connection.execute(
+    excluded = {provider.name: set(provider.exclude_schools) for provider in tenant.providers}
+    told = _newest_schools(connection, tenant.tenant)
+    live = connection.execute(
         select(school_rows)
         .where(school_rows.c.tenant == tenant.tenant, school_rows.c.removed_at.is_(None))
         .order_by(school_rows.c.name, school_rows.c.school_id)
     ).all()
-    found = []
-    fitting: set[str] = set()
-    for row in rows:
-        known_as = {name for name in (row.source_id, row.identifier, row.name) if name}
-        # A school of several providers has one row: another's exclusion shows in its state alone.
-        hit = known_as & excluded.get(row.provider_id, set())
-        fitting |= known_as
-        found.append(ListedSchool("Excluded" if hit else "Included", row.name, row.school_id, row.state))
-    every = set().union(*excluded.values())
-    for name, school_id, state in _unpublished_schools(connection, tenant.tenant):
-        # Of these, only what the last sync made of them is known beside the name.
-        is_out = name in every or (state == "excluded" and bool(every))
-        fitting |= {name} if is_out else set()
-        found.append(ListedSchool("Excluded" if is_out else "Included", name, school_id, state))
+    listed: dict[str, tuple[str, str, dict[str, set[str]]]] = {
+        row.school_id: (row.name, row.state, {row.provider: {row.source_id, row.identifier, row.name}})
+        for row in live
+    }
+    for row in told:
+        details = json.loads(row.details or "{}").get("known_as") or {}
+        known_as = {provider: set(names_) for provider, names_ in details.items()}
+        name, state, _ = listed.get(row.school_id, (row.name, row.state, {}))
+        before = listed[row.school_id][2] if row.school_id in listed else {}
+        listed[row.school_id] = name, state, known_as or before
+    found, fitting = [], set()
+    for school_id, (name, state, known_as) in listed.items():
+        # As the rules have it: out is what every provider that brings it leaves out.
+        hits = [names_ & excluded.get(provider, set()) for provider, names_ in known_as.items()]
+        fitting |= set().union(*hits)
+        out = bool(hits) and all(hits)
+        found.append(ListedSchool("Excluded" if out else "Included", name, school_id, state))
     found.sort(key=lambda school: (school.name, school.school_id))
     unknown = {name for names_ in excluded.values() for name in names_} - fitting
-    return found + [ListedSchool("Excluded", name, "", "") for name in sorted(unknown)]
+    return found + [ListedSchool("Excluded", name, "", FITS_NOTHING) for name in sorted(unknown)]
 
 
-def _unpublished_schools(connection: Connection, tenant: str) -> list[tuple[str, str, str]]:
-    """(name, school_id, state) of the schools that the newest sync tells of and that are not published."""
+def _newest_schools(connection: Connection, tenant: str) -> Sequence[Row[Any]]:
+    """What the newest sync tells of each school."""
     newest = (
         select(func.max(sync_schools.c.sync_id))
         .join(syncs, syncs.c.sync_id == sync_schools.c.sync_id)
         .where(syncs.c.tenant == tenant)
         .scalar_subquery()
     )
-    live = select(school_rows.c.school_id).where(
-        school_rows.c.tenant == tenant, school_rows.c.removed_at.is_(None)
-    )
-    rows = connection.execute(
-        select(sync_schools.c.name, sync_schools.c.school_id, sync_schools.c.state).where(
-            sync_schools.c.sync_id == newest, sync_schools.c.school_id.not_in(live)
-        )
-    )
-    return [(row.name, row.school_id, row.state) for row in rows]
+    return connection.execute(select(sync_schools).where(sync_schools.c.sync_id == newest)).all()
 
 
 def remove(connection: Connection, tenant: str, now: datetime) -> None:

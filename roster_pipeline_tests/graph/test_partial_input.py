@@ -122,7 +122,8 @@ def test_a_night_with_it_after_a_good_one_loses_nothing(
         assert told(document, code)["message"] == message.format("export")
         stale = told(document, "RS-SAFE-05")
         assert (stale["message"], stale["count"]) == (
-            "Everything is used as it was on 2021-02-01, until 2021-02-08 at the latest.",
+            "Everything is used as it was on 2021-02-01, until 2021-02-08; after that, what is published "
+            "stays as it is then.",
             6,
         )
         assert (document["status"], changed(document)) == ("failed", {})

@@ -12,6 +12,7 @@ CHANGES: Final = (
     "leave", "return", "email", "surname", "reuse", "join", "new-id", "drop-enrolment", "many-leave",
     "class-gone", "class-new", "session-gone", "jump-term", "jump-grace", "unproven", "stale", "failed",
     "no-teachers", "values-gone", "exclude", "swap", "phone", "other-email", "delete", "school-gone",
+    "empty", "limit-grades", "limit-roles", "classroom-data", "enrolment-date", "parent-data",
 )  # fmt: skip
 
 
@@ -21,13 +22,15 @@ def change(made: Made) -> None:
     made.told.append("--")
     for one in made.providers:
         one.states.clear()
+        for collection, rows in made.hidden.pop(one.name, {}).items():
+            one.rows[collection] |= rows
         made.told.append(one.name)
         most = len(one.rows["orgs"])
         for _ in range(made.rng.choice((0, 1, most, most, most + 1))):
             kind = made.rng.choice(CHANGES)
             made.told.append(kind)
             _happen(made, one, kind)
-            if kind in ("unproven", "stale", "failed"):
+            if kind in ("unproven", "stale", "failed", "empty"):
                 break
 
 
@@ -125,6 +128,19 @@ def _happen(made: Made, one: Provider, kind: str) -> None:
         made.as_of += dt.timedelta(days=rng.choice((6, 7, 8)))
     elif kind == "unproven":
         one.state("unproven", "users", "enrollments", *(("classes",) if made.maybe(0.4) else ()))
+    elif kind == "empty" and not one.repeated:  # "a collection that had rows and is empty now": unproven
+        made.hidden[one.name] = {name: dict(one.rows[name]) for name in ("users", "enrollments")}
+        one.empty("users", "enrollments").state("unproven", "users", "enrollments")
+    elif kind == "limit-grades":
+        one.option(limit_to={} if one.options.get("limit_to") else {"grades": ["09"]})
+    elif kind == "limit-roles" and not made.flaws & {"two-rows", "teacher-guardian", "odd-role"}:
+        one.option(limit_to={"roles": ["student", "teacher"]})
+    elif kind == "classroom-data":
+        one.option(sync_classroom_data=not one.options["sync_classroom_data"])
+    elif kind == "enrolment-date":
+        one.option(respect_enrolment_date=not one.options["respect_enrolment_date"])
+    elif kind == "parent-data" and one.options.get("sync_parent_data"):
+        one.option(sync_parent_data=False, relationship_type=None)
     elif kind == "stale" and "dangling-many" not in made.flaws:  # the page does not say what refers past
         one.state("stale", "users", "enrollments")
     elif kind == "failed":

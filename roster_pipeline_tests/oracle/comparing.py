@@ -251,6 +251,7 @@ def _classes(night: Night, told: Told, names: Names) -> list[str]:
         (ids[row["class_id"]], called.get(row["person_id"], "?"), row["role"]): (
             row["begin_date"],
             row["end_date"],
+            row["is_primary"],
         )
         for row in night.table("memberships")
     }
@@ -261,9 +262,9 @@ def _classes(night: Night, told: Told, names: Names) -> list[str]:
     sure = {key for key in {*found, *expected} if key[1] not in unsure}
     out += _unlike("memberships", {k for k in found if k in sure}, {k for k in expected if k in sure})
     for key in set(found) & set(expected):
-        begin, end = expected[key]
+        begin, end, primary = expected[key]
         if begin != "?":
-            read = [str(day or "") for day in dates_of(begin, end)]
+            read = [*(str(day or "") for day in dates_of(begin, end)), primary]
             out += _unlike(f"dates of {key}", list(found[key]), read)
     return out
 
@@ -281,8 +282,28 @@ def _schools(night: Night, told: Told) -> list[str]:
     return out
 
 
+def _tenant_counts(night: Night, told: Told) -> list[str]:
+    """What is told of the whole tenant."""
+    here = told.roster
+    active = {n: one for n, one in here.people.items() if one.state == "active"}
+    ours = {
+        "imported_classes": len(here.classes),
+        "unmatched_users": sum(publishing.counts(told, one).unmatched_users for one in told.tonight.feeds),
+        **publishing.distinct(told, told.tonight.feeds),
+    }
+    if not told.unsure:
+        ours |= {
+            "people": len(active),
+            "memberships": len(here.memberships),
+            "guardian_links": len(here.guardian_links),
+            "students": sum(any(role == "student" for role, _ in one.roles) for one in active.values()),
+            "teachers": sum(any(role == "teacher" for role, _ in one.roles) for one in active.values()),
+        }
+    return _sets("counts of the tenant", {name: night.counts[name] for name in ours}, ours)
+
+
 def _counts(night: Night, told: Told) -> list[str]:
-    out = []
+    out = _tenant_counts(night, told)
     closed = [one for one in told.tonight.orgs if one in told.tonight.kept_back or told.tonight.excluded(one)]
     for here in told.tonight.feeds:
         line = night.told(here.name)

@@ -162,7 +162,7 @@ class PeopleTonight:
             elif person.state == "active" and not self.is_unread(number):
                 self.leaving[number] = self.why_gone(number)
             elif person.state == "inactive":
-                self.end_of_grace(number, person)
+                self.end_of_grace(number, person, self.why_gone(number))
         self.hold_people()
         for number, why in self.leaving.items():
             self.take_out(number, why)
@@ -202,7 +202,8 @@ class PeopleTonight:
         before = self.before.belongs(number) if number in self.before.people else set()
         for name, user in users:
             here = next((one for one in self.tonight.feeds if one.name == name), None)
-            before = before | (here.schools_of.get(user, set()) if here else set())
+            last = {school for _, school in self.before.roles.get((name, user), set()) if school}
+            before = before | (here.schools_of.get(user, last) if here else set())
         return before
 
     def row(self, user: User) -> Row:
@@ -327,7 +328,11 @@ class PeopleTonight:
 
     def hold_people(self) -> None:
         """ "Otherwise removals wait per school and kind of row." """
-        gone = [number for number, why in self.leaving.items() if why == "gone"]
+        gone = [
+            number
+            for number, why in self.leaving.items()
+            if why == "gone" and not any(map(self.closed, self.before.belongs(number)))
+        ]
         total = [number for number, person in self.before.people.items() if person.state == "active"]
         asleep = [number for number, person in self.before.people.items() if person.state == "inactive"]
         settled = [number for number, why in self.leaving.items() if why != "gone"]
@@ -353,8 +358,10 @@ class PeopleTonight:
             n, every, more = (sum(school in schools(one) for one in some) for some in (gone, total, extra))
             if waits(n, every, limits) != waits(n, every + more, limits):
                 raise Silent  # whether inactive people count among the school's
-            if school in self.taken_out():
-                continue  # "What an option takes out of scope is removed without a hold."
+            if school in self.taken_out() | self.before.again:
+                # "What an option takes out of scope is removed without a hold." "The first complete sync
+                # after a school is included again replaces its roster without a hold."
+                continue
             left = every - sum(school in schools(one) for one in settled)
             if n == left and not waits(n, every, limits):
                 raise Silent  # whether "all of a school's rows" are those that what is not counted leaves
@@ -388,12 +395,13 @@ class PeopleTonight:
         else:
             person.state, person.since = "removed", None
 
-    def end_of_grace(self, number: int, person: Person) -> None:
+    def end_of_grace(self, number: int, person: Person, why: str) -> None:
         """ "Removed after grace_days"; "exactly the limit is still within"; "removing people needs users and
         enrollments ok" (architecture.md, invariant 1), of the providers who know them; "never removed while
-        one [of their schools] is kept back"."""
+        one [of their schools] is kept back". Whom options take out, or who has left, goes now."""
         assert person.since
-        if (self.tonight.as_of - person.since).days <= self.tonight.tenant.grace_days:
+        settled = why not in ("gone", "guardian of nobody")
+        if (self.tonight.as_of - person.since).days <= self.tonight.tenant.grace_days and not settled:
             return
         mine = {user for user, one in self.now.links.items() if one == number}
         last, ever = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 from dataclasses import dataclass
 
@@ -63,29 +64,37 @@ class Publishing(PeopleTonight):
     """All of one night, in the order of product.md."""
 
     def run(self) -> Told:
-        status = self.failed()
-        if status:
-            self.now.complete |= {h.name for h in self.tonight.feeds if set(h.feed.states.values()) == {"ok"}}
-            return Told(status, self.now, self.tonight, Decided(), {}, reasons=self.reasons)
+        if self.failed():
+            return self.nothing_new()
         self.match()
         self.people()
         self.classes()
         self.members()
         self.roles_of_classes()
         self.guardians()
+        self.now.unsure = self.unsure | (self.before.unsure - set(self.decided.person.values()))
         self.remember()
+        status = self.status()
+        if status == "failed":
+            return self.nothing_new()
         outcomes = dict(self.decided.outcomes)
         return Told(
-            self.status(), self.now, self.tonight, self.decided, outcomes, self.unsure, self.reasons,
+            status, self.now, self.tonight, self.decided, outcomes, self.now.unsure, self.reasons,
             set(self.directories),
         )  # fmt: skip
 
-    def failed(self) -> str:
+    def nothing_new(self) -> Told:
+        """A failed sync: all stays as it was."""
+        now = copy.deepcopy(self.before)
+        now.complete |= {h.name for h in self.tonight.feeds if set(h.feed.states.values()) == {"ok"}}
+        return Told("failed", now, self.tonight, Decided(), {}, reasons=self.reasons)
+
+    def failed(self) -> bool:
         """ "failed: nothing new could be published: no provider was readable, or every school was kept
         back." """
         tonight = self.tonight
         if all(here.feed.unread for here in tonight.feeds):
-            return "failed"
+            return True
         # "Nothing new could be published": of a school of whom nothing was read, nothing is.
         known = {
             *tonight.orgs,
@@ -93,20 +102,19 @@ class Publishing(PeopleTonight):
         }
         schools = [s for s in known if not tonight.excluded(s) and s not in tonight.empty]
         schools += [s for s in tonight.kept_back if s not in schools]
-        return (
-            "failed" if schools and all(s in tonight.kept_back or tonight.silent(s) for s in schools) else ""
-        )
+        return bool(schools) and all(s in tonight.kept_back or tonight.silent(s) for s in schools)
 
     def status(self) -> str:
         """ "partial: published, but a collection was not ok, a school was kept back, or a removal is held.
-        successful: all else." """
+        successful: all else." Where that trouble leaves nobody and nothing to publish, "nothing new could be
+        published": failed, as in ../cases/merging.yaml, weaker-provider-waits."""
         for here in self.tonight.feeds:
             if set(here.feed.states.values()) != {"ok"}:
                 self.reasons.add("collection")
         if self.tonight.kept_back:
             self.reasons.add("kept back")
         if self.reasons and all(one.state not in ("active", "inactive") for one in self.now.people.values()):
-            raise Silent  # whether a sync with trouble that publishes nobody is partial
+            return "partial" if self.now.classes else "failed"
         return "partial" if self.reasons else "successful"
 
     # ------------------------------------------------------------------ classes
@@ -168,7 +176,7 @@ class Publishing(PeopleTonight):
 
     def members(self) -> None:
         """Memberships of the classes published tonight; others stay, end with their class, or wait."""
-        new: dict[Membership, set[tuple[str, str]]] = {}
+        new: dict[Membership, set[tuple[str, str, str]]] = {}
         past: set[Membership] = set()
         for here in self.tonight.feeds:
             for key, row in here.rows["enrollments"].items():
@@ -185,7 +193,8 @@ class Publishing(PeopleTonight):
                     and self.now.people[number].state == "active"
                 ):
                     spoken = (row.get("beginDate", ""), row.get("endDate", ""))
-                    new.setdefault(membership, set()).add(spoken if any(rules.dates(*spoken)) else ("", ""))
+                    spoken = spoken if any(rules.dates(*spoken)) else ("", "")
+                    new.setdefault(membership, set()).add((*spoken, row.get("primary", "")))
                 elif here.enrolments[key] not in ("refers to nothing", ""):
                     past.add(membership)
         counted: list[Membership] = []
@@ -205,7 +214,7 @@ class Publishing(PeopleTonight):
         self.hold_memberships(counted, settled)
         for membership, spans in new.items():
             if membership[0] in self.now.classes and not self.closed(self.now.classes[membership[0]].school):
-                self.now.memberships[membership] = min(spans) if len(spans) == 1 else ("?", "?")
+                self.now.memberships[membership] = min(spans) if len(spans) == 1 else ("?", "?", "?")
 
     def stays(self, membership: Membership) -> bool:
         class_, number, _ = membership
@@ -242,6 +251,8 @@ class Publishing(PeopleTonight):
             waits = [
                 n >= limits.class_share * len(members) and n >= limits.class_rows for n in (len(mine), more)
             ]
+            if self.before.classes[class_].school in self.before.again:
+                continue
             if waits[0] != waits[1]:
                 raise Silent  # the same of one class
             if waits[0]:
@@ -284,6 +295,8 @@ class Publishing(PeopleTonight):
                 continue
             elif any(not self.tonight.here(name).feed.complete for name in self.now.ever_said.get(link, ())):
                 raise Silent  # whether a provider that had stopped saying so has to be heard once more
+            elif self.is_taken_out(link):
+                self.now.guardian_links.discard(link)
             else:
                 counted.append(link)
         held = self.waiting(counted, self.before.guardian_links, [], lambda one: self.groups_of(one[0]))
@@ -294,6 +307,20 @@ class Publishing(PeopleTonight):
         for number, why in self.leaving.items():
             if why == "guardian of nobody":
                 self.leave_guardian(number)
+
+    def is_taken_out(self, link: tuple[int, int]) -> bool:
+        """ "What an option takes out of scope is removed at the next complete sync, without a hold": whether
+        everybody who said it is not asked any more, or not for one of the two."""
+        speaking = [self.tonight.here(name) for name in self.before.said.get(link, ())]
+        return bool(speaking) and all(
+            not here.options.sync_parent_data
+            or any(
+                here.users.get(user) in ("guardian not wanted", *rules.LIMITED)
+                for (name, user), number in self.now.links.items()
+                if name == here.name and number in link
+            )
+            for here in speaking
+        )
 
     def hear_guardians(self) -> None:
         """Remembers which provider, when it was last read whole, said that two belong together."""
@@ -338,6 +365,14 @@ class Publishing(PeopleTonight):
     # ------------------------------------------------------------------ for the next night
 
     def remember(self) -> None:
+        for school in self.tonight.orgs:
+            having = [h.feed for h in self.tonight.feeds if school in {*h.school_of.values(), *h.had_schools}]
+            if self.tonight.excluded(school):
+                self.now.again.add(school)
+            elif school not in self.tonight.kept_back and all(
+                feed.complete and feed.states["classes"] == feed.states["orgs"] == "ok" for feed in having
+            ):
+                self.now.again.discard(school)
         for school in self.tonight.orgs:
             if not any(
                 (school in self.tonight.kept_back, self.tonight.excluded(school), self.tonight.silent(school))
@@ -387,17 +422,27 @@ def counts(told: Told, here: Here) -> Counts:
     classes live after the sync." """
     out = Counts(imported_classes=sum(name == here.name for name, _ in told.roster.classes))
     users = {u: told.outcomes[u] for u in told.outcomes if u[0] == here.name}
+    for name, count in distinct(told, [here]).items():
+        setattr(out, name, count)
+    unmatched = {user for user, what in users.items() if what == "unmatched"}
+    every = fold({user: Publishing._values(None, here.rows["users"][user[1]], False) for user in unmatched})  # type: ignore[arg-type]
+    out.unmatched_users = len(every)
+    return out
+
+
+def distinct(told: Told, feeds: list[Here]) -> dict[str, int]:
+    """ "Distinct people, by role at that provider", of one provider or of all."""
+    out = {}
     for outcome in ("matched", "created"):
         for role in ("student", "teacher"):
             who = {
                 told.decided.person[user]
-                for user, what in users.items()
-                if what == outcome and any(one == role for one, _ in here.roles[user[1]])
+                for here in feeds
+                for user, what in told.outcomes.items()
+                if user[0] == here.name and what == outcome
+                if any(one == role for one, _ in here.roles[user[1]])
             }
-            setattr(out, f"{outcome}_{role}s", len(who))
-    unmatched = {user for user, what in users.items() if what == "unmatched"}
-    every = fold({user: Publishing._values(None, here.rows["users"][user[1]], False) for user in unmatched})  # type: ignore[arg-type]
-    out.unmatched_users = len(every)
+            out[f"{outcome}_{role}s"] = len(who)
     return out
 
 

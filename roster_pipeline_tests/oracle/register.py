@@ -46,10 +46,12 @@ class Roster:
     rows: dict[User, Row] = field(default_factory=dict)  # as last used
     roles: dict[User, set[tuple[str, School | None]]] = field(default_factory=dict)
     schools: dict[School, dt.date] = field(default_factory=dict)  # the day of the last good roster
+    unsure: set[int] = field(default_factory=set)  # see `Told`, until they are there again
+    again: set[School] = field(default_factory=set)  # excluded, and not replaced since they are included
     school_of: dict[User, School] = field(default_factory=dict)
     orgs: dict[User, Row] = field(default_factory=dict)  # as last read, of all in `school_of`
     classes: dict[User, Class] = field(default_factory=dict)
-    memberships: dict[Membership, tuple[str, str]] = field(default_factory=dict)
+    memberships: dict[Membership, tuple[str, str, str]] = field(default_factory=dict)  # dates, is primary
     guardian_links: set[tuple[int, int]] = field(default_factory=set)
     said: dict[tuple[int, int], set[str]] = field(default_factory=dict)  # link → who said it last
     ever_said: dict[tuple[int, int], set[str]] = field(default_factory=dict)

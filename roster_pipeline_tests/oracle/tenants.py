@@ -20,7 +20,7 @@ FLAWS: Final = (
     "duplicate", "deleted", "dangling", "dangling-many", "orphan-org", "staff", "masked", "shared",
     "no-email", "letter-case", "equal-names", "no-terms", "odd-role", "no-teachers", "no-students",
     "outdated", "between", "dates", "two-rows", "teacher-guardian", "two-schools", "bad-session", "by-name",
-    "all-masked", "namesake", "extra-class",
+    "all-masked", "namesake", "extra-class", "dated-roles",
 )  # fmt: skip
 
 
@@ -52,6 +52,7 @@ class Made:
     away: dict[tuple[str, str], tuple[dict[str, Any], dict[str, dict[str, Any]]]] = field(
         default_factory=dict
     )
+    hidden: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)  # rows to come back tomorrow
     told: list[str] = field(default_factory=list)
 
     @property
@@ -73,8 +74,8 @@ def make(rng: random.Random) -> Made:
     for place in range(rng.choice((1, 1, 1, 2, 2, 3, 4))):
         made.providers.append(_provider(made, place))
     made.settings = {}
-    if made.maybe(0.2):
-        made.settings["grace_days"] = rng.choice((0, 2))
+    if made.maybe(0.4):
+        made.settings["grace_days"] = rng.choice((0, 1, 1, 2))
     if made.maybe(0.3):
         made.settings["keeps_back"] = tuple(
             one for one in ("no_students", "no_teachers", "dangling", "sessions_outdated") if made.maybe(0.5)
@@ -131,6 +132,8 @@ def _schools(made: Made) -> None:
         first = one is made.providers[0]
         mine = [school for school in schools if first or made.maybe(0.6)] or [schools[-1]]
         one.option(share_classes=shared)
+        if "between" in made.flaws:  # where one's classes are over and another's are not, the page is silent
+            one.option(respect_academic_sessions=made.providers[0].options["respect_academic_sessions"])
         for school in mine:
             identifier = school.upper() if "by-name" not in made.flaws or first or made.maybe(0.5) else ""
             one.org(school, identifier=identifier)
@@ -156,7 +159,7 @@ def _schools(made: Made) -> None:
 
 
 def _sessions(made: Made, one: Provider, school: str) -> None:
-    last = school == SCHOOLS[0] and len(one.rows["orgs"]) > 1
+    last = school == SCHOOLS[0] and len(made.providers[0].rows["orgs"]) > 1
     year = "2025-08-18..2026-06-12"
     if "between" in made.flaws and last:
         year = "2025-02-03..2025-09-26"
@@ -252,6 +255,9 @@ def _spoil(made: Made, one: Provider) -> None:
         _spoil_school(
             made, one, school, schools, {flaw for flaw in FLAWS if flaw in made.flaws and made.maybe(0.7)}
         )
+    for row in one.rows["enrollments"].values():
+        if made.maybe(0.1):
+            row["primary"] = made.rng.choice(("true", "false"))
     if "duplicate" in made.flaws:
         for _ in range(3):
             collection = made.rng.choice(list(one.rows))
@@ -264,7 +270,8 @@ def _repeat(made: Made, one: Provider, collection: str, name: str) -> None:
     row = one.rows[collection][name]
     row["dateLastModified"] = "2025-10-01T08:00:00.000Z"
     modified = made.rng.choice(("2025-10-01T08:00:00.000Z", "2025-09-30T08:00:00.000Z", "2025-10-02"))
-    other = {"users": {"phone": "555 again"}, "enrollments": {"begin": "2025-08-19"}}.get(collection, {})
+    phone = {} if "two-rows" in made.flaws else {"phone": "555 again"}
+    other: dict[str, Any] = {"users": phone, "enrollments": {"begin": "2025-08-19"}}.get(collection, {})
     one.again(collection, name, modified=modified, **(other if modified != row["dateLastModified"] else {}))
 
 
@@ -340,6 +347,13 @@ def _spoil_school(made: Made, one: Provider, school: str, schools: list[str], fl
             terms=[f"{school}-year"],
             status="tobedeleted",
         )
+    if "dated-roles" in flaws:
+        for who in rng.sample(students, min(3, len(students))):
+            begin, end = rng.choice(
+                (("2025-08-18", "2025-10-14"), ("", "2025-10-15"), ("", "2025-10-16"), ("2025-10-16", ""),
+                 ("2025-08-18", "2026-06-12"), ("2025-10-20", "2025-10-01"), ("2025-12-01", ""))
+            )  # fmt: skip
+            users[who]["roles"] = [["student", school, begin, end]]
     if "no-terms" in flaws:
         _undated(made, one, school, students, teachers)
     if "dangling" in flaws:

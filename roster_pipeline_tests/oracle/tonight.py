@@ -93,6 +93,7 @@ class Tonight:
     spans: dict[School, list[tuple[Span, bool]]] = field(default_factory=dict)  # with: end is exclusive
     kept_back: dict[School, set[str]] = field(default_factory=dict)
     empty: set[School] = field(default_factory=set)
+    doubtful: set[School] = field(default_factory=set)  # whose classes are published, the page does not say
 
     def current(self, school: School) -> bool:
         """Whether a session of the school is current."""
@@ -323,12 +324,13 @@ def drop_weaker_classes(tonight: Tonight, before: dict[User, tuple[School, Span]
             if fate in ("", "not current")
         }
         for name, school in school_of.items():
-            if here.classes[name] == "":
+            _, span = before.get((here.name, name), (None, None))
+            if here.classes[name] == "" or (span and not is_over(here, span, tonight.as_of)):
                 stronger = brought.get(school)
                 if stronger and stronger.options.share_classes != here.options.share_classes:
                     raise Silent  # whose share_classes it is
                 if school in past and not stronger and not here.options.share_classes:
-                    raise Silent  # whether a stronger one whose classes are all over brings classes
+                    tonight.doubtful.add(school)
                 if stronger and not here.options.share_classes:
                     here.classes[name] = "class of weaker source"
         for name, school in school_of.items():
@@ -441,7 +443,15 @@ def has_left(tonight: Tonight, here: Here, name: str, enrolled_before: set[User]
     mine = {key: row for key, row in here.rows["enrollments"].items() if row["user"] == name}
     if not mine and (here.name, name) not in enrolled_before:
         return False
-    for key, row in mine.items():
+    if not mine and here.feed.states["enrollments"] == "unproven" and (here.name, name) not in away:
+        return False  # an unproven collection "removes nothing"
+    # "In 1.2 additionally the user's student roles at that org, if dated, must contain one `within`"
+    # (oneroster.md §7.3).
+    exclusive = here.options.end_dates == "exclusive"
+    held = [dates(*span) for role, _, *span in here.rows["users"][name]["roles"] if role == "student"]
+    admitted = any(within(span, tonight.as_of, exclusive) for span in held)
+    lasting = any(within((None, end), tonight.as_of, exclusive) for _, end in held)
+    for key, row in mine.items() if admitted else ():
         fate = here.enrolments[key]
         if fate in ("", "classroom data off", "school excluded", "class of weaker source") and in_session(
             here, row["class"], tonight.as_of
@@ -454,8 +464,8 @@ def has_left(tonight: Tonight, here: Here, name: str, enrolled_before: set[User]
         return True
     # Read so: who had left when a session was last current is none of the people who stay, until they are
     # entered for the next one.
-    return (here.name, name) in away and not any(
-        is_to_come(here, row, tonight.as_of) for row in mine.values()
+    return (here.name, name) in away and not (
+        lasting and any(is_to_come(here, row, tonight.as_of) for row in mine.values())
     )
 
 
@@ -532,6 +542,8 @@ def judge_schools(
             tonight.empty.add(school)
         if kept:
             tonight.kept_back[school] = kept
+    if tonight.doubtful - set(tonight.kept_back):
+        raise Silent  # whether a stronger one whose classes are all over brings classes
     for here in tonight.feeds:
         for name, row in here.rows["classes"].items():
             if here.classes[name] == "" and here.school_of[row["school"]] in tonight.kept_back:
@@ -586,7 +598,16 @@ def faults(tonight: Tonight, school: School, grades_before: dict[str, int], stan
     if newest and None not in ends and tonight.as_of - newest > limit:
         found.add("sessions_outdated")
     if "masked" in tonight.tenant.keeps_back and people:
-        found |= {"masked"} if is_masked_school([(name, row) for name, row, _ in people]) else set()
+        rows = [(name, row) for name, row, _ in people]
+        alone = [
+            (here.name, here.rows["users"][name])
+            for here in tonight.feeds
+            for name, fate in here.users.items()
+            if fate == "guardian of nobody" and school in here.schools_of[name] - here.excluded
+        ]
+        if is_masked_school(rows) != is_masked_school(rows + alone):
+            raise Silent  # whether guardians of nobody are among the people of a school
+        found |= {"masked"} if is_masked_school(rows) else set()
     return found
 
 

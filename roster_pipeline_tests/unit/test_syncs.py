@@ -472,6 +472,15 @@ def changed(house: House, **options: Any) -> Tenant:
     return old.model_copy(update={"providers": (old.providers[0].model_copy(update=options),)})
 
 
+def test_what_was_only_tried_out_stands_in_for_nothing(house: House):
+    house.sync()
+    house.sync(days(80), dry_run=True)
+    house.school.without("users")
+    told = house.sync(days(1))
+    (stale,) = [issue["message"] for issue in told["issues"] if issue["code"] == "RS-SAFE-05"]
+    assert f"as it was on {DAY}, until {days(7)};" in stale
+
+
 def test_before_the_first_sync_nothing_is_out_of_scope(house: House):
     old = document(house)
     found = scope_of(house.place.stores, old, changed(house, sync_classroom_data=False))
@@ -503,6 +512,15 @@ def test_guardians_and_their_links_are_counted(house: House):
     house.sync()
     found = scope_of(house.place.stores, document(house), changed(house, sync_parent_data=False))
     assert found.gone == {"people": 1, "classes": 0, "memberships": 0, "guardian_links": 1}
+    assert set(found.comes.values()) == {0}
+
+
+def test_what_an_option_brings_is_counted_too(house: House):
+    house.apply(sync_classroom_data=False)
+    house.sync()
+    found = scope_of(house.place.stores, document(house), changed(house, sync_classroom_data=True))
+    assert found.comes == {"people": 0, "classes": 2, "memberships": 14, "guardian_links": 0}
+    assert set(found.gone.values()) == {0}
 
 
 def test_what_was_never_published_is_not_counted(house: House):

@@ -195,3 +195,45 @@ def test_memberships_that_go_with_somebody_whose_grace_ends_do_not_wait():
     night = tenant.night().check()
     assert (night.inactive, night.members("c2")) == (set(), labels("t2 s6..s8"))
     assert (night.status, night.codes) == ("successful", [])
+
+
+def test_classes_are_published_where_the_limits_leave_nobody_of_a_school_that_is_not_kept_back():
+    sis = provider("sis", "t1 s1", limit_to={"schools": ["north"]}).teaches("c1", "t1 s1").org("south")
+    sis.users("t2 s2", orgs="south").teaches("c2", "t2 s2", school="south")
+    sis.gone("t1")
+    night = story(sis).night().check()
+    assert night.schools == {"North School": "kept", "South School": "published"}
+    assert (night.status, night.people, night.classes) == ("partial", set(), {"c2"})
+
+
+def test_an_older_copy_of_a_class_does_not_speak_for_it():
+    sis = provider("sis", "t1 s1 s2").teaches("c1", "t1 s1 s2", modified="2025-09-01").teaches("c2", "t1 s1")
+    tenant = story(sis.again("classes", "c1", modified="2025-10-01"))
+    assert tenant.night().check().classes == {"c1", "c2"}
+    sis.option(sync_classroom_data=False)
+    night = tenant.night().check()
+    assert (night.status, night.classes) == ("successful", set())
+
+
+def test_a_second_row_of_somebody_whose_school_is_kept_back_is_the_same_human():
+    sis = provider("sis", "t1 t2 s1 s2").users("t1", master="m").teaches("c1", "t1 t2 s1 s2").org("south")
+    sis.users("t3 s3", orgs="south").teaches("c2", "t3 s3", school="south")
+    tenant = story(sis)
+    tenant.night().check()
+    sis.gone("s1 s2").users("t9", orgs="south", email="t9@x.example", master="m")
+    night = tenant.night().check()
+    assert night.schools == {"North School": "kept", "South School": "published"}
+    assert night.same("t1", "t9")
+
+
+def test_memberships_of_those_whose_dated_role_ends_at_one_provider_do_not_wait():
+    sis = provider("sis", "t1 s1..s8", respect_enrolment_date=True).teaches("c1", "t1 s1..s8")
+    sis.users("s1..s5", roles=[["student", "north", "", "2025-10-15"]])
+    tenant = story(sis, provider("cl", "t1 s1..s8"))
+    assert tenant.night().check().members("c1") == labels("t1 s1..s8")
+    night = tenant.night().check()
+    assert (night.status, night.people) == (
+        "successful",
+        labels("t1 s6..s8") | {f"cl/s{n}" for n in range(1, 6)},
+    )
+    assert night.members("c1") == labels("t1 s6..s8")

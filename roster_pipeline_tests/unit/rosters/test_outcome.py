@@ -55,6 +55,18 @@ def test_what_did_not_fail_the_sync_is_no_failure_of_it():
         assert (night.status, found["RS-NET-01"]) == ("failed" if failed else "partial", severity)
 
 
+@pytest.mark.parametrize("before", [True, False], ids=["after a good one", "the first"])
+def test_a_failed_sync_has_published_no_school(before: bool):
+    sis = school_of("t1 s1").org("south").users("t2 s2", orgs="south").teaches("c2", "t2 s2", school="south")
+    told = story(sis)
+    if before:
+        assert told.night().counts["schools_published"] == 2
+    sis.state("stale" if before else "failed")
+    night = told.night()
+    assert (night.status, night.counts["schools_published"]) == ("failed", 0)
+    assert {school["code"] for school in night.report["schools"]} <= {"RS-PRV-01", "RS-PRV-02"}
+
+
 def test_remembering_everything_is_not_reading():
     sis = school_of("t1 s1")
     told = begun(sis)

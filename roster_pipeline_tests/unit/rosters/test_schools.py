@@ -260,3 +260,12 @@ def test_a_provider_that_cannot_speak_excludes_nothing_and_has_no_orgs():
     found = find(story(sis))
     assert found.orgs.empty
     assert not found.excluded
+
+
+def test_a_school_is_excluded_by_our_id_as_well():
+    tenant = story(school_of("t1 s1").org("south").users("t2 s2", orgs="south"))
+    first = tenant.night()
+    (ours,) = [row["school_id"] for row in first.report["schools"] if row["name"] == "South School"]
+    tenant.providers[0].option(exclude_schools=[ours])
+    night = tenant.night().check()
+    assert (night.schools["South School"], "RS-REF-02" in night.codes) == ("excluded", False)

@@ -124,20 +124,23 @@ def test_what_goes_out_of_scope_is_told_and_wants_yes(home):
     def scoping(_stores, old, new):
         asked.append((old.providers[0].limit_to.grades, new.providers[0].limit_to.grades))
         misspelt = Issue("RS-REF-07", "limit_to.grades names “09”, which nobody of sis has.")
-        return Scope({"people": 12, "classes": 0, "guardian_links": 4000}, (misspelt,))
+        return Scope({"people": 12, "classes": 0, "guardian_links": 4000}, {"classes": 3}, (misspelt,))
 
     with stores().database.connect() as connection:
         before = registry.get(connection, "riverbend")
     with pytest.raises(DocumentRefused, match=r"--yes\. limit_to\.grades names .* \[RS-CFG-10\]") as caught:
         apply_documents(stores(), documents, NOW, confirmed=False, scoping=scoping)
     assert caught.value.message.startswith(f"{home / 'riverbend.yaml'}:1: ")
-    assert "12 people, 4,000 guardian links out of scope (sis.limit_to)" in caught.value.message
+    assert (
+        "12 people, 4,000 guardian links out of scope (sis.limit_to); it brings 3 classes"
+        in caught.value.message
+    )
     with stores().database.connect() as connection:
         assert registry.get(connection, "riverbend") == before
 
     told = apply_documents(stores(), documents, NOW, confirmed=True, scoping=scoping)
     assert told == [
-        "riverbend: takes 12 people, 4,000 guardian links out of scope (sis.limit_to), "
+        "riverbend: takes 12 people, 4,000 guardian links out of scope (sis.limit_to); it brings 3 classes, "
         "at the next complete sync",
         "riverbend: limit_to.grades names “09”, which nobody of sis has. (RS-REF-07, warning)",
         "riverbend: changed",
@@ -145,6 +148,17 @@ def test_what_goes_out_of_scope_is_told_and_wants_yes(home):
     assert asked == [((), ("09",))] * 2
     apply_documents(stores(), documents, NOW, confirmed=False, scoping=scoping)
     assert len(asked) == 2  # an unchanged document takes nothing out
+
+
+def test_that_an_excluded_school_stays_published_is_told(home):
+    run("apply", write(home, "riverbend"))
+    documents = read_documents([write(home, "riverbend", CSV | {"exclude_schools": ["Annexe"]})])
+    told = apply_documents(stores(), documents, NOW, confirmed=False, scoping=lambda *_: Scope({}))
+    assert told == [
+        "riverbend: what is published of schools that sis excludes stays as it is; "
+        "`excluded_rosters: remove` takes it out",
+        "riverbend: changed",
+    ]
 
 
 def test_a_change_that_takes_nothing_out_of_scope_needs_no_yes(home):

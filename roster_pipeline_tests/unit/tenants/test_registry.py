@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -283,7 +284,6 @@ def test_a_removed_tenant_leaves_what_is_published_and_gets_its_ids_back(connect
 def test_schools_are_listed_as_the_document_stands(connection):
     document = tenant(csv("sis", exclude_schools=("South School", "W-7", "e1", "Nowhere School")))
     registry.apply(connection, document, NOW)
-    sis = ids(connection)["sis"]
     for number, (source, identifier, name, state) in enumerate(
         [
             ("n1", "N", "North School", "published"),
@@ -292,7 +292,7 @@ def test_schools_are_listed_as_the_document_stands(connection):
             ("e1", "", "East School", "kept"),
         ]
     ):
-        row = {"tenant": "riverbend", "school_id": str(number), "provider_id": sis, "source_id": source}
+        row = {"tenant": "riverbend", "school_id": str(number), "provider": "sis", "source_id": source}
         values = {
             "identifier": identifier,
             "name": name,
@@ -315,5 +315,30 @@ def test_schools_are_listed_as_the_document_stands(connection):
         ("Included", "North School", "published"),
         ("Excluded", "South School", "excluded"),
         ("Excluded", "West School", "published"),
-        ("Excluded", "Nowhere School", ""),
+        ("Excluded", "Nowhere School", "fits no school"),
     ]
+
+
+@pytest.mark.parametrize(
+    "sis, cl, listed",
+    [
+        (["Annexe"], ["A-1"], "Excluded"),
+        (["a"], ["Annexe"], "Excluded"),
+        (["Annexe"], [], "Included"),  # the other one brings it
+        (["Anexe"], ["Annexe"], "Included"),
+        ([], [], "Included"),
+    ],
+)
+def test_a_school_of_two_providers_is_excluded_where_both_leave_it_out(connection, sis, cl, listed):
+    first = csv("sis", merge=Merge(priority=2), exclude_schools=tuple(sis))
+    second = csv("cl", merge=Merge(priority=1), exclude_schools=tuple(cl))
+    registry.apply(connection, tenant(first, second), NOW)
+    told = {"tenant": "riverbend", "status": "partial", "started_at": LATER.replace(tzinfo=None)}
+    connection.execute(insert(syncs).values(sync_id=1, run_id="1", **told))
+    known_as = {"sis": ["a", "Annexe"], "cl": ["A-1", "Annexe"]}
+    entry = {"school_id": "x", "name": "Annexe", "state": "excluded", "code": None}
+    details = json.dumps({"known_as": known_as})
+    connection.execute(insert(sync_schools).values(sync_id=1, details=details, **entry))
+    (school, *unknown) = registry.schools(connection, registry.get(connection, "riverbend"))
+    assert (school.listed, school.state) == (listed, "excluded")
+    assert [one.name for one in unknown] == [name for name in sis if name == "Anexe"]
