@@ -108,9 +108,8 @@ class _Plan:
         self.merged = dict(rows.keys(merged, "person_id", "merged_into"))
         self.old_memberships, self.old_links = self._following(published)
         links = identities.links
-        taken, left = (links[links["state"] == state] for state in (fates.OUT_OF_SCOPE, fates.LEFT))
-        self.out_of_scope = set(rows.keys(taken, "provider_id", "person_id"))
-        self.explained = self.out_of_scope | set(rows.keys(left, "provider_id", "person_id"))
+        links = links[rows.among(links["state"], {fates.OUT_OF_SCOPE, fates.LEFT})]
+        self.explained = set(rows.keys(links, "provider_id", "person_id"))
 
     def roster(self) -> Roster:
         """Every table in turn; people before memberships, because what waits there waits here too."""
@@ -305,6 +304,8 @@ class _Plan:
         if verdict is None or verdict["reason"] in (rows.DELETED, rows.NO_ID, rows.DUPLICATE):
             if not source.proven("classes"):
                 return STAYS
+            if not source.options.sync_classroom_data:
+                return SETTLED
             return SETTLED if self._has_ended(row, source) else COUNTED
         if verdict["reason"] in ("not_current", "undated"):
             if not source.proven("classes", "academicSessions"):
@@ -471,7 +472,9 @@ class _Plan:
             return STAYS  # never removed while one of the student's schools is kept back
         if any(not self.by_id[who].proven("users") for who in self._families_of(student, guardian)):
             return STAYS  # the union of what all say: this one is not heard tonight
-        if not source.options.sync_parent_data or (provider_id, guardian) in self.out_of_scope:
+        if not source.options.sync_parent_data:
+            return SETTLED
+        if {(provider_id, student), (provider_id, guardian)} & self.explained:
             return SETTLED
         fate = self.fate.get(student, fates.GONE)
         if fate in (fates.LEFT, fates.OUT_OF_SCOPE):

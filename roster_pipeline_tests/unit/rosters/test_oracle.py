@@ -237,3 +237,24 @@ def test_memberships_of_those_whose_dated_role_ends_at_one_provider_do_not_wait(
         labels("t1 s6..s8") | {f"cl/s{n}" for n in range(1, 6)},
     )
     assert night.members("c1") == labels("t1 s6..s8")
+
+
+def test_a_link_goes_without_a_hold_where_a_limit_takes_the_student_out_at_who_says_it():
+    cl = provider("cl", "t1 s1..s6 g1", sync_parent_data=True, relationship_type="guardian")
+    cl.users("s1..s5", agents=["g1"], grades=["10"]).users("s6", agents=["g1"])
+    tenant = story(provider("sis", "t1 s1..s6").teaches("c1", "t1 s1..s6"), cl)
+    assert tenant.night().check().links == {f"s{n} cl/g1" for n in range(1, 7)}
+    cl.option(limit_to={"grades": ["09"]})
+    night = tenant.night().check()
+    assert (night.status, night.links) == ("successful", {"s6 cl/g1"})
+
+
+def test_classes_turned_off_on_a_night_that_proves_nothing_go_later_without_a_hold():
+    sis = provider("sis", "t1 s1 s2").teaches("c1", "t1 s1 s2").teaches("c2", "t1 s1")
+    tenant = story(sis)
+    tenant.night().check()
+    sis.option(sync_classroom_data=False).state("unproven")
+    assert tenant.night().check().classes == {"c1", "c2"}
+    sis.state("ok").gone("c1")
+    night = tenant.night().check()
+    assert (night.status, night.classes) == ("successful", set())
