@@ -93,6 +93,7 @@ class _Plan:
             completeness.with_state(school_states.KEPT, school_states.SILENT, school_states.EXCLUDED)
             - self.taken_out
         )
+        self.all_read = all(source.usable for source in sources)
         self.retired_schools = completeness.with_state(school_states.RETIRED)
         # What comes back after an exclusion replaces the old roster without a hold.
         again = (published.schools["state"] == "excluded") | (published.schools["included_again"] == "true")
@@ -628,15 +629,17 @@ class _Plan:
         return out
 
     def _roles(self, text: str, before: list[dict[str, str]], taught: Iterable[tuple[str, str]]) -> str:
-        """The roles of a live person; at schools that are kept back or excluded, those of before."""
-        if not self.frozen and all(school in text for _, school in taught):
+        """The roles of a live person; at schools that are kept back, excluded or unread, those of before."""
+        if not self.frozen and self.all_read and all(school in text for _, school in taught):
             return text  # nearly everybody: ids are long enough to be looked for in the text
         roles = {(r["role"], r["school_id"] or "") for r in orjson.loads(text)}
         here = {school for _, school in roles}
         new = {pair for pair in taught if pair[1] not in here}
         then = {(r["role"], r["school_id"] or "") for record in before for r in orjson.loads(record["roles"])}
-        roles = {pair for pair in roles | new if pair[1] not in self.frozen}
-        roles |= {pair for pair in then if pair[1] in self.frozen}
+        # An unread provider may name a school of which nothing was ever published, or said tonight.
+        stay = self.frozen | ({school for _, school in roles | new | then} - {"", *self.school_names})
+        roles = {pair for pair in roles | new if pair[1] not in stay}
+        roles |= {pair for pair in then if pair[1] in stay}
         held = [{"role": role, "school_id": school or None} for role, school in sorted(roles)]
         return orjson.dumps(held, option=orjson.OPT_SORT_KEYS).decode()
 

@@ -258,3 +258,19 @@ def test_classes_turned_off_on_a_night_that_proves_nothing_go_later_without_a_ho
     sis.state("ok").gone("c1")
     night = tenant.night().check()
     assert (night.status, night.classes) == ("successful", set())
+
+
+def test_an_unread_provider_gives_no_role_at_a_school_that_was_never_published():
+    sis = provider("sis", "s1 s2").teaches("c1", "s1 s2").org("south").users("t3 s3", orgs="south")
+    sis.users("s1", orgs="north south").teaches("c2", "t3 s1 s3", school="south")
+    cl = provider("cl").org("east").users("t4 s4", orgs="east").teaches("c4", "t4 s4", school="east")
+    cl.rows["orgs"].pop("north")
+    tenant = story(sis, cl)
+    first = tenant.night().check()
+    assert first.schools["North School"] == "kept"
+    assert first.roles("s1") == ["student at south"]
+    sis.state("failed")
+    night = tenant.night().check()
+    assert night.roles("s1") == ["student at south"]
+    sis.state("ok").users("t1").enrol("c1", "t1")
+    assert tenant.night().check().roles("s1") == ["student at north", "student at south"]
