@@ -202,9 +202,10 @@ class Provider:
 
     def frames(self) -> dict[str, pd.DataFrame]:
         """The rows as extracted."""
-        return {name: _frame(self._records(name), COLUMNS[name]) for name in COLLECTIONS}
+        return {name: _frame(self.records(name), COLUMNS[name]) for name in COLLECTIONS}
 
-    def _records(self, collection: str) -> list[Row]:
+    def records(self, collection: str) -> list[Row]:
+        """The rows as they are sent, repeated ones too; what is not filled in is left out."""
         rows = list(self.rows[collection].values())
         rows += [row for name, row in self.repeated if name == collection]
         fill = getattr(self, f"_{collection}", dict)

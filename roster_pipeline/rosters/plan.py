@@ -101,6 +101,7 @@ class _Plan:
             completeness.with_state(school_states.KEPT, school_states.SILENT, school_states.EXCLUDED)
             - self.taken_out
         )
+        self.all_read = all(source.usable for source in sources)
         self.retired_schools = completeness.with_state(school_states.RETIRED)
         # What comes back after an exclusion replaces the old roster without a hold.
         again = (published.schools["state"] == "excluded") | (published.schools["included_again"] == "true")
@@ -118,9 +119,8 @@ class _Plan:
         self.merged = dict(rows.keys(merged, "person_id", "merged_into"))
         self.old_memberships, self.old_links = self._following(published)
         links = identities.links
-        taken, left = (links[links["state"] == state] for state in (fates.OUT_OF_SCOPE, fates.LEFT))
-        self.out_of_scope = set(rows.keys(taken, "provider_id", "person_id"))
-        self.explained = self.out_of_scope | set(rows.keys(left, "provider_id", "person_id"))
+        links = links[rows.among(links["state"], {fates.OUT_OF_SCOPE, fates.LEFT})]
+        self.explained = set(rows.keys(links, "provider_id", "person_id"))
 
     def roster(self) -> Roster:
         """Every table in turn; people before memberships, because what waits there waits here too."""
@@ -351,6 +351,8 @@ class _Plan:
         if verdict is None or verdict["reason"] in (rows.DELETED, rows.NO_ID, rows.DUPLICATE):
             if not source.proven("classes"):
                 return STAYS
+            if not source.options.sync_classroom_data:
+                return SETTLED
             return SETTLED if self._has_ended(row, source) else COUNTED
         if verdict["reason"] in ("not_current", "undated"):
             if not source.proven("classes", "academicSessions"):
@@ -519,7 +521,9 @@ class _Plan:
             return STAYS  # never removed while one of the student's schools is kept back
         if any(not self.by_id[who].proven("users") for who in self._families_of(student, guardian)):
             return STAYS  # the union of what all say: this one is not heard tonight
-        if not source.options.sync_parent_data or (provider_id, guardian) in self.out_of_scope:
+        if not source.options.sync_parent_data:
+            return SETTLED
+        if {(provider_id, student), (provider_id, guardian)} & self.explained:
             return SETTLED
         fate = self.fate.get(student, fates.GONE)
         if fate in (fates.LEFT, fates.OUT_OF_SCOPE):
@@ -678,15 +682,17 @@ class _Plan:
         return out
 
     def _roles(self, text: str, before: list[dict[str, str]], taught: Iterable[tuple[str, str]]) -> str:
-        """The roles of a live person; at schools that are kept back or excluded, those of before."""
-        if not self.frozen and all(school in text for _, school in taught):
+        """The roles of a live person; at schools that are kept back, excluded or unread, those of before."""
+        if not self.frozen and self.all_read and all(school in text for _, school in taught):
             return text  # nearly everybody: ids are long enough to be looked for in the text
         roles = {(r["role"], r["school_id"] or "") for r in orjson.loads(text)}
         here = {school for _, school in roles}
         new = {pair for pair in taught if pair[1] not in here}
         then = {(r["role"], r["school_id"] or "") for record in before for r in orjson.loads(record["roles"])}
-        roles = {pair for pair in roles | new if pair[1] not in self.frozen}
-        roles |= {pair for pair in then if pair[1] in self.frozen}
+        # An unread provider may name a school of which nothing was ever published, or said tonight.
+        stay = self.frozen | ({school for _, school in roles | new | then} - {"", *self.school_names})
+        roles = {pair for pair in roles | new if pair[1] not in stay}
+        roles |= {pair for pair in then if pair[1] in stay}
         held = [{"role": role, "school_id": school or None} for role, school in sorted(roles)]
         return orjson.dumps(held, option=orjson.OPT_SORT_KEYS).decode()
 

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from roster_pipeline.oneroster.collections import COLLECTIONS, LISTS
+from roster_pipeline.oneroster.collections import COLLECTIONS, COLUMNS, LISTS
 from roster_pipeline_tests.oracle import publishing
 from roster_pipeline_tests.oracle.changes import change
 from roster_pipeline_tests.oracle.register import FIELDS, Roster, Told
@@ -99,17 +99,13 @@ def _place(why: Silent) -> str:
 
 def feed_of(one: Provider, story: Story, complete: dict[tuple[str, str], list[Row]]) -> Feed:
     """A provider as the oracle gets it; a stale collection has the rows of its last complete one."""
-    frames = one.frames()
     rows: dict[str, list[Row]] = {}
     states = {name: str(one.states.get(name, "ok")) for name in COLLECTIONS}
     for name, state in states.items():
         lists = LISTS.get(name, frozenset())
         rows[name] = [
-            {
-                key: (json.loads(value) if value else []) if key in lists else value
-                for key, value in row.items()
-            }
-            for row in frames[name].to_dict("records")
+            {key: copy.deepcopy(row.get(key) or ([] if key in lists else "")) for key in COLUMNS[name]}
+            for row in one.records(name)
         ]
         if state == "ok":
             complete[one.name, name] = copy.deepcopy(rows[name])

@@ -109,9 +109,11 @@ class Matching:
     new_number: Callable[[], int]
     now: Decided = field(default_factory=Decided)
     joined: set[int] = field(default_factory=set)
+    groups: dict[str, list[Group]] = field(default_factory=dict)
 
     def run(self) -> Decided:
         groups = {source.name: fold(self.users.get(source.name, {})) for source in self.sources}
+        self.groups = groups
         for source in self.sources:
             for group in groups[source.name]:
                 self._by_link(source, group)
@@ -264,7 +266,7 @@ class Matching:
         every = [(user, one) for users in self.users.values() for user, one in users.items()]
         for email in sorted({one.email for _, one in every if one.email and not masked(one.email)}):
             usable = {
-                name: sum(any(users[u].email == email for u in group) for group in fold(users)) == 1
+                name: sum(any(users[u].email == email for u in group) for group in self.groups[name]) == 1
                 for name, users in self.users.items()
             }
             having: dict[int, list[User]] = {}

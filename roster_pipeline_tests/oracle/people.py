@@ -151,6 +151,9 @@ class PeopleTonight:
             if person.state == "merged":
                 continue
             users = present.get(number, [])
+            schools, out = self.schools_tonight(number, users), self.taken_out()
+            if schools & out and schools - out and all(map(self.closed, schools - out)):
+                raise Silent  # whether somebody of excluded schools that go and of others that stay is frozen
             closed = self.schools_tonight(number, users) and all(
                 map(self.closed, self.schools_tonight(number, users))
             )

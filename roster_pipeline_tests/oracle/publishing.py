@@ -67,6 +67,11 @@ class Publishing(PeopleTonight):
         if self.failed():
             return self.nothing_new()
         self.match()
+        for here in self.tonight.feeds:
+            for user in self.decided.outcomes:
+                orgs = {org for _, org in here.roles[user[1]]} if user[0] == here.name else set()
+                if orgs and {here.school_of.get(org) for org in orgs} <= here.excluded:
+                    raise Silent  # whether somebody is counted by a role at an excluded school alone
         self.people()
         self.classes()
         self.members()
@@ -136,6 +141,8 @@ class Publishing(PeopleTonight):
             if here and here.feed.states["classes"] != "ok":
                 self.waiting_classes.add(class_)
                 continue
+            if here and fate == "gone" and not here.options.sync_classroom_data:
+                fate = "classroom data off"  # since a night that was not complete
             exclusive = bool(here and here.options.end_dates == "exclusive")
             if (
                 fate in ("not current", "gone")
@@ -178,6 +185,7 @@ class Publishing(PeopleTonight):
         """Memberships of the classes published tonight; others stay, end with their class, or wait."""
         new: dict[Membership, set[tuple[str, str, str]]] = {}
         past: set[Membership] = set()
+        spoken_of: set[Membership] = set()
         for here in self.tonight.feeds:
             for key, row in here.rows["enrollments"].items():
                 user = (here.name, row["user"])
@@ -185,6 +193,7 @@ class Publishing(PeopleTonight):
                 if number is None:
                     continue
                 membership = ((here.name, row["class"]), number, rules.role_name(row["role"]))
+                spoken_of.add(membership)
                 if membership[0] in self.without_session and membership not in self.now.memberships:
                     raise Silent  # whether somebody new comes into a class whose session vanished
                 if (
@@ -201,6 +210,8 @@ class Publishing(PeopleTonight):
         settled: list[Membership] = []
         for membership in list(self.now.memberships):
             class_, number, _ = membership
+            if class_ in self.without_session and membership not in spoken_of:
+                raise Silent  # whether somebody leaves a class whose session vanished
             if class_ not in self.now.classes or self.now.people[number].state in ("removed", "merged"):
                 del self.now.memberships[membership]
                 settled.append(membership)
@@ -286,18 +297,19 @@ class Publishing(PeopleTonight):
             if states[one] in ("removed", "merged") or states[other] in ("removed", "merged"):
                 self.now.guardian_links.discard(link)
             elif (
-                "inactive" in (states[one], states[other])
-                or self.held_people & {one, other}  # with all that is theirs
+                self.held_people & {one, other}  # with all that is theirs
                 # "Never removed while one [of the schools] is kept back."
                 or (one in self.before.people and any(map(self.closed, self.groups_of(one))))
                 or self.is_unheard(link)
             ):
                 continue
-            elif any(not self.tonight.here(name).feed.complete for name in self.now.ever_said.get(link, ())):
+            elif "inactive" not in (states[one], states[other]) and any(
+                not self.tonight.here(name).feed.complete for name in self.now.ever_said.get(link, ())
+            ):
                 raise Silent  # whether a provider that had stopped saying so has to be heard once more
             elif self.is_taken_out(link):
                 self.now.guardian_links.discard(link)
-            else:
+            elif "inactive" not in (states[one], states[other]):
                 counted.append(link)
         held = self.waiting(counted, self.before.guardian_links, [], lambda one: self.groups_of(one[0]))
         if held:

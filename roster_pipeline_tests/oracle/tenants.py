@@ -21,6 +21,7 @@ FLAWS: Final = (
     "no-email", "letter-case", "equal-names", "no-terms", "odd-role", "no-teachers", "no-students",
     "outdated", "between", "dates", "two-rows", "teacher-guardian", "two-schools", "bad-session", "by-name",
     "all-masked", "namesake", "extra-class", "dated-roles",
+    "no-enrolment",
 )  # fmt: skip
 
 
@@ -347,6 +348,8 @@ def _spoil_school(made: Made, one: Provider, school: str, schools: list[str], fl
             terms=[f"{school}-year"],
             status="tobedeleted",
         )
+    if "no-enrolment" in flaws:
+        one.users(f"s-new-{one.name}-{school}", orgs=school, email=f"new-{one.name}-{school}@x.example")
     if "dated-roles" in flaws:
         for who in rng.sample(students, min(3, len(students))):
             begin, end = rng.choice(

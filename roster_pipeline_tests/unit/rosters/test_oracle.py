@@ -237,3 +237,40 @@ def test_memberships_of_those_whose_dated_role_ends_at_one_provider_do_not_wait(
         labels("t1 s6..s8") | {f"cl/s{n}" for n in range(1, 6)},
     )
     assert night.members("c1") == labels("t1 s6..s8")
+
+
+def test_a_link_goes_without_a_hold_where_a_limit_takes_the_student_out_at_who_says_it():
+    cl = provider("cl", "t1 s1..s6 g1", sync_parent_data=True, relationship_type="guardian")
+    cl.users("s1..s5", agents=["g1"], grades=["10"]).users("s6", agents=["g1"])
+    tenant = story(provider("sis", "t1 s1..s6").teaches("c1", "t1 s1..s6"), cl)
+    assert tenant.night().check().links == {f"s{n} cl/g1" for n in range(1, 7)}
+    cl.option(limit_to={"grades": ["09"]})
+    night = tenant.night().check()
+    assert (night.status, night.links) == ("successful", {"s6 cl/g1"})
+
+
+def test_classes_turned_off_on_a_night_that_proves_nothing_go_later_without_a_hold():
+    sis = provider("sis", "t1 s1 s2").teaches("c1", "t1 s1 s2").teaches("c2", "t1 s1")
+    tenant = story(sis)
+    tenant.night().check()
+    sis.option(sync_classroom_data=False).state("unproven")
+    assert tenant.night().check().classes == {"c1", "c2"}
+    sis.state("ok").gone("c1")
+    night = tenant.night().check()
+    assert (night.status, night.classes) == ("successful", set())
+
+
+def test_an_unread_provider_gives_no_role_at_a_school_that_was_never_published():
+    sis = provider("sis", "s1 s2").teaches("c1", "s1 s2").org("south").users("t3 s3", orgs="south")
+    sis.users("s1", orgs="north south").teaches("c2", "t3 s1 s3", school="south")
+    cl = provider("cl").org("east").users("t4 s4", orgs="east").teaches("c4", "t4 s4", school="east")
+    cl.rows["orgs"].pop("north")
+    tenant = story(sis, cl)
+    first = tenant.night().check()
+    assert first.schools["North School"] == "kept"
+    assert first.roles("s1") == ["student at south"]
+    sis.state("failed")
+    night = tenant.night().check()
+    assert night.roles("s1") == ["student at south"]
+    sis.state("ok").users("t1").enrol("c1", "t1")
+    assert tenant.night().check().roles("s1") == ["student at north", "student at south"]
