@@ -296,7 +296,7 @@ CATALOGUE: Final[dict[str, Code]] = _table(
      "It was never synced, or every sync failed.", "Sync the tenant first; `roster-pipeline syncs` says how its syncs ended.",
      "operator", "sync failed", False),
     ("RS-RUN-10", "Nothing waits there.",
-     "The sync that would have been held is over, or the school's name is misspelt.", "`roster-pipeline holds` lists what waits.",
+     "The sync that would have been held is over, or the school's name is misspelt.", "Look with `roster-pipeline holds` at what waits.",
      "operator", "note", False),
     ("RS-RUN-99", "A fault of ours.",
      "A mistake in roster_pipeline.", "Report it with the sync's number; nothing was published by it.",
