@@ -20,6 +20,7 @@ import pandas as pd
 from sqlalchemy import insert, select, update
 
 from roster_pipeline.codes import CodedError, Issue
+from roster_pipeline.oneroster.addresses import admitted
 from roster_pipeline.oneroster.collections import COLLECTIONS, COLUMNS, DIRECTORY_COLUMNS
 from roster_pipeline.providers import KINDS
 from roster_pipeline.providers.reading import CollectionRead, Reading
@@ -211,6 +212,7 @@ class Sync:
             sleep=world.sleep,
             rng=world.rng,
             progress=lambda collection, read, total: world.progress(source.name, collection, read, total),
+            networks=admitted(world.environ),
         )
         started = world.clock()
         with lake.extract(self.tenant, provider_id, self.sync_id, collections) as sink:

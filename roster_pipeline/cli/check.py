@@ -62,6 +62,7 @@ def check(tenant: str, document: Path | None, as_json: bool) -> None:
 
 def reading(environ: Mapping[str, str]) -> Reading:
     """What a look needs of the world."""
+    from roster_pipeline.oneroster.addresses import admitted
     from roster_pipeline.providers.reading import Reading, ignore_progress
     from roster_pipeline.tenants.secrets import resolve
 
@@ -71,6 +72,7 @@ def reading(environ: Mapping[str, str]) -> Reading:
         sleep=time.sleep,
         rng=random.SystemRandom(),
         progress=ignore_progress,
+        networks=admitted(environ),
     )
 
 

@@ -8,12 +8,9 @@ more of a request than its method, host and path, or more of an answer than its 
 
 from __future__ import annotations
 
-import ipaddress
-import logging
 import random
 import ssl
 import threading
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,9 +21,10 @@ from urllib.parse import quote, urlsplit
 import httpx
 import orjson
 
-from roster_pipeline import __version__
 from roster_pipeline.codes import CodedError
+from roster_pipeline.oneroster.addresses import is_loopback
 from roster_pipeline.oneroster.auth import Authorization, Post, TokenAnswer, TokenError
+from roster_pipeline.oneroster.connecting import RedirectError
 from roster_pipeline.oneroster.wire import SourceError, without_nul
 
 MIB: Final = 1024 * 1024
@@ -50,6 +48,11 @@ class Limits:
     longest_backoff: float = 60.0
     longest_wait: float = 300.0
     """A server that asks for more patience than this is given up."""
+
+    @property
+    def timeout(self) -> httpx.Timeout:
+        """For a connection: none on waiting for one, because there is one for every thread and the token."""
+        return httpx.Timeout(connect=self.connect, read=self.read, write=self.read, pool=None)
 
 
 # ------------------------------------------------------------------------------------------- addresses
@@ -78,76 +81,6 @@ def safe_url(url: str, what: str, *, query: bool = False) -> str:
     if found.userinfo or found.fragment or (found.query and not query):
         raise CodedError("RS-CFG-06", f"{what} carries more than an address (a user, a query or a fragment).")
     return str(found)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` names this machine by itself, without asking anybody."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def connect(*urls: str, connections: int, limits: Limits) -> httpx.Client:
-    """A client for exactly these addresses' hosts; the caller closes it.
-
-    Proxies of the environment (`HTTPS_PROXY`, `NO_PROXY`) are honoured, but never for loopback; so
-    is `SSL_CERT_FILE`. A `.netrc` is not.
-    """
-    # httpx tells URLs with their queries at INFO, httpcore headers at DEBUG.
-    for name in ("httpx", "httpcore"):
-        logger = logging.getLogger(name)
-        logger.setLevel(max(logger.level, logging.WARNING))
-    encrypted = any(url.startswith("https:") for url in urls)
-    # Loading the certificates costs more than many a reading over loopback.
-    verify: ssl.SSLContext | bool = httpx.create_ssl_context() if encrypted else False
-    pool = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-    mounts: dict[str, httpx.BaseTransport | None] = {}
-    for url in urls:
-        proxy = _proxy(url)
-        if proxy:
-            where = urlsplit(url)
-            mounts[f"{where.scheme}://{where.netloc}"] = httpx.HTTPTransport(
-                verify=verify, proxy=proxy, limits=pool
-            )
-    return httpx.Client(
-        verify=verify,
-        trust_env=False,
-        follow_redirects=False,
-        limits=pool,
-        mounts=mounts,
-        # No time limit on waiting for a connection: there is one for every thread and the token.
-        timeout=httpx.Timeout(connect=limits.connect, read=limits.read, write=limits.read, pool=None),
-        # Before httpx looks at the address that a redirect names: nothing of it is of interest.
-        event_hooks={"response": [_refuse_redirect]},
-        headers={
-            "User-Agent": f"roster-pipeline/{__version__}",
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip",
-        },
-    )
-
-
-class _RedirectError(Exception):
-    pass
-
-
-def _refuse_redirect(response: httpx.Response) -> None:
-    if 300 <= response.status_code < 400:
-        raise _RedirectError(response.status_code)
-
-
-def _proxy(url: str) -> str | None:
-    where = urlsplit(url)
-    host = where.hostname or ""
-    if is_loopback(host) or urllib.request.proxy_bypass(where.netloc):
-        return None
-    proxies = urllib.request.getproxies()
-    found = proxies.get(where.scheme) or proxies.get("all") or ""
-    found = found if "://" in found or not found else f"http://{found}"
-    return found if found.startswith(("http:", "https:")) else None
 
 
 # ---------------------------------------------------------------------------------------------- pacing
@@ -231,7 +164,7 @@ class Transport:
     """Sends requests until they are answered or given up; for several threads.
 
     Args:
-        http: From `connect`.
+        http: From `connecting.connect`.
         clock: Aware UTC.
         sleep: Seconds.
         rng: Where the jitter of the retries comes from.
@@ -377,7 +310,7 @@ class Transport:
                 response.close()
         except httpx.HTTPError as error:
             return _failed(error, what, _place(request.url), begun=begun)
-        except _RedirectError as error:
+        except RedirectError as error:
             told = f"{what}: the server answered with a redirect (HTTP {error})."
             return _Failed(SourceError("RS-NET-03", told), again=False)
         except SourceError as error:

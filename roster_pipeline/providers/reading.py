@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import pyarrow as pa
 
 from roster_pipeline.codes import Issue
+from roster_pipeline.oneroster.addresses import Network
 
 if TYPE_CHECKING:
     from roster_pipeline.tenants.document import Provider
@@ -74,6 +75,8 @@ class Reading:
     rng: random.Random
     progress: Callable[[str, int, int | None], None]
     """Gets collection, rows so far and the total told, after each page."""
+    networks: tuple[Network, ...] = ()
+    """The operator's own, where a provider may be besides the public internet."""
 
 
 Reader = Callable[["Provider", Sink, Reading], list[CollectionRead]]

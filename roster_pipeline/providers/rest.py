@@ -17,8 +17,9 @@ import pyarrow as pa
 
 from roster_pipeline.codes import CodedError, Issue
 from roster_pipeline.oneroster.auth import SCOPES, Authorization, Method, OAuth1, OAuth2, TokenError
-from roster_pipeline.oneroster.client import Client, Limits, Transport, connect, safe_url, token_post
+from roster_pipeline.oneroster.client import Client, Limits, Transport, safe_url, token_post
 from roster_pipeline.oneroster.collections import COLLECTIONS, COLUMNS
+from roster_pipeline.oneroster.connecting import connect
 from roster_pipeline.oneroster.paging import Bounds, Finding, Listing, Pull
 from roster_pipeline.oneroster.wire import SourceError
 from roster_pipeline.providers import compatibility
@@ -109,6 +110,7 @@ def _ends_everything(error: SourceError, collections: int) -> bool:
 
 _FOR_ALL: Final = frozenset({
     "RS-AUTH-01", "RS-AUTH-02", "RS-AUTH-03", "RS-NET-01", "RS-NET-02", "RS-NET-03", "RS-NET-06",
+    "RS-NET-09",
 })  # fmt: skip
 """What the next collection would end with, too."""
 
@@ -270,7 +272,9 @@ class _Server:
         largest = min(provider.page_size, 100) if compatible else provider.page_size
         self.page_sizes = (largest, *(size for size in (500, 100) if size < largest))
         addresses = [root, token_url] if token_url else [root]
-        self._http: httpx.Client = connect(*addresses, connections=self.width + 2, limits=limits)
+        self._http: httpx.Client = connect(
+            *addresses, connections=self.width + 2, timeout=limits.timeout, networks=reading.networks
+        )
         self.pool: Executor | None = None
         try:
             self._transport = Transport(

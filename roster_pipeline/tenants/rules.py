@@ -6,13 +6,13 @@ wrong types (which `document` finds and this module steps over).
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import zoneinfo
 from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from roster_pipeline.oneroster.addresses import is_loopback
 from roster_pipeline.tenants.lines import Written
 from roster_pipeline.tenants.refusals import Place, Problem, near, or_list
 
@@ -186,14 +186,6 @@ def _address(place: Place, value: str) -> Iterator[Problem]:
         yield unsafe(
             "is http://, which anybody on the way can read; write https:// (http:// is for loopback only)"
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` (without brackets) is this machine: localhost, 127.0.0.0/8 or ::1."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _names(document: dict[str, Any], entries: list[tuple[Place, dict[str, Any]]]) -> Iterator[Problem]:

@@ -21,6 +21,7 @@ import httpx
 import pytest
 
 from roster_pipeline.codes import CodedError
+from roster_pipeline.oneroster.addresses import is_loopback
 from roster_pipeline.oneroster.auth import OAuth1, OAuth2
 from roster_pipeline.oneroster.client import (
     Client,
@@ -28,11 +29,10 @@ from roster_pipeline.oneroster.client import (
     Gate,
     Limits,
     Transport,
-    connect,
-    is_loopback,
     safe_url,
     token_post,
 )
+from roster_pipeline.oneroster.connecting import connect
 from roster_pipeline.oneroster.wire import SourceError
 from roster_pipeline_tests.unit.oneroster.server import (
     KEY,
@@ -60,7 +60,7 @@ def client(
     **options: Any,
 ) -> Iterator[Client]:
     clock = clock or Clock()
-    with connect(url, connections=8, limits=limits) as http:
+    with connect(url, connections=8, timeout=limits.timeout) as http:
         transport = Transport(http, clock=clock, sleep=clock.sleep, rng=random.Random(1), limits=limits)
         auth: Any = OAuth1(
             KEY, SECRET, clock=clock, method=options.get("method", "HMAC-SHA256"), may_change=True

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roster_pipeline.oneroster.auth import OAuth1
-from roster_pipeline.oneroster.client import Client, Limits, Transport, connect
+from roster_pipeline.oneroster.client import Client, Limits, Transport
+from roster_pipeline.oneroster.connecting import connect
 from roster_pipeline.oneroster.paging import Bounds, Finding, Listing, Pull
 from roster_pipeline.oneroster.wire import SourceError
 from roster_pipeline_tests.unit.oneroster.server import (
@@ -61,7 +62,7 @@ def pull(
     clock, pages, told = Clock(), Pages(), list[tuple[int, int | None]]()
     with ExitStack() as stack:
         server = stack.enter_context(serving(school))
-        http = stack.enter_context(connect(server.url, connections=width + 2, limits=limits))
+        http = stack.enter_context(connect(server.url, connections=width + 2, timeout=limits.timeout))
         pool = stack.enter_context(ThreadPoolExecutor(width)) if width > 1 else None
         transport = Transport(http, clock=clock, sleep=clock.sleep, rng=random.Random(1), limits=limits)
         auth = OAuth1(KEY, SECRET, clock=clock, method="HMAC-SHA1", may_change=False)
