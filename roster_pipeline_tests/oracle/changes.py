@@ -13,6 +13,7 @@ CHANGES: Final = (
     "class-gone", "class-new", "session-gone", "jump-term", "jump-grace", "unproven", "stale", "failed",
     "no-teachers", "values-gone", "exclude", "swap", "phone", "other-email", "delete", "school-gone",
     "empty", "limit-grades", "limit-roles", "classroom-data", "enrolment-date", "parent-data",
+    "holidays", "session-gone",
 )  # fmt: skip
 
 
@@ -112,8 +113,9 @@ def _happen(made: Made, one: Provider, kind: str) -> None:
         one.teaches(name, " ".join(students[:3]), school=school, terms=[f"{school}-year"])
     elif kind == "session-gone":
         mine_ = [n for n in one.rows["academicSessions"] if n.startswith(school) and not n.endswith("-year")]
+        named = [row["terms"][0] for row in one.rows["classes"].values() if len(row["terms"]) == 1]
         if mine_:
-            gone = rng.choice(mine_)
+            gone = rng.choice([n for n in mine_ if n in named] or mine_)
             if made.maybe(0.5):
                 one.rows["academicSessions"][gone]["endDate"] = "2025-10-14"
             else:
@@ -124,6 +126,11 @@ def _happen(made: Made, one: Provider, kind: str) -> None:
             if made.maybe(0.5)
             else max(made.as_of, dt.date(2025, 12, 20))
         )
+    elif kind == "holidays":
+        made.as_of = max(made.as_of, dt.date(2026, 6, 20))
+        for who in students:  # some are entered for the year after, whether they had left or not
+            if made.maybe(0.3):
+                one.enrol(f"{school}-all", f"{who}[2026-08-17..]")
     elif kind == "jump-grace":
         made.as_of += dt.timedelta(days=rng.choice((6, 7, 8)))
     elif kind == "unproven":
