@@ -16,6 +16,8 @@ Old = TypeVar("Old")
 New = TypeVar("New")
 Traits = tuple[str, ...]
 
+_FEWEST: Final = 5
+"""How many rows must have gone: of fewer nobody can say that it was all of them."""
 _WENT: Final = 2
 """One of how many rows must have gone: fewer are no new ids for all."""
 _FOUND: Final = 0.8
@@ -23,7 +25,11 @@ _FOUND: Final = 0.8
 
 
 def twins(
-    before: Mapping[Old, Traits], gone: Mapping[Old, Traits], new: Mapping[New, Traits]
+    before: Mapping[Old, Traits],
+    gone: Mapping[Old, Traits],
+    new: Mapping[New, Traits],
+    *,
+    fewest: int = _FEWEST,
 ) -> dict[New, Old]:
     """Which of `new` are those of `gone` under other ids; empty unless most of `before` went and is there.
 
@@ -31,8 +37,9 @@ def twins(
         before: Everything that was there, of one provider and, of classes, one school.
         gone: Those of it whose ids are not there any more.
         new: Rows whose ids were never there.
+        fewest: How many must have gone.
     """
-    if not gone or len(gone) * _WENT < len(before):
+    if len(gone) < fewest or len(gone) * _WENT < len(before):
         return {}
     # What several have in common tells nobody apart: also where one of them is still there.
     often = Counter(before.values())

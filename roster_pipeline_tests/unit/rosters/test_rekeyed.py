@@ -38,11 +38,18 @@ def traits(text: str) -> dict[str, tuple[str, ...]]:
     ],
 )  # fmt: skip
 def test_twins(before: str, gone: str, new: str, found: dict[str, str]):
-    assert twins(traits(before), traits(gone), traits(new)) == found
+    assert twins(traits(before), traits(gone), traits(new), fewest=1) == found
+
+
+def test_of_four_nobody_can_say_that_it_was_all_of_them():
+    four, five = names("a1..a4"), names("a1..a5")
+    for ids, found in ((four, 0), (five, 5)):
+        before = {one: (one,) for one in ids}
+        assert len(twins(before, before, {f"new {one}": (one,) for one in ids})) == found
 
 
 def test_what_has_no_traits_is_nobodys_twin():
-    assert twins({"a": ()}, {"a": ()}, {"b": ()}) == {}
+    assert twins({"a": ()}, {"a": ()}, {"b": ()}, fewest=1) == {}
 
 
 # ------------------------------------------------------------------------------------------ classes
