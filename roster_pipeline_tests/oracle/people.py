@@ -67,16 +67,23 @@ class PeopleTonight:
             users[here.name] = {
                 (here.name, name): self.values(here, name) for name, fate in here.users.items() if not fate
             }
+        last = {user: self.last_values(user) for user in self.before.rows}
         known = {
             number: Known(
                 (str(person.fields.get("given_name", "")), str(person.fields.get("family_name", ""))),
-                str(person.fields.get("email", "")),
+                frozenset(
+                    {str(person.fields.get("email", ""))}
+                    | {
+                        last[user].email
+                        for user, one in self.before.links.items()
+                        if one == number and user in last
+                    }
+                ),
             )
             for number, person in self.before.people.items()
             if person.state not in ("merged", "candidate")
         }
         numbers = iter(range(len(self.before.people), 10**9))
-        last = {user: self.last_values(user) for user in self.before.rows}
         standing = {user for user in self.before.live if self.stands(user)}
         for user in standing:
             users[user[0]][user] = last[user]
