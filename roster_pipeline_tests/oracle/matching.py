@@ -54,7 +54,7 @@ class Known:
     """A person of the register, as published last."""
 
     names: tuple[str, str]
-    email: str
+    emails: frozenset[str]  # the published one, and those of their rows: "a new sourcedId keeps the id"
 
 
 @dataclass
@@ -249,7 +249,9 @@ class Matching:
         fitting = [
             number
             for number, one in self.known.items()
-            if number not in live and source.key(one.email) == key and number not in self.now.merged_into
+            if number not in live
+            and key in map(source.key, one.emails)
+            and number not in self.now.merged_into
         ]
         if any(map(self._is_unread, fitting)):
             raise Silent  # somebody whose id was re-used, but whom nothing proves to be gone

@@ -67,16 +67,23 @@ class PeopleTonight:
             users[here.name] = {
                 (here.name, name): self.values(here, name) for name, fate in here.users.items() if not fate
             }
+        last = {user: self.last_values(user) for user in self.before.rows}
         known = {
             number: Known(
                 (str(person.fields.get("given_name", "")), str(person.fields.get("family_name", ""))),
-                str(person.fields.get("email", "")),
+                frozenset(
+                    {str(person.fields.get("email", ""))}
+                    | {
+                        last[user].email
+                        for user, one in self.before.links.items()
+                        if one == number and user in last
+                    }
+                ),
             )
             for number, person in self.before.people.items()
             if person.state not in ("merged", "candidate")
         }
         numbers = iter(range(len(self.before.people), 10**9))
-        last = {user: self.last_values(user) for user in self.before.rows}
         standing = {user for user in self.before.live if self.stands(user)}
         for user in standing:
             users[user[0]][user] = last[user]
@@ -290,11 +297,20 @@ class PeopleTonight:
                     for user in self.decided.person
                     if user[0] == here.name and user not in had and here.rows["users"][user[1]].get(column)
                 ]
+                unmatched = sum(
+                    not fate and (here.name, name) not in self.decided.person
+                    for name, fate in here.users.items()
+                    if here.rows["users"][name].get(column)
+                )
                 heard = [user for user in empty if not self.is_kept(here, user)]
                 spoken = [user for user in had + more if not self.is_kept(here, user)]
                 readings = {
                     (n > 1 and n == of) or (n > 5 and n * 20 >= of)
-                    for n, of in ((len(empty), len(had) + len(more)), (len(heard), len(spoken)))
+                    for n, of in (
+                        (len(empty), len(had) + len(more)),
+                        (len(empty), len(had) + len(more) + unmatched),
+                        (len(heard), len(spoken)),
+                    )
                 }
                 if vanishing := [
                     u for u in heard if self.before.people[self.before.links[u]].state != "active"
@@ -303,7 +319,7 @@ class PeopleTonight:
                         raise Silent  # whether the value of somebody who returns turned empty
                     heard = [user for user in heard if user not in vanishing]
                 if heard and len(readings) > 1:
-                    raise Silent  # whether values in schools that are kept back count
+                    raise Silent  # whether values in schools that are kept back, or of the unmatched, count
                 if heard and True in readings:
                     for user in empty:
                         row = here.rows["users"][user[1]]
@@ -412,6 +428,7 @@ class PeopleTonight:
                 not here.feed.complete
                 for here in self.tonight.feeds
                 if here.name in {name for name, _ in some}
+                and not here.options.merge.attach_to_existing_users_only  # those keep nobody alive
             )
             for some in (mine & self.before.live, mine)
         )

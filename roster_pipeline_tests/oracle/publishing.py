@@ -297,18 +297,18 @@ class Publishing(PeopleTonight):
             if states[one] in ("removed", "merged") or states[other] in ("removed", "merged"):
                 self.now.guardian_links.discard(link)
             elif (
-                self.held_people & {one, other}  # with all that is theirs
                 # "Never removed while one [of the schools] is kept back."
-                or (one in self.before.people and any(map(self.closed, self.groups_of(one))))
-                or self.is_unheard(link)
-            ):
+                one in self.before.people and any(map(self.closed, self.groups_of(one)))
+            ) or self.is_unheard(link):
+                continue
+            elif self.is_taken_out(link):
+                self.now.guardian_links.discard(link)
+            elif self.held_people & {one, other}:  # with all that is theirs
                 continue
             elif "inactive" not in (states[one], states[other]) and any(
                 not self.tonight.here(name).feed.complete for name in self.now.ever_said.get(link, ())
             ):
                 raise Silent  # whether a provider that had stopped saying so has to be heard once more
-            elif self.is_taken_out(link):
-                self.now.guardian_links.discard(link)
             elif "inactive" not in (states[one], states[other]):
                 counted.append(link)
         held = self.waiting(counted, self.before.guardian_links, [], lambda one: self.groups_of(one[0]))
