@@ -16,10 +16,10 @@ from roster_pipeline import tags
 from roster_pipeline.assets import ASSETS
 from roster_pipeline.assets.raw import RAW
 from roster_pipeline.codes import CodedError
+from roster_pipeline.decisions import decide
 from roster_pipeline.metadata import table
 from roster_pipeline.partitions import TENANTS
 from roster_pipeline.providers import KINDS
-from roster_pipeline.store.home import Home
 from roster_pipeline.store.lease import is_dead
 from roster_pipeline.tenants.document import Tenant
 
@@ -53,29 +53,16 @@ class Deciding(dg.Config):
 
 @dg.op(name="decide", description="Approves what waits, for one sync, or keeps it until the source changes.")
 def _decide(context: dg.OpExecutionContext, config: Deciding) -> None:
-    from roster_pipeline.store import holds
-    from roster_pipeline.tenants import nights, registry
-
-    tenant, now = context.partition_key, datetime.now(UTC)
     try:
-        stores = Home.find(os.environ).stores()
-        try:
-            with (
-                stores.database.connect().execution_options(immediate=True) as connection,
-                connection.begin(),
-            ):
-                found = holds.decide(
-                    connection,
-                    tenant,
-                    config.decision.value,
-                    school=config.school or None,
-                    who=config.who,
-                    why=config.why,
-                    now=now,
-                    day=nights.as_of(registry.get(connection, tenant).tenant, now),
-                )
-        finally:
-            stores.database.dispose()
+        found = decide(
+            os.environ,
+            context.partition_key,
+            config.decision.value,
+            school=config.school or None,
+            who=config.who,
+            why=config.why,
+            now=datetime.now(UTC),
+        )
     except CodedError as error:
         raise dg.Failure(f"{error.code}: {error.message}", allow_retries=False) from None
     shown = [

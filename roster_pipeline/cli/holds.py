@@ -56,30 +56,14 @@ def _decision(word: str, help_: str) -> click.Command:
     @click.option("--why", default="", metavar="TEXT", help="For those who look at it later.")
     @click.option("--by", "who", metavar="WHO", help="Who decides.  [default: the user's name]")
     def command(tenant: str, school: str | None, why: str, who: str | None) -> None:
-        from roster_pipeline.store import holds
-        from roster_pipeline.tenants import nights, registry
+        from roster_pipeline.decisions import decide
+        from roster_pipeline.store.holds import APPROVAL_DAYS
 
-        stores, now = _stores(), datetime.now(UTC)
-        try:
-            with (
-                stores.database.connect().execution_options(immediate=True) as connection,
-                connection.begin(),
-            ):
-                found = holds.decide(
-                    connection,
-                    tenant,
-                    _STATES[word],
-                    school=school,
-                    who=who or _user(),
-                    why=why,
-                    now=now,
-                    day=nights.as_of(registry.get(connection, tenant).tenant, now),
-                )
-        finally:
-            stores.database.dispose()
+        now = datetime.now(UTC)
+        found = decide(os.environ, tenant, _STATES[word], school=school, who=who or _user(), why=why, now=now)
         for line in _lines([{**_told(row), "state": _STATES[word]} for row in found]):
             click.echo(line)
-        click.echo(_NEXT[word].format(tenant=tenant, days=holds.APPROVAL_DAYS))
+        click.echo(_NEXT[word].format(tenant=tenant, days=APPROVAL_DAYS))
 
     return command
 

@@ -724,6 +724,8 @@ class _Merge:
                 if key[0] == source.provider_id and link["removed"] != "true"
             }
             gone = {key: traits for key, traits in before.items() if key[1] not in ids}
+            if not gone:
+                continue
             new = {
                 row.key: _identifying(row.values)
                 for group in self.groups[source.provider_id]

@@ -42,6 +42,8 @@ def why(
         sources: Tonight's, to tell what was read.
         tonight: For the date.
     """
+    if not held:  # nearly every night
+        return []
     patterns = _Patterns(held, published, tables, sources, tonight)
     return [next(patterns.of(one), "") for one in held]
 
@@ -56,9 +58,7 @@ class _Patterns:
         tonight: Tonight,
     ) -> None:
         self.published, self.tables, self.sources, self.tonight = published, tables, sources, tonight
-        self.schools = Counter({one.kind: 0 for one in held})
-        for kind, _ in {(one.kind, one.school_id) for one in held}:
-            self.schools[kind] += 1
+        self.schools = Counter(kind for kind, _ in {(one.kind, one.school_id) for one in held})
         self.old_classes = {row.class_id: row for row in rows.each(published.classes)}
 
     def of(self, one: Hold) -> Iterator[str]:

@@ -216,8 +216,7 @@ def schools(connection: Connection, registered: Registered) -> list[ListedSchool
     for row in told:
         details = json.loads(row.details or "{}").get("known_as") or {}
         known_as = {provider: set(names_) for provider, names_ in details.items()}
-        name, state, _ = listed.get(row.school_id, (row.name, row.state, {}))
-        before = listed[row.school_id][2] if row.school_id in listed else {}
+        name, state, before = listed.get(row.school_id, (row.name, row.state, {}))
         listed[row.school_id] = name, state, known_as or before
     found, fitting = [], set()
     for school_id, (name, state, known_as) in listed.items():
