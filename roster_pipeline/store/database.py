@@ -259,7 +259,41 @@ holds = Table(  # the removals that wait; a row goes with its hold
     Column("expires_on", Date),  # an approval's last day
 )
 
+history = Table(  # published rows as they were before a sync changed them: what `undo` goes back to
+    "history",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("sync_id", Integer, primary_key=True),  # the sync that changed the row
+    Column("kind", Text, primary_key=True),  # the published table
+    Column("row_key", Text, primary_key=True),  # JSON array of the key's values, without the tenant
+    # A JSON object of the row's own columns; null where nothing was live. A row that a sync made for the
+    # first time has no entry: its `created_sync` says as much.
+    Column("before", Text),
+)
+
+forgotten = Table(  # whom no sync brings back: digests, no personal data
+    "forgotten",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),  # of a source id, an e-mail or an identifier, with the salt
+    Column("receipt_id", Integer, nullable=False),
+)
+
 # ---------------------------------------------------------------------------------- ledger
+
+receipts = Table(  # what `forget` erased, without saying whom; kept for good
+    "receipts",
+    metadata,
+    Column("receipt_id", Integer, primary_key=True, autoincrement=True),
+    Column("tenant", Text, nullable=False, index=True),
+    Column("at", DateTime, nullable=False),
+    Column("who", Text, nullable=False),  # who asked for it
+    Column("why", Text),
+    Column("salt", Text),  # of the digests; null once they may come back
+    Column("erased", Text, nullable=False),  # JSON: where -> how many rows
+    Column("lifted_at", DateTime),  # since when they may come back
+    sqlite_autoincrement=True,
+)
 
 decisions = Table(  # what people decided of what waited, kept for good
     "decisions",
@@ -356,7 +390,7 @@ sync_outcomes = Table(  # the newest outcome of each provider user, since the sy
 
 # ---------------------------------------------------------------------------------- opening
 
-SCHEMA_VERSION: Final = "0002"
+SCHEMA_VERSION: Final = "0003"
 """The newest migration in `migrations/versions`; `current_version` tells what a database has."""
 
 
