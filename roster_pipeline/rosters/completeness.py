@@ -75,7 +75,12 @@ def judge_schools(
                 state = RETIRED
             else:
                 state, code = KEPT, "RS-SAFE-11"
-                issues.append(_issue(code, "All rows of the school vanished.", school))
+                told = (
+                    "the system still lists the school, without rows: the export may not be whole."
+                    if school.is_listed
+                    else "the school is not listed any more: it may not be shared with the app."
+                )
+                issues.append(_issue(code, f"All rows of the school vanished, and {told}", school))
         else:
             for flaw in facts.flaws(school.school_id, school.providers):
                 keeps = flaw.what in tonight.keeps_back
@@ -100,6 +105,7 @@ class _School:
     source_id: str
     providers: set[int]
     was_published: bool
+    is_listed: bool
 
 
 def _is_left_behind(school: _School, published: Published, tonight: Tonight) -> bool:
@@ -154,4 +160,5 @@ def _schools(sources: Sequence[Source], orgs: pd.DataFrame, published: Published
             first.source_id,
             named | links[school_id],
             school_id in old,
+            bool(named),
         )

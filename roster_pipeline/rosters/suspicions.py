@@ -25,6 +25,14 @@ _COLLECTION: Final = {
     "classes": "classes", "memberships": "enrollments", "people": "users", "guardian_links": "users",
 }  # fmt: skip
 
+_CARRIES: Final = {
+    "classes": ("school",),
+    "memberships": ("user", "class", "role"),
+    "people": ("roles",),
+    "guardian_links": ("agents",),
+}
+"""Columns of that collection without which there is no row of the kind."""
+
 
 def why(
     held: Sequence[Hold],
@@ -63,12 +71,52 @@ class _Patterns:
 
     def of(self, one: Hold) -> Iterator[str]:
         """The patterns that the hold shows, the most telling first."""
+        yield from self._lost_column(one)
+        yield from self._written_otherwise(one)
         yield from self._cut(one)
         yield from self._new_ids(one)
         yield from self._ends_soon(one)
         yield from self._everywhere(one)
         yield from self._one_role(one)
         yield from self._replaced(one)
+
+    def _lost_column(self, one: Hold) -> Iterator[str]:
+        """What the kind's rows are told by, and no row of a provider has tonight."""
+        collection = _COLLECTION[one.kind]
+        for source in self.sources:
+            frame = source.frames[collection]
+            for column in _CARRIES[one.kind]:
+                if len(frame) and not (frame[column] != "").any():
+                    yield (
+                        f"No row of {source.name}'s {collection} has a value of {column}: the export may "
+                        "have another format or header now."
+                    )
+
+    def _written_otherwise(self, one: Hold) -> Iterator[str]:
+        """Ids that are the same but for letter case, leading zeros or punctuation."""
+        if one.kind not in ("classes", "people"):
+            return
+        gone = {key[0] for key in one.keys}
+        again: set[str] = set()
+        for source in self.sources:
+            before = self._ids_of(one.kind, source)
+            ids = set(source.frames[_COLLECTION[one.kind]]["sourcedId"].tolist())
+            now = {_bare(source_id) for source_id in ids - before.keys()}
+            again |= {key for source_id, key in before.items() if key in gone and _bare(source_id) in now}
+        if len(again) >= _HALF * one.count:
+            yield (
+                f"{len(again)} of them came under ids that differ only in letter case, leading zeros or "
+                "punctuation: the system writes its ids in another format now."
+            )
+
+    def _ids_of(self, kind: str, source: Source) -> dict[str, str]:
+        """The class_id or person_id of each sourcedId of a provider of which something is published."""
+        table, key = (
+            (self.published.classes, "class_id")
+            if kind == "classes"
+            else (self.published.live_links, "person_id")
+        )
+        return dict(rows.keys(table[table["provider_id"] == source.provider_id], "source_id", key))
 
     def _cut(self, one: Hold) -> Iterator[str]:
         """An answer that ends with a full page may be one whose next page was never given."""
@@ -155,3 +203,8 @@ class _Patterns:
     @cached_property
     def _school_of(self) -> dict[str, str]:
         return dict(rows.keys(self.tables["classes"], "class_id", "school_id"))
+
+
+def _bare(source_id: str) -> str:
+    """An id without what formats differ in; what is nothing else stays as it is."""
+    return "".join(filter(str.isalnum, source_id)).casefold().lstrip("0") or source_id

@@ -219,7 +219,11 @@ def test_a_school_all_of_whose_rows_vanish_is_kept_back(org_too: bool):
     sis.gone("t2 s2 c2")
     if org_too:
         sis.gone("south")
-    assert states(judge(told)) == {"North School": GOOD, "South School": ("kept", "RS-SAFE-11")}
+    found = judge(told)
+    assert states(found) == {"North School": GOOD, "South School": ("kept", "RS-SAFE-11")}
+    (message,) = (issue.message for issue in found.issues if issue.code == "RS-SAFE-11")
+    assert ("not listed any more" in message) == org_too
+    assert ("still lists the school" in message) != org_too
 
 
 def test_an_org_that_never_had_a_row_is_a_note_and_no_school():

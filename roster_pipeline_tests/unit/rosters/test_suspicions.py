@@ -82,6 +82,27 @@ def test_whole_pages_of_a_server():
     assert whys(tenant)["people"].startswith("sis sent exactly 10 users, which is whole pages of 10")
 
 
+def test_ids_that_are_written_in_another_way():
+    tenant = begun(school())
+    sis = tenant.providers[0].gone(*CLASSES)
+    for number in range(1, 7):
+        sis.teaches(f"00C-{number}", "t1 s1..s9", title="Maths")
+    tenant.night().check()
+    assert whys(tenant)["classes"].startswith("6 of them came under ids that differ only in letter case")
+
+
+def test_a_column_that_no_row_has_any_more():
+    sis = school(sync_parent_data=True, relationship_type="parent")
+    sis.users("p1..p6", agents="")
+    for number in range(1, 7):
+        sis.users(f"s{number}", agents=[f"p{number}"])
+    tenant = begun(sis)
+    for number in range(1, 7):
+        tenant.providers[0].users(f"s{number}", agents=[])
+    tenant.night().check()
+    assert whys(tenant)["guardian_links"].startswith("No row of sis's users has a value of agents")
+
+
 def test_where_there_is_no_pattern_nothing_is_said():
     tenant = begun(school())
     tenant.providers[0].gone("s1..s12")
