@@ -20,7 +20,7 @@ DAGSTER = mkdir -p "$(DAGSTER_HOME)" && \
 	DAGSTER_HOME="$(DAGSTER_HOME)" $(BIN)/dagster
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test check format format-check lint types definitions docs ui options bench cases lock clean
+.PHONY: help venv install demo test check format format-check lint types definitions docs ui options kills bench cases lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ ui: install ## open Dagster's UI on http://127.0.0.1:3000, on the demo's data
 
 options: install ## does the proof of every option fail when the option is ignored?
 	@$(BIN)/python -m roster_pipeline_tests.ignoring
+
+kills: install ## SIGKILL at 200 random instants of syncs on each database, with readers polling
+	@$(BIN)/python -m roster_pipeline_tests.kills
 
 bench: install ## measure a large generated district against the floor
 	$(BIN)/python -m benchmarks

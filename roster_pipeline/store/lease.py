@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 BEAT: Final = dt.timedelta(seconds=15)
 SILENCE: Final = dt.timedelta(seconds=120)
+_ENDED: Final = ("Z", "X")  # the states in /proc of a process that only its parent still knows
 
 
 @dataclass(slots=True)
@@ -118,10 +119,14 @@ def this_process() -> str:
 
 
 def _started(pid: int) -> str:
-    """When a process of this machine started, so that a pid that was given again is not mistaken."""
+    """When a process of this machine started, so that a pid that was given again is not mistaken.
+
+    Nothing for one that has ended and for which nobody has waited yet: its pid is taken, and it is dead.
+    """
     try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
+        state, *told = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        return "" if state in _ENDED else told[18]
+    except (OSError, IndexError, ValueError):
         return ""
 
 

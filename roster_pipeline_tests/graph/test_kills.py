@@ -6,13 +6,11 @@ which one row is the other night's would be seen as what it is.
 
 from __future__ import annotations
 
-import copy
 import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final
@@ -20,10 +18,12 @@ from typing import Final
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from roster_pipeline.sandbox.generator import DAY, generate
-from roster_pipeline.sandbox.source import Tables, write_csv
+from roster_pipeline.sandbox.generator import DAY
+from roster_pipeline.sandbox.source import write_csv
 from roster_pipeline.store import database, ledger
 from roster_pipeline_tests.graph.killing import COMMIT, killed_after_steps, killed_at_call
+from roster_pipeline_tests.kills import instants
+from roster_pipeline_tests.kills.nights import TONIGHT, last_night, tonight
 from roster_pipeline_tests.postgres_server import PostgresServer
 from roster_pipeline_tests.syncing import (
     STEPS,
@@ -36,7 +36,6 @@ from roster_pipeline_tests.syncing import (
 )
 
 TENANT: Final = "town"
-TONIGHT: Final = DAY + timedelta(days=1)
 
 # Both directions: from the memberships to what they name, and from people and classes to memberships.
 _FROM_MEMBERSHIPS: Final = """
@@ -123,30 +122,6 @@ class Readers:
 # ------------------------------------------------------------------------------------------ nights
 
 
-def _tonight(tables: Tables) -> Tables:
-    """Other names and titles everywhere; one student is gone, one is new, and there is one class more."""
-    new = copy.deepcopy(tables)
-    gone = next(row for row in new["users"] if row["roles"][0][0] == "student")
-    new["users"].remove(gone)
-    new["enrollments"] = [row for row in new["enrollments"] if row["user"] != gone["sourcedId"]]
-    for row in new["users"]:
-        row["familyName"] += " II"
-    for row in new["classes"]:
-        row["title"] += " II"
-    new["users"].append(
-        {**gone, "sourcedId": "new", "givenName": "Nova", "identifier": "n-1", "email": "n@x.org"}
-    )
-    club = {**new["classes"][0], "sourcedId": "club", "title": "Club II"}
-    new["classes"].append(club)
-    like = new["enrollments"][0]
-    new["enrollments"] += [
-        {**like, "sourcedId": f"club-{row['sourcedId']}", "class": "club", "user": row["sourcedId"],
-         "role": "student", "primary": "false"}
-        for row in new["users"] if row["roles"][0][0] == "student"
-    ]  # fmt: skip
-    return new
-
-
 @dataclass
 class Evening:
     """A deployment with last night's roster and tonight's export, to be copied; and what is to come of it."""
@@ -163,20 +138,20 @@ class Evening:
 def _prepared(
     folder: Path, url: str, new_database: Callable[[], str], copied_url: Callable[[], str]
 ) -> Evening:
-    tables = generate(30, seed=5, guardians=False, left=0).tables
+    tables = last_night(guardians=False)
     export = folder / "export"
     with deployment(folder / "home", url) as here:
         here.apply(TENANT, csv_provider(export, respect_enrolment_date=True))
         write_csv(tables, export)
         assert here.sync(TENANT, DAY)["status"] == "successful"
         old = read(here.stores.database)
-        write_csv(_tonight(tables), export)
+        write_csv(tonight(tables), export)
     shutil.copytree(folder / "home", folder / "reference")
     with deployment(folder / "reference", copied_url(), upgrade=False) as here:
         document = here.sync(TENANT, TONIGHT)
         new, published = read(here.stores.database), here.roster(TENANT)
     assert document["status"] == "successful"
-    assert set(changed(document)) == {"schools", "classes", "people", "memberships"}
+    assert set(changed(document)) == {"schools", "academic_sessions", "classes", "people", "memberships"}
     assert all(set(before).isdisjoint(after) for before, after in zip(old, new, strict=True))
     return Evening(folder / "home", new_database, old, new, published, document)
 
@@ -296,6 +271,15 @@ def test_a_kill_leaves_the_old_roster_or_the_new_one_on_postgres(
     on_postgres: Evening, tmp_path: Path, moment: str
 ) -> None:
     _kill_and_sync_again(on_postgres, tmp_path / "home", moment)
+
+
+def test_a_kill_at_a_random_instant_leaves_the_old_roster_or_the_new_one(tmp_path: Path) -> None:
+    """A sample of what `python -m roster_pipeline_tests.kills` does with hundreds."""
+    with instants.lanes(tmp_path, "", seed=1) as (first, *_, later):
+        found = [first.run(1), later.run(2)]
+    assert [one.failures for one in found] == [[], []]
+    assert [one.killed for one in found] == [1, 2]
+    assert all(reads > 0 for one in found for reads in one.reads.values())
 
 
 def test_both_databases_come_to_the_same(on_sqlite: Evening, on_postgres: Evening) -> None:

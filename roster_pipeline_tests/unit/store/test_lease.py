@@ -206,6 +206,24 @@ def test_a_pid_that_was_given_again_is_another_process():
     assert is_dead(f"{host}|{pid}|{int(started) - 1}")
 
 
+def test_a_process_that_was_killed_and_not_yet_buried_is_dead():
+    """Whoever started it may look only now and then, or never: the next sync need not wait for that."""
+    told = f"import sys; from {this_process.__module__} import this_process as p; print(p(), flush=True); "
+    process = subprocess.Popen(
+        [sys.executable, "-c", told + "sys.stdin.read()"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout
+    name = process.stdout.readline().strip()
+    assert not is_dead(name)
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays a zombie
+    try:
+        assert is_dead(name)
+    finally:
+        process.communicate()
+
+
 def test_of_another_machine_nothing_is_known():
     assert not is_dead("another-host|999999999|1")
 
