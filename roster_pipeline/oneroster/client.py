@@ -8,10 +8,12 @@ more of a request than its method, host and path, or more of an answer than its 
 
 from __future__ import annotations
 
+import io
 import random
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -25,6 +27,7 @@ from roster_pipeline.codes import CodedError
 from roster_pipeline.oneroster.addresses import is_loopback
 from roster_pipeline.oneroster.auth import Authorization, Post, TokenAnswer, TokenError
 from roster_pipeline.oneroster.connecting import RedirectError
+from roster_pipeline.oneroster.fields import may_hold_controls
 from roster_pipeline.oneroster.wire import SourceError, without_nul
 
 MIB: Final = 1024 * 1024
@@ -40,8 +43,12 @@ class Limits:
     """Between two pieces of an answer: large pages take some servers minutes to begin."""
     whole: float = 900.0
     """For one answer, however steadily it trickles."""
-    answer: int = 256 * MIB
-    """After unpacking."""
+    answer: int = 128 * MIB
+    """After unpacking: some servers send a whole collection at once."""
+    ahead: int = 64 * MIB
+    """For all answers together that are fetched before their turn."""
+    objects: int = 512 * MIB
+    """What the values of one answer's JSON may take in memory, roughly."""
     token_answer: int = MIB
     backoff: float = 1.0
     """The first pause before a retry is up to this long; it doubles each time."""
@@ -327,12 +334,11 @@ class Transport:
             raise SourceError(
                 "RS-PAGE-02", f"{what}: the answer is packed in a way that was not asked for.", status
             )
-        size, parts = 0, []
+        body = io.BytesIO()  # gives its bytes without a second copy of them
         end = self.clock().timestamp() + self.limits.whole
-        for part in response.iter_bytes():
-            parts.append(part)
-            size += len(part)
-            if size > largest:
+        for part in _unpacked(response):
+            body.write(part)
+            if body.tell() > largest:
                 raise SourceError("RS-NET-08", f"{what}: the answer is larger than {largest} bytes.", status)
             if self.clock().timestamp() > end:
                 raise SourceError(
@@ -340,7 +346,24 @@ class Transport:
                     f"{what}: the answer took longer than {self.limits.whole:.0f} seconds.",
                     status,
                 )
-        return Answer(status, response.headers, b"".join(parts))
+        return Answer(status, response.headers, body.getvalue())
+
+
+def _unpacked(response: httpx.Response) -> Iterator[bytes]:
+    """The body in pieces of at most a mebibyte: httpx would unpack a piece to a thousand times its size."""
+    if not response.headers.get("Content-Encoding", "").strip().lower().startswith("gzip"):
+        yield from response.iter_raw()
+        return
+    stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        for part in response.iter_raw():
+            while part and not stream.eof:
+                yield stream.decompress(part, MIB)
+                part = stream.unconsumed_tail
+        while not stream.eof and (rest := stream.decompress(stream.unconsumed_tail, MIB)):
+            yield rest
+    except zlib.error:
+        raise httpx.DecodingError("not gzip") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,6 +415,8 @@ class Document:
     content: Any
     total: int | None
     revision: str | None
+    may_hold_controls: bool = False
+    """Whether its texts may hold control characters."""
 
 
 class Client:
@@ -416,9 +441,10 @@ class Client:
         what: str,
         tries: int | None = None,
         hasty: bool = False,
+        among: int = 0,
         abandoned: threading.Event | None = None,
     ) -> Answer:
-        """The answer of `endpoint`, whose status says success.
+        """The answer of `endpoint`, whose status says success; `among` how many are fetched ahead.
 
         Raises:
             SourceError: with the code of what went wrong.
@@ -426,7 +452,8 @@ class Client:
         # Built here and not by httpx, which writes a space as `+`: what is signed must be what is sent.
         encoded = "&".join(f"{name}={quote(value, safe='-._~')}" for name, value in query.items())
         url = f"{self.base_url}/{endpoint}?{encoded}"
-        answer = self._authorized(url, what, tries, hasty, abandoned)
+        largest = self._transport.limits.ahead // among if among else None
+        answer = self._authorized(url, what, tries, hasty, largest, abandoned)
         if answer.status == 204:
             raise SourceError("RS-PAGE-01", f"{what}: the answer has no content (HTTP 204).", 204)
         if not 200 <= answer.status < 300:
@@ -437,9 +464,14 @@ class Client:
         """The JSON of an answer, and what its headers tell.
 
         Raises:
-            SourceError: RS-PAGE-01 if it is no JSON, RS-PAGE-02 if it is cut off or broken.
+            SourceError: RS-PAGE-01 if it is no JSON, RS-PAGE-02 if it is cut off or broken, RS-NET-08 if it
+                holds far more values than rows would.
         """
         content, failure = None, None
+        if len(answer.body) > _SMALL and _objects(answer.body) > self._transport.limits.objects:
+            raise SourceError(
+                "RS-NET-08", f"{what}: the answer holds more values than a page of rows can.", answer.status
+            )
         try:
             content = orjson.loads(answer.body.removeprefix(b"\xef\xbb\xbf"))
         except ValueError:
@@ -451,11 +483,20 @@ class Client:
         self._answered = True
         self.authorization.accepted()
         return Document(
-            content, _number(answer.headers.get("X-Total-Count")), answer.headers.get("x-perm-rev")
+            content,
+            _number(answer.headers.get("X-Total-Count")),
+            answer.headers.get("x-perm-rev"),
+            may_hold_controls(answer.body),
         )
 
     def _authorized(
-        self, url: str, what: str, tries: int | None, hasty: bool, abandoned: threading.Event | None
+        self,
+        url: str,
+        what: str,
+        tries: int | None,
+        hasty: bool,
+        largest: int | None,
+        abandoned: threading.Event | None,
     ) -> Answer:
         used = ""
 
@@ -468,7 +509,14 @@ class Client:
         while True:
             try:
                 answer = self._transport.send(
-                    "GET", url, what=what, sign=sign, tries=tries, hasty=hasty, abandoned=abandoned
+                    "GET",
+                    url,
+                    what=what,
+                    sign=sign,
+                    tries=tries,
+                    hasty=hasty,
+                    largest=largest,
+                    abandoned=abandoned,
                 )
             except TokenError as error:
                 if error.code != "RS-AUTH-01" or not self._answered:
@@ -532,6 +580,15 @@ def token_post(transport: Transport, url: str) -> Post:
 
 
 _NO_TOKEN: Final = frozenset({"RS-NET-05", "RS-NET-08", "RS-PAGE-02"})
+
+
+_SMALL: Final = 4 * MIB
+"""What need not be looked at: whatever it holds comes to less than the limit."""
+
+
+def _objects(body: bytes) -> int:
+    """About how much memory the values of some JSON take at most: `{}` and `[]` are tiny only on the wire."""
+    return 240 * body.count(b"{") + 64 * (body.count(b"[") + body.count(b","))
 
 
 def _of_status(status: int, what: str) -> SourceError:

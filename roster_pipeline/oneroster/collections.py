@@ -55,3 +55,17 @@ LISTS: Final[dict[str, frozenset[str]]] = {
 
 DIRECTORY_COLUMNS: Final = ("id", "email", "given_name", "family_name", "role")
 """A directory's only collection, `people`: the same conventions, all strings."""
+
+MOST_ROWS: Final[dict[str, int]] = {
+    "orgs": 100_000,
+    "academicSessions": 100_000,
+    "courses": 1_000_000,
+    "classes": 1_000_000,
+    "users": 5_000_000,
+    "enrollments": 5_000_000,
+    "people": 5_000_000,
+}
+"""What no real collection of one provider has: the largest district of the USA has a million students."""
+
+MOST_BYTES: Final = 2 << 30
+"""What the values of one collection may come to; five million enrolments are half of it."""

@@ -13,16 +13,18 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 import pyarrow as pa
 
 from roster_pipeline.oneroster.client import Answer, Client
+from roster_pipeline.oneroster.collections import MOST_BYTES, MOST_ROWS
+from roster_pipeline.oneroster.fields import LONGEST_TEXT, bounded, without_controls
 from roster_pipeline.oneroster.wire import SourceError, decode, rows_of
 
 
@@ -35,6 +37,8 @@ class Page:
     table: pa.Table
     total: int | None
     revision: str | None
+    left_out: int = 0
+    """Values that were too long."""
 
 
 class Listing:
@@ -70,9 +74,10 @@ class Listing:
         *,
         tries: int | None = None,
         hasty: bool = False,
+        among: int = 0,
         abandoned: threading.Event | None = None,
     ) -> Answer:
-        """The page at `offset` as it came; for several threads. See `Transport.send`.
+        """The page at `offset` as it came; for several threads. See `Client.fetch` and `Transport.send`.
 
         Raises:
             SourceError: with the code of what went wrong.
@@ -80,7 +85,7 @@ class Listing:
         query = {"limit": str(limit), "offset": str(offset), **self._order}
         what = self._what(offset)
         return self._client.fetch(
-            self.endpoint, query, what=what, tries=tries, hasty=hasty, abandoned=abandoned
+            self.endpoint, query, what=what, tries=tries, hasty=hasty, among=among, abandoned=abandoned
         )
 
     def page(
@@ -118,7 +123,10 @@ class Listing:
             if rows:
                 self._wrapper = wrapper
             table, ids = decode(self.collection, rows, implied_role=self._implied_role)
-            page = Page(len(rows), ids, table, document.total, document.revision)
+            if document.may_hold_controls:
+                table = without_controls(table)
+            table, left_out = bounded(table)
+            page = Page(len(rows), ids, table, document.total, document.revision, left_out)
             del document, rows
         return page
 
@@ -140,9 +148,14 @@ def _without_collections() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What no real collection needs, for one reading of it: pages, and seconds over all its tries."""
+    """What no real collection needs, for one reading of it; `seconds` are for all of a provider's."""
 
     pages: int = 100_000
+    rows: Mapping[str, int] = field(default_factory=lambda: MOST_ROWS)
+    size: int = MOST_BYTES
+    """Bytes of all values that are kept."""
+    ids: int = 256 << 20
+    """Characters of all ids: they are in memory until the end."""
     seconds: float = 4 * 3600.0
 
 
@@ -181,10 +194,19 @@ class _Ahead:
         while len(self._futures) < self._width and (until is None or guess < until):
             if guess not in self._futures:
                 self._futures[guess] = pool.submit(
-                    self._listing.fetch, guess, limit, abandoned=self._abandoned
+                    self._listing.fetch, guess, limit, among=self._width, abandoned=self._abandoned
                 )
             guess += step
-        return self._listing.page(offset, limit, fetched=self._futures.pop(offset).result())
+        try:
+            fetched = self._futures.pop(offset).result()
+        except SourceError as error:
+            if error.code != "RS-NET-08":
+                raise
+            # Too large to have several at once in memory; not yet too large for one.
+            self._pool = None
+            self.drop()
+            return self._listing.page(offset, limit)
+        return self._listing.page(offset, limit, fetched=fetched)
 
     def drop(self) -> None:
         """Forgets what was fetched ahead, failures included; what is under way is not tried again."""
@@ -217,10 +239,31 @@ class _Pass:
     proof: str = ""
     guess: str = ""
     """Why the end is only likely."""
+    size: int = 0
+    """Bytes of the rows handed on."""
+    characters: int = 0
+    """Of all ids."""
+    left_out: int = 0
+    """Values that were too long."""
+
+    _mark: int | None = None
 
     @property
     def distinct(self) -> int:
         return len(self.seen) + self.anonymous
+
+    @property
+    def mark(self) -> int:
+        """A number that tells one set of ids from another: the sum of their hashes, whatever the order."""
+        return sum(map(hash, self.seen)) if self._mark is None else self._mark
+
+    def forget_ids(self) -> None:
+        """Keeps of the ids what comparing them with those of a second reading needs, and not themselves."""
+        self._mark, self.seen = self.mark, set()
+
+    def same_ids_as(self, before: _Pass) -> bool:
+        """Whether both readings brought the same ids."""
+        return self.mark == before.mark
 
 
 _TOO_LARGE: Final = frozenset({"RS-NET-04", "RS-NET-05", "RS-NET-07", "RS-NET-08"})
@@ -241,6 +284,7 @@ class Pull:
         width: How many requests may be under way at once.
         clock: Aware UTC.
         bounds: When to give up.
+        began: When the provider's first collection was begun, as a timestamp; None for now.
     """
 
     def __init__(
@@ -255,6 +299,7 @@ class Pull:
         width: int,
         clock: Callable[[], datetime],
         bounds: Bounds,
+        began: float | None = None,
     ) -> None:
         self._listing, self._append, self._restart, self._told = listing, append, restart, told
         self._limits, self._limit = limits, limits[0]
@@ -262,15 +307,15 @@ class Pull:
         self._ahead = _Ahead(listing, pool, width)
         self._counts = True
         """Whether what the server calls a total can be one."""
-        self._began = clock().timestamp()
+        self._began = clock().timestamp() if began is None else began
         self._has_pages = False
 
     def read(self) -> Finding:
         """Reads everything; twice, if the first time leaves a doubt that a second may settle.
 
         Raises:
-            SourceError: if a page could not be read, the pages repeat (RS-PAGE-06), or there is no end
-                of them (RS-PAGE-10). What was appended is then worth nothing.
+            SourceError: if a page could not be read, the pages repeat (RS-PAGE-06), there is no end of
+                them (RS-PAGE-10), or of rows (RS-PAGE-12). What was appended is then worth nothing.
         """
         try:
             return self._read()
@@ -284,6 +329,7 @@ class Pull:
             doubt = self._doubt(found, None)
             if doubt:
                 self._restart()
+                found.forget_ids()
                 before, found = found, self._pass(last=True)
                 doubt = self._doubt(found, before)
         finally:
@@ -291,6 +337,8 @@ class Pull:
         doubts = [doubt] if doubt else []
         if found.guess:
             doubts.append(("RS-PAGE-08", found.guess, 1))
+        if found.left_out:
+            doubts.append(("RS-ROW-06", self._told_of_left_out(found.left_out), found.left_out))
         complete = not doubts
         if not self._counts:
             told = f"The total told for {self._listing.endpoint} is smaller than the number of its rows."
@@ -300,13 +348,20 @@ class Pull:
 
     # ------------------------------------------------------------------------------------- one pass
 
+    def _told_of_left_out(self, values: int) -> str:
+        return (
+            f"{values} values of /{self._listing.endpoint} were too long for an id, a list or a text"
+            f" of {LONGEST_TEXT} bytes, and were left out."
+        )
+
     def _pass(self, *, last: bool) -> _Pass:
         so_far = _Pass(set())
+        self._check_bounds(so_far)
         page = self._first(last=last)
         previous, step, steady = page, 0, True
         while True:
-            self._check_bounds(so_far)
             fresh = self._add(so_far, page, previous)
+            self._check_bounds(so_far)
             self._count(so_far, page, fresh=fresh)
             if so_far.changed and not last:
                 return so_far
@@ -325,6 +380,8 @@ class Pull:
                 self._append(page.table)
                 self._has_pages = True
                 so_far.received += page.rows
+                so_far.size += page.table.nbytes
+                so_far.left_out += page.left_out
                 self._told(so_far.received, so_far.total)
                 if so_far.pages == 1:
                     # Without a total, a page that is not full is probably the last one.
@@ -371,13 +428,21 @@ class Pull:
 
     def _check_bounds(self, so_far: _Pass) -> None:
         hours = self._bounds.seconds / 3600
+        most = self._bounds.rows[self._listing.collection]
+        if so_far.distinct > most:
+            raise SourceError("RS-PAGE-12", f"/{self._listing.endpoint} has more than {most} rows.")
+        if so_far.size > self._bounds.size or so_far.characters > self._bounds.ids:
+            raise SourceError(
+                "RS-PAGE-12",
+                f"/{self._listing.endpoint} is larger than any real one after {so_far.received} rows.",
+            )
         if so_far.pages >= self._bounds.pages:
             raise SourceError(
                 "RS-PAGE-10", f"/{self._listing.endpoint} has no end after {self._bounds.pages} pages."
             )
         if self._clock().timestamp() - self._began > self._bounds.seconds:
             raise SourceError(
-                "RS-PAGE-10", f"/{self._listing.endpoint} was not read to its end in {hours:g} hours."
+                "RS-PAGE-10", f"/{self._listing.endpoint} was not read to its end: {hours:g} hours are over."
             )
 
     def _count(self, so_far: _Pass, page: Page, *, fresh: bool) -> None:
@@ -415,6 +480,7 @@ class Pull:
         elif not fresh and page is not previous and page.table.equals(previous.table):
             return False  # no row has an id, and all are as on the page before
         so_far.anonymous += blank
+        so_far.characters += sum(map(len, ids))
         return True
 
     def _beyond(self, so_far: _Pass) -> Page | None:
@@ -469,7 +535,7 @@ class Pull:
             raise self._repeats(so_far)
         self._restart()
         self._append(page.table)
-        so_far.received = page.rows
+        so_far.received, so_far.left_out = page.rows, page.left_out
         self._told(page.rows, so_far.total)
         if whole:
             so_far.proof = f"The server sent all {page.rows} rows at once."
@@ -498,7 +564,7 @@ class Pull:
         if found.total is None and double:
             # In an order that changes between pages, each row that comes twice hides one that never
             # comes. The same rows twice running show that they are simply double.
-            if before and found.received == before.received and found.seen == before.seen:
+            if before and found.received == before.received and found.same_ids_as(before):
                 return None
             told = f"{double} rows came on several pages and no total is told; others may be missing."
             return "RS-PAGE-08", told, double

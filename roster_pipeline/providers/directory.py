@@ -6,6 +6,7 @@ ignored. Which of the people count is a rule's business.
 
 from __future__ import annotations
 
+import io
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -14,8 +15,9 @@ import pyarrow as pa
 
 from roster_pipeline.codes import CodedError, Issue
 from roster_pipeline.oneroster.collections import DIRECTORY_COLUMNS
+from roster_pipeline.oneroster.csv.opening import ExportFile
 from roster_pipeline.oneroster.csv.rows import Rows
-from roster_pipeline.providers.files import probed
+from roster_pipeline.providers.files import Within, probed
 from roster_pipeline.providers.reading import CollectionRead, Probed, Reading, Sink
 
 if TYPE_CHECKING:
@@ -36,14 +38,15 @@ def probe(directory: Directory, reading: Reading) -> list[Probed]:
 
 
 def _read(directory: Directory, sink: Sink, reading: Reading) -> CollectionRead:
-    path, count = Path(directory.path), 0
+    path = Path(directory.path)
+    within = Within(PEOPLE, path.name)
     with ExitStack() as stack:
         try:
             rows = Rows(stack.enter_context(_opened(path)), path.name)
             _check(rows.header, path.name)
         except CodedError as error:
             return _failed(directory, error)
-        pages = rows.batches([name for name in DIRECTORY_COLUMNS if name in rows.header])
+        pages = within.pages(rows.batches([name for name in DIRECTORY_COLUMNS if name in rows.header]))
         while True:
             try:
                 page = next(pages, None)
@@ -53,16 +56,13 @@ def _read(directory: Directory, sink: Sink, reading: Reading) -> CollectionRead:
             if page is None:
                 break
             sink.append(PEOPLE, _with_all_columns(page))
-            count += page.num_rows
-            reading.progress(PEOPLE, count, None)
-    return CollectionRead(PEOPLE, "ok", count, f"{path.name} was read to its end.")
+            reading.progress(PEOPLE, within.rows, None)
+    return within.end(f"{path.name} was read to its end.", directory.name)
 
 
 def _opened(path: Path) -> BinaryIO:
     try:
-        if path.exists() and not path.is_file():
-            raise CodedError("RS-FILE-01", f"{path.name} is not a file.")
-        return path.open("rb")
+        return io.BufferedReader(ExportFile(path, path.name), 1 << 16)
     except OSError as error:
         what = error.strerror or type(error).__name__
         raise CodedError("RS-FILE-01", f"{path.name} could not be read ({what}).") from error

@@ -15,7 +15,7 @@ from roster_pipeline.codes import CodedError, Issue
 from roster_pipeline.oneroster.collections import COLLECTIONS
 from roster_pipeline.oneroster.csv.package import open_package
 from roster_pipeline.oneroster.csv.reading import Export, open_export
-from roster_pipeline.providers.files import probed
+from roster_pipeline.providers.files import Within, probed
 from roster_pipeline.providers.reading import CollectionRead, Probed, Reading, Sink
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ def _collection(
     if collection in export.left_out:
         proof = f"manifest.csv calls {collection}.csv absent, which compatibility mode admits."
         return CollectionRead(collection, "ok", 0, proof)
-    rows, pages = 0, export.batches(collection)
+    within = Within(collection, f"{collection}.csv")
+    pages = within.pages(export.batches(collection))
     while True:
         try:
             page = next(pages, None)
@@ -64,10 +65,9 @@ def _collection(
         if page is None:
             break
         sink.append(collection, page)
-        rows += page.num_rows
-        reading.progress(collection, rows, None)
+        reading.progress(collection, within.rows, None)
     proof = f"{collection}.csv is a bulk file of OneRoster {export.version} and was read to its end."
-    return CollectionRead(collection, "ok", rows, proof)
+    return within.end(proof, provider.name)
 
 
 def _failed(collection: str, error: CodedError, provider: Provider) -> CollectionRead:

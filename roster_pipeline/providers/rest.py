@@ -175,6 +175,7 @@ def _read_route(
                 width=server.width,
                 clock=reading.clock,
                 bounds=bounds,
+                began=server.began,
             ).read()
         except SourceError as error:
             if endpoint in route.optional and error.code in NOT_OFFERED:
@@ -264,6 +265,7 @@ class _Server:
 
     def __init__(self, provider: Provider, reading: Reading, dialect: Dialect, limits: Limits) -> None:
         self._provider, self._reading, self._dialect = provider, reading, dialect
+        self.began = reading.clock().timestamp()
         root, token_url = self._addresses()
         self._key = reading.secret(self._given(provider.client_id, "client_id"))
         self._secret = reading.secret(self._given(provider.client_secret, "client_secret"))

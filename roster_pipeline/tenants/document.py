@@ -19,7 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from roster_pipeline.tenants.lines import Written, read_yaml
-from roster_pipeline.tenants.refusals import DocumentRefused, Place, Problem, near, or_list
+from roster_pipeline.tenants.refusals import DocumentRefused, Place, Problem, near, or_list, shown
 from roster_pipeline.tenants.rules import INSTEAD, problems
 
 Region = Literal["US", "AU", "NZ", "UK"]
@@ -46,7 +46,7 @@ _Text = Annotated[
 ]
 _Name = Annotated[_Text, StringConstraints(max_length=100)]
 _Days = Annotated[int, Field(ge=0, le=36500)]
-_Count = Annotated[int, Field(ge=0)]
+_Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -369,8 +369,7 @@ def _offered(context: dict[str, Any]) -> list[str]:
 def _shown(value: Any, word: str) -> str:
     if isinstance(value, (list, dict)):
         return "a list" if isinstance(value, list) else "a mapping"
-    text = word if len(word) <= 60 else f"{word[:59]}…"
-    return f'"{text}"' if isinstance(value, str) else text
+    return f'"{word}"' if isinstance(value, str) else word
 
 
 def _unknown_key(place: Place) -> str:
@@ -414,12 +413,19 @@ def _refused(file: Path, written: Written, found: Iterable[Problem]) -> Document
     told = {
         (written.line(problem.place), _field(problem.place, written.values), problem) for problem in found
     }
-    return DocumentRefused(
-        [
-            (problem.code, f"{file}:{line}: {field}{': ' if field else ''}{problem.text}")
-            for line, field, problem in sorted(told, key=lambda one: (one[0], one[1], one[2].text))
-        ]
-    )
+    ordered = sorted(told, key=lambda one: (one[0], one[1], one[2].text))
+    lines = [
+        (problem.code, f"{file}:{line}: {field}{': ' if field else ''}{problem.text}")
+        for line, field, problem in ordered[:_MOST_TOLD]
+    ]
+    if len(ordered) > _MOST_TOLD:
+        line, _, problem = ordered[_MOST_TOLD]
+        more = len(ordered) - _MOST_TOLD
+        lines.append((problem.code, f"{file}:{line}: {more} more problems follow; correct these first"))
+    return DocumentRefused(lines)
+
+
+_MOST_TOLD: Final = 100
 
 
 def _field(place: Place, values: Any) -> str:
@@ -431,8 +437,8 @@ def _steps(place: Place, value: Any) -> Iterator[str]:
     for part in place:
         if isinstance(part, str):
             value = value.get(part) if isinstance(value, dict) else None
-            yield f".{part}"
+            yield f".{shown(part)}"
         else:
             value = value[part] if isinstance(value, list) and part < len(value) else None
             name = value.get("name") if isinstance(value, dict) else None
-            yield f"[{name}]" if isinstance(name, str) and name else f"[{part + 1}]"
+            yield f"[{shown(name)}]" if isinstance(name, str) and name else f"[{part + 1}]"

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 
 import yaml
 
-from roster_pipeline.tenants.refusals import Place, Problem
+from roster_pipeline.tenants.refusals import Place, Problem, shown
 
 # The C parser builds its tree by recursion and dies of a few thousand brackets: depth is looked
 # at first. No real document is deeper than five.
@@ -31,7 +31,7 @@ class Written:
     values: Any = None
     lines: dict[Place, int] = field(default_factory=dict)
     words: dict[Place, str] = field(default_factory=dict)
-    """Each scalar as it stands in the file (`007` for the number 7)."""
+    """Each scalar as it stands in the file (`007` for the number 7), as messages may show it."""
     odd_numbers: set[Place] = field(default_factory=set)
     """Numbers that YAML reads in another way than people do: octal, hexadecimal, `1:30`, `1_000`."""
     unread: set[Place] = field(default_factory=set)
@@ -150,7 +150,7 @@ class _Walk:
 
     def scalar(self, node: yaml.ScalarNode, place: Place) -> Any:
         word: str = node.value.strip()
-        self.written.words[place] = word
+        self.written.words[place] = shown(word)
         try:
             return self.typed(node, word, place)
         except (ValueError, KeyError):  # `!!int abc`, or thousands of digits

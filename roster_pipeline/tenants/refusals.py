@@ -8,8 +8,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from roster_pipeline.codes import CodedError
+
+LONGEST_SHOWN: Final = 60
 
 Place = tuple[str | int, ...]
 """Where in a document: keys and list positions from its top, e.g. ("providers", 0, "merge", "key")."""
@@ -40,6 +43,12 @@ class DocumentRefused(CodedError):  # noqa: N818 - what happened, not that it is
     def together(cls, refused: Sequence[DocumentRefused]) -> DocumentRefused:
         """One refusal with the problems of several, at least one."""
         return cls([line for one in refused for line in one.lines])
+
+
+def shown(text: str) -> str:
+    """What a message may show of something written: its beginning, without signs that a terminal obeys."""
+    text = text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
+    return "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
 
 
 def near(word: str, offered: Iterable[str]) -> list[str]:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from roster_pipeline.oneroster.addresses import is_loopback
 from roster_pipeline.tenants.lines import Written
-from roster_pipeline.tenants.refusals import Place, Problem, near, or_list
+from roster_pipeline.tenants.refusals import Place, Problem, near, or_list, shown
 
 SLUG: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -90,7 +90,7 @@ def _tenant(document: dict[str, Any]) -> Iterator[Problem]:
     if isinstance(zone, str) and not _is_zone(zone):
         likely = near(zone, zoneinfo.available_timezones())
         advice = or_list(likely) if likely else "an IANA name such as America/Chicago"
-        yield Problem("RS-CFG-02", ("time_zone",), f'"{zone}" is no time zone; write {advice}')
+        yield Problem("RS-CFG-02", ("time_zone",), f'"{shown(zone)}" is no time zone; write {advice}')
 
 
 def _provider(place: Place, entry: dict[str, Any], written: Written) -> Iterator[Problem]:
@@ -198,10 +198,10 @@ def _names(document: dict[str, Any], entries: list[tuple[Place, dict[str, Any]]]
         if not isinstance(name, str) or not name:
             continue
         if name in present:
-            text = f'"{name}" is the name of two providers or directories; give each a name of its own'
+            text = f'"{shown(name)}" is the name of two providers or directories; give each a name of its own'
             yield Problem("RS-CFG-04", (*place, "name"), text)
         elif name in gone:
-            text = f'"{name}" is here and under retired, too; take it out of one of them'
+            text = f'"{shown(name)}" is here and under retired, too; take it out of one of them'
             yield Problem("RS-CFG-11", (*place, "name"), text)
         present.setdefault(name, place)
     for place, entry in entries:
@@ -210,13 +210,17 @@ def _names(document: dict[str, Any], entries: list[tuple[Place, dict[str, Any]]]
             continue
         at = (*place, "was")
         if was in present and was != entry.get("name"):
-            text = f"\"{was}\" is another one's present name; write this one's former name, or leave it out"
+            text = f"\"{shown(was)}\" is another one's present name; write this one's former name, or leave it out"
             yield Problem("RS-CFG-11", at, text)
         elif was in gone:
-            text = f'"{was}" is under retired, too; a renamed provider is not retired: take it out there'
+            text = (
+                f'"{shown(was)}" is under retired, too; a renamed provider is not retired: take it out there'
+            )
             yield Problem("RS-CFG-11", at, text)
         elif was in renamed:
-            yield Problem("RS-CFG-11", at, f'"{was}" is said of two; only one can have been "{was}" before')
+            yield Problem(
+                "RS-CFG-11", at, f'"{shown(was)}" is said of two; only one can have been that before'
+            )
         renamed.add(was)
 
 
@@ -238,7 +242,9 @@ def _priorities(entries: list[tuple[Place, dict[str, Any]]], written: Written) -
             yield Problem("RS-CFG-05", at, text)
         elif isinstance(priority, int) and not isinstance(priority, bool):
             if priority in seen:
-                text = f'{priority} is the priority of "{seen[priority]}", too; give each its own number'
+                text = (
+                    f'{priority} is the priority of "{shown(seen[priority])}", too; give each its own number'
+                )
                 yield Problem("RS-CFG-04", at, text)
             seen.setdefault(priority, name)
 

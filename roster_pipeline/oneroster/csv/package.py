@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, Self
 
 from roster_pipeline.codes import CodedError
+from roster_pipeline.oneroster.csv.opening import ExportFile
 from roster_pipeline.oneroster.csv.rows import Rows
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def open_package(path: Path, limits: Limits | None = None) -> Package:
 
     Raises:
         CodedError: RS-FILE-01 (not there, not readable, not a zip, encrypted), RS-FILE-04 (a name that leads
-            out of it, or comes twice), RS-FILE-05 (larger than `limits`).
+            out of it, or comes twice), RS-FILE-05 (larger than `limits`). While it is read also RS-FILE-10.
     """
     try:
         if path.is_dir():
@@ -100,7 +101,7 @@ class _Folder:
         if not file.resolve().is_relative_to(self._path):  # a link: it may point to anybody's file
             raise CodedError("RS-FILE-04", f"{name} in {self.title} is a link that leads out of it.")
         try:
-            return file.open("rb")
+            return io.BufferedReader(ExportFile(file, f"{name} in {self.title}"), 1 << 16)
         except OSError as error:
             raise CodedError(
                 "RS-FILE-01", f"{name} in {self.title} could not be opened ({_reason(error)})."
@@ -124,14 +125,15 @@ class _Archive:
         self.limits = limits
         self.size = path.stat().st_size
         self.unpacked: dict[str, int] = {}
+        self._file = ExportFile(path, path.name)
         try:
-            self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError):
-            raise CodedError("RS-FILE-01", f"{path.name} is not a zip, or is damaged.") from None
-        try:
+            self._zip = zipfile.ZipFile(self._file)
             self._entries = self._admit()
-        except CodedError:
-            self._zip.close()
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError):
+            self._file.close()
+            raise CodedError("RS-FILE-01", f"{path.name} is not a zip, or is damaged.") from None
+        except BaseException:
+            self._file.close()
             raise
         self.names = frozenset(self._entries)
 
@@ -183,6 +185,10 @@ class _Archive:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._zip.close()
+        self._file.close()
+
+    def check_unchanged(self) -> None:
+        self._file.check_unchanged()
 
 
 class _Unpacking(io.RawIOBase):
@@ -202,6 +208,8 @@ class _Unpacking(io.RawIOBase):
             raise CodedError(
                 "RS-FILE-06", f"{self._name} in {self._archive.title} is damaged or cut off."
             ) from None
+        if not data:
+            self._archive.check_unchanged()
         view[: len(data)] = data
         self._count += len(data)
         unpacked = self._archive.unpacked

@@ -31,10 +31,14 @@ from roster_pipeline.oneroster.csv.headers import (
 from roster_pipeline.oneroster.csv.package import FILES, MODES, Manifest, Package, open_package, read_manifest
 from roster_pipeline.oneroster.csv.rows import Rows
 from roster_pipeline.oneroster.csv.writing import NOTHING, SYSTEM_CODE
+from roster_pipeline.oneroster.fields import LONGEST_LIST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+MOST_ROLES: Final = 512 << 20
+"""Characters of what roles.csv says, all users together: five million users with a role each have less."""
 
 # ------------------------------------------------------------------------------------------------- export
 
@@ -79,6 +83,7 @@ class Export:
         """Each user's roles as the column's JSON. Held whole: users.csv is in no order of roles.csv."""
         held: dict[str, str] = {}
         texts: dict[str, str] = {}
+        size = 0
         with self.package.open("roles.csv") as stream:
             rows = Rows(stream, "roles.csv")
             columns = [name for name in ROLE_FILE if name in rows.header]
@@ -89,7 +94,14 @@ class Export:
                     entry = _json([row["role"], row["orgSourcedId"], row["beginDate"], row["endDate"]])
                     entry = texts.setdefault(entry, entry)  # one text for the many who have the same
                     user, before = row["userSourcedId"], held.get(row["userSourcedId"])
+                    if before is not None and len(before) > LONGEST_LIST:
+                        continue  # left out as too long, where it is looked at
                     held[user] = f"[{entry}]" if before is None else f"{before[:-1]},{entry}]"
+                    size += len(user) + len(entry)
+                    if size > MOST_ROLES:
+                        raise CodedError(
+                            "RS-FILE-05", f"roles.csv holds more than {MOST_ROLES} characters of roles."
+                        )
         return held
 
 

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 BLOCK: Final = 1 << 21
 """Bytes read at a time: about 20,000 rows of a roster."""
 
+LONGEST_ROW: Final = 4 * BLOCK
+MOST_COLUMNS: Final = 1000
+LARGEST: Final = 4 << 30
+"""Bytes of a whole file."""
+
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
@@ -36,18 +41,22 @@ class Rows:
 
     Raises:
         CodedError: Here and while reading: RS-FILE-06 (cut off or malformed), RS-FILE-08 (not UTF-8),
-            RS-FILE-01 (unreadable). The message names file and line, never what stands there.
+            RS-FILE-01 (unreadable), RS-FILE-05 (larger than any real one). The message names file and line,
+            never what stands there.
     """
 
     def __init__(self, stream: BinaryIO, name: str, block: int = BLOCK) -> None:
         self._stream, self._name, self._block_size = stream, name, block
         self._line = 1  # of the first byte that was not yet handed out
         self._carry, self._ended, self._complete_lines = b"", False, True
+        self._bytes = 0
         first = self._block()
         if first is None:
             raise CodedError("RS-FILE-06", f"{name} is empty: it has not even a header.")
         first = first.removeprefix(_BYTE_ORDER_MARK)
         end = first.find(b"\n") + 1 or first.find(b"\r") + 1 or len(first)
+        if first.count(b",", 0, end) >= MOST_COLUMNS:
+            raise CodedError("RS-FILE-05", f"{name}, line 1: there are more than {MOST_COLUMNS} columns.")
         try:
             cells = next(csv.reader([self._text(first[:end])], strict=True), [])
         except csv.Error:
@@ -114,7 +123,7 @@ class Rows:
                 rows.append(row)  # commas after the last cell hide nothing; exports by hand have them
             elif row:  # an empty line is no row
                 raise self._wrong_width(len(row), start + first - 1, lines.at_end())
-            first = reader.line_num + 1
+            first, lines.given = reader.line_num + 1, 0
             if len(rows) >= 20_000:
                 yield _table(rows, wanted, columns)
                 rows = []
@@ -136,13 +145,16 @@ class Rows:
                 self._ended = True
                 self._complete_lines = not self._carry
                 return self._carry or None
+            self._bytes += len(data)
+            if self._bytes > LARGEST:
+                raise CodedError("RS-FILE-05", f"{self._name} is larger than {LARGEST} bytes.")
             data = self._carry + data
             # \r only where there is no \n at all: the two together are one line end.
             cut = data.rfind(b"\n") + 1 or (data.rfind(b"\r", 0, len(data) - 1) + 1)
             self._carry = data[cut:]
             if cut:
                 return data[:cut]
-            if len(data) > 4 * BLOCK:
+            if len(data) > LONGEST_ROW:
                 raise CodedError(
                     "RS-FILE-06",
                     f"{self._name}, line {self._line}: the line has no end within {len(data)} bytes.",
@@ -174,6 +186,13 @@ class Rows:
             what = f"{self._name}, line {line}: the row has {cells} columns, the header {width}."
         return CodedError("RS-FILE-06", what)
 
+    def row_without_end(self) -> CodedError:
+        """What to raise for a row that goes on over line after line."""
+        return CodedError(
+            "RS-FILE-06",
+            f"{self._name}: a row after line {self._line} has no end within {LONGEST_ROW} characters.",
+        )
+
     def _broken_quotes(self, line: int) -> CodedError:
         return CodedError(
             "RS-FILE-06",
@@ -187,6 +206,8 @@ class _Lines:
 
     def __init__(self, text: str, rows: Rows) -> None:
         self._rows = rows
+        self.given = 0
+        """Characters since this was last set to 0: those of one row."""
         self._lines = self._split(text)
         self._next = next(self._lines, None)
 
@@ -207,6 +228,9 @@ class _Lines:
             self._lines = self._split(more)
             line = next(self._lines)
         self._next = next(self._lines, None)
+        self.given += len(line)
+        if self.given > LONGEST_ROW:  # each cell is short and quoted, and there are ever more of them
+            raise self._rows.row_without_end()
         return line
 
     def at_end(self) -> bool:
