@@ -16,7 +16,7 @@ from sqlalchemy import insert, select, update
 
 from roster_pipeline.codes import CodedError
 from roster_pipeline.rosters import rows
-from roster_pipeline.rosters.changes import KEYS
+from roster_pipeline.rosters.changes import KEYS, TOLD
 from roster_pipeline.rosters.outcome import FAILED, GUIDE_COUNTS, SUCCESSFUL, roster_counts
 from roster_pipeline.rosters.undoing import NOW, Difference, Key, Row, set_back
 from roster_pipeline.rosters.undone import KIND, fingerprints
@@ -54,6 +54,7 @@ class Undo:
         names: school_id → name, of the schools concerned.
         waits: The schools ("" for those of no school) that wait afterwards, whatever their source says.
         follows: Those that follow their source again: the undo that held them is undone.
+        called: Our ids → what a school, session, class or person is called.
     """
 
     sync_id: int
@@ -62,6 +63,19 @@ class Undo:
     names: Mapping[str, str]
     waits: frozenset[str]
     follows: frozenset[str]
+    called: Mapping[str, str]
+
+    def rows(self) -> list[dict[str, str]]:
+        """The rows that change, each with its kind, what happens to it, and a line of words; personal data."""
+        return [
+            {
+                "kind": change.kind,
+                "what": change.what,
+                "row": " · ".join(self.called.get(str(part), str(part)) for part in change.key),
+            }
+            for change in self.difference.changes
+            if change.what and change.schools and change.kind in TOLD
+        ]
 
 
 def preview(stores: Stores, tenant: str, sync_id: int, school: str | None = None) -> Undo:
@@ -167,7 +181,29 @@ def _find(connection: Connection, registered: Registered, sync_id: int, school: 
     # What undos alone have changed goes back to as it was, the hold as well.
     follows = {place for place in concerned if place not in by_syncs and past.held.get(place) is False}
     names = {key[0]: row["name"] for key, row in now["schools"].items() if key[0] in concerned}
-    return Undo(sync_id, only, difference, names, frozenset(concerned.keys() - follows), frozenset(follows))
+    return Undo(
+        sync_id=sync_id,
+        school_id=only,
+        difference=difference,
+        names=names,
+        waits=frozenset(concerned.keys() - follows),
+        follows=frozenset(follows),
+        called=_called(now),
+    )
+
+
+def _called(now: Mapping[str, Mapping[Key, Row]]) -> dict[str, str]:
+    words = {
+        "schools": ("name",),
+        "academic_sessions": ("title",),
+        "classes": ("title", "class_code"),
+        "people": ("given_name", "family_name"),
+    }
+    return {
+        key[0]: " ".join(row[part] for part in parts if row[part]) or key[0]
+        for kind, parts in words.items()
+        for key, row in now[kind].items()
+    }
 
 
 def _refuse(connection: Connection, tenant: str, sync_id: int) -> None:
@@ -189,7 +225,7 @@ def _refuse(connection: Connection, tenant: str, sync_id: int) -> None:
     if sync_id <= kept:
         raise CodedError(
             "RS-RUN-12",
-            f"What sync {sync_id} of {tenant} changed is not kept any more; sync {kept + 1} and later ones are.",
+            f"What sync {sync_id} of {tenant} changed is not kept any more; that of sync {kept + 1} is.",
         )
 
 

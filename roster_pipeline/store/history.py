@@ -101,7 +101,7 @@ def _as_they_are(
     connection: Connection, table: Table, tenant: str, keys: Collection[Key]
 ) -> Iterator[tuple[Key, str]]:
     """(key, JSON) of those of the keys that have a row."""
-    names = columns_of(table)
+    names = list(map(str, columns_of(table)))  # not SQLAlchemy's own texts, which are no keys of JSON
     selected = ", ".join([*(as_text(table, name, "t.") for name in names), "CAST(t.removed_at AS TEXT)"])
     places = [names.index(name) for name in KEYS[table.name]]
     with staged(connection, table, KEYS[table.name], keys) as (cursor, stage, same_key):
