@@ -6,10 +6,7 @@ undo must do stands in the tests.
 
 from __future__ import annotations
 
-import copy
 import csv
-import random
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
