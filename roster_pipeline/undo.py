@@ -15,17 +15,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import insert, select, update
 
 from roster_pipeline.codes import CodedError
-from roster_pipeline.rosters import rows
-from roster_pipeline.rosters.changes import KEYS
+from roster_pipeline.rosters.changes import TOLD
 from roster_pipeline.rosters.outcome import FAILED, GUIDE_COUNTS, SUCCESSFUL, roster_counts
-from roster_pipeline.rosters.undoing import NOW, Difference, Key, Row, set_back
+from roster_pipeline.rosters.undoing import Difference, Key, Row, set_back
 from roster_pipeline.rosters.undone import KIND, fingerprints
 from roster_pipeline.store import database, history, holds, ledger
-from roster_pipeline.store.copying import upsert
 from roster_pipeline.store.database import decisions, registers, syncs
 from roster_pipeline.store.lease import Lease
-from roster_pipeline.store.publish import records_of, stamp_of
-from roster_pipeline.store.published import StoredRoster, columns_of, frame_of, read_table
+from roster_pipeline.store.published import StoredRoster, read_table
 from roster_pipeline.syncs import newest_sources, not_before
 from roster_pipeline.tenants import nights, registry
 
@@ -35,9 +32,6 @@ if TYPE_CHECKING:
     from roster_pipeline.rosters.source import Source
     from roster_pipeline.store.home import Stores
     from roster_pipeline.tenants.registry import Registered
-
-_ALL = ("schools", "academic_sessions", "classes", "people", "guardian_links")
-"""The tables of which going back needs every row; of the others, those that were touched."""
 
 UNDONE = "undone"
 """The decision of whoever undoes a sync."""
@@ -54,6 +48,7 @@ class Undo:
         names: school_id → name, of the schools concerned.
         waits: The schools ("" for those of no school) that wait afterwards, whatever their source says.
         follows: Those that follow their source again: the undo that held them is undone.
+        called: Our ids → what a school, session, class or person is called.
     """
 
     sync_id: int
@@ -62,6 +57,19 @@ class Undo:
     names: Mapping[str, str]
     waits: frozenset[str]
     follows: frozenset[str]
+    called: Mapping[str, str]
+
+    def rows(self) -> list[dict[str, str]]:
+        """The rows that change: kind, what happens to each, and a line of words; personal data."""
+        return [
+            {
+                "kind": change.kind,
+                "what": change.what,
+                "row": " · ".join(self.called.get(str(part), str(part)) for part in change.key),
+            }
+            for change in self.difference.changes
+            if change.what and change.schools and change.kind in TOLD
+        ]
 
 
 def preview(stores: Stores, tenant: str, sync_id: int, school: str | None = None) -> Undo:
@@ -123,7 +131,7 @@ def undo(
                 as_of_given=False,
                 now=now,
             )
-            _publish(connection, tenant, number, now, found.difference)
+            history.go_back(connection, tenant, number, now, found.difference)
             _decide(connection, stores, tenant, number, day, found, sources, who=who, why=why, now=now)
             # A proposal that was made before is older than this, also that of the newest sync.
             connection.execute(
@@ -144,12 +152,9 @@ def _find(connection: Connection, registered: Registered, sync_id: int, school: 
     _refuse(connection, tenant, sync_id)
     only = _one_school(connection, tenant, school)
     past = history.since(connection, tenant, sync_id)
-    now = {
-        table.name: _table(connection, table, tenant, None if table.name in _ALL else past.before[table.name])
-        for table in database.PUBLISHED
-    }
+    now = history.tables(connection, tenant, past)
     present = {who: name for name, who in registered.provider_ids.items()} | registered.retired
-    difference = set_back(now, past.before, present, only)
+    difference = set_back(now, past.steps, present, only)
     concerned = difference.concerned
     if not concerned:
         where = f" at “{school}”" if school else ""
@@ -159,15 +164,34 @@ def _find(connection: Connection, registered: Registered, sync_id: int, school: 
     mine = select(syncs.c.sync_id).where(syncs.c.tenant == tenant, syncs.c.trigger == ledger.UNDO)
     undos = set(connection.scalars(mine))
     by_syncs = {
-        place
-        for change in difference.changes
-        if past.touched_by[change.kind][change.key] - undos
-        for place in change.schools
+        place for change in difference.changes if change.changed_by - undos for place in change.schools
     }
     # What undos alone have changed goes back to as it was, the hold as well.
     follows = {place for place in concerned if place not in by_syncs and past.held.get(place) is False}
     names = {key[0]: row["name"] for key, row in now["schools"].items() if key[0] in concerned}
-    return Undo(sync_id, only, difference, names, frozenset(concerned.keys() - follows), frozenset(follows))
+    return Undo(
+        sync_id=sync_id,
+        school_id=only,
+        difference=difference,
+        names=names,
+        waits=frozenset(concerned.keys() - follows),
+        follows=frozenset(follows),
+        called=_called(now),
+    )
+
+
+def _called(now: Mapping[str, Mapping[Key, Row]]) -> dict[str, str]:
+    words = {
+        "schools": ("name",),
+        "academic_sessions": ("title",),
+        "classes": ("title", "class_code"),
+        "people": ("given_name", "family_name"),
+    }
+    return {
+        key[0]: " ".join(row[part] for part in parts if row[part]) or key[0]
+        for kind, parts in words.items()
+        for key, row in now[kind].items()
+    }
 
 
 def _refuse(connection: Connection, tenant: str, sync_id: int) -> None:
@@ -189,7 +213,7 @@ def _refuse(connection: Connection, tenant: str, sync_id: int) -> None:
     if sync_id <= kept:
         raise CodedError(
             "RS-RUN-12",
-            f"What sync {sync_id} of {tenant} changed is not kept any more; sync {kept + 1} and later ones are.",
+            f"What sync {sync_id} of {tenant} changed is not kept any more; that of sync {kept + 1} is.",
         )
 
 
@@ -204,44 +228,7 @@ def _one_school(connection: Connection, tenant: str, school: str | None) -> str 
     return found.pop()
 
 
-def _table(
-    connection: Connection, table: Any, tenant: str, touched: Mapping[Key, Any] | None
-) -> dict[Key, Row]:
-    """The rows of a published table, live or removed; of those in `touched`, where it is given."""
-    if touched is not None and not touched:
-        return {}
-    removed = {"removed_at": "COALESCE(CAST(removed_at AS TEXT), '')"}
-    frame = read_table(connection, table, tenant, removed)
-    keys = list(rows.keys(frame, *KEYS[table.name]))
-    if touched is not None:
-        here = [key in touched for key in keys]
-        frame, keys = frame[here], [key for key in keys if key in touched]
-    return dict(zip(keys, rows.records(frame), strict=True))
-
-
 # ------------------------------------------------------------------------------ what is written
-
-
-def _publish(
-    connection: Connection, tenant: str, number: int, now: dt.datetime, difference: Difference
-) -> None:
-    stamp = stamp_of(now)
-    for table in database.PUBLISHED:
-        mine = [change for change in difference.changes if change.kind == table.name]
-        if not mine:
-            continue
-        history.record(connection, table, tenant, number, changed=[change.key for change in mine])
-        names = columns_of(table)
-        frame = frame_of(names, [tuple(change.then[name] for name in names) for change in mine])
-        gone = [change.then["removed_at"] or None for change in mine]
-        records = [
-            (*record, stamp if since == NOW else since)
-            for record, since in zip(
-                records_of(table, names, frame, (tenant, number, number)), gone, strict=True
-            )
-        ]
-        columns = ["tenant", "created_sync", "changed_sync", *names, "removed_at"]
-        upsert(connection, table, records, columns, keep=("created_sync",))
 
 
 def _decide(

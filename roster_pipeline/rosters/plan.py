@@ -678,7 +678,11 @@ class _Plan:
         """
         if not self.set_back:
             return set()
-        seen = dict(rows.keys(self.identities.people, "person_id", "roles"))
+        links = self.identities.links
+        live = links[(links["state"] == fates.LIVE) & rows.among(links["provider_id"], self.by_id)]
+        speaking = set(live["person_id"].tolist())
+        people = rows.keys(self.identities.people, "person_id", "roles")
+        seen = {person_id: roles for person_id, roles in people if person_id in speaking}
         return {
             person_id
             for person_id, record in old_people.items()

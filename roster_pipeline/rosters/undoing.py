@@ -8,7 +8,7 @@ are never made again, nor what would name them. What becomes of the schools at t
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
@@ -23,6 +23,9 @@ Key = tuple[Any, ...]
 
 Row = dict[str, Any]
 """A published row: texts ("" for nothing), `provider_id` a number; `removed_at` is "" while it is live."""
+
+Step = tuple[int, Row | None]
+"""A sync that touched a row, and the row before it: None where there was none; "" may be left out."""
 
 Table = Mapping[Key, Row]
 
@@ -51,6 +54,7 @@ class Change:
     Attributes:
         now: The row as it is.
         then: The row as it becomes.
+        steps: What was done to the row since.
         schools: The schools that it belongs to, as it is or becomes ("" for no school); none where the
             change is bookkeeping.
     """
@@ -60,6 +64,17 @@ class Change:
     now: Row
     then: Row
     schools: frozenset[str]
+    steps: Sequence[Step] = ()
+
+    @property
+    def changed_by(self) -> set[int]:
+        """The syncs that changed more of the row than bookkeeping."""
+        states = [*(before for _, before in self.steps), self.now]
+        return {
+            sync_id
+            for (sync_id, before), after in zip(self.steps, states[1:], strict=True)
+            if _told(self.kind, before) != _told(self.kind, after)
+        }
 
     @property
     def what(self) -> str:
@@ -99,7 +114,7 @@ class Difference:
 
 def set_back(
     now: Mapping[str, Table],
-    before: Mapping[str, Mapping[Key, Row | None]],
+    steps: Mapping[str, Mapping[Key, Sequence[Step]]],
     names: Mapping[int, str],
     only: str | None = None,
 ) -> Difference:
@@ -107,13 +122,13 @@ def set_back(
 
     Args:
         now: Published table → its rows, live or removed: all of schools, academic_sessions, classes,
-            people and guardian_links, of the others at least those in `before`.
-        before: Published table → the rows that were touched since, as they were; None for one that did
-            not exist.
+            people and guardian_links, of the others at least those in `steps`.
+        steps: Published table → the rows that were touched since, each with what was done to it, the
+            earliest first.
         names: provider_id → its present name, which `provider` always is.
         only: The one school that is set back; None for all.
     """
-    back = _Back(now, before, names)
+    back = _Back(now, steps, names)
     if only is not None:
         back.narrow(only)
     return Difference([change for kind in KEYS for change in back.changes(kind)])
@@ -123,14 +138,14 @@ class _Back:
     def __init__(
         self,
         now: Mapping[str, Table],
-        before: Mapping[str, Mapping[Key, Row | None]],
+        steps: Mapping[str, Mapping[Key, Sequence[Step]]],
         names: Mapping[int, str],
     ) -> None:
-        self.now, self.names = now, names
+        self.now, self.steps, self.names = now, steps, names
         self.then: dict[str, dict[Key, Row]] = {
             kind: {
-                key: self._target(kind, now[kind][key], was)
-                for key, was in before.get(kind, {}).items()
+                key: self._target(kind, now[kind][key], since[0][1])
+                for key, since in steps.get(kind, {}).items()
                 if key in now[kind]
             }
             for kind in KEYS
@@ -169,12 +184,12 @@ class _Back:
         for key, then in sorted(self.then[kind].items()):
             now = self.now[kind][key]
             if then != now:
-                yield Change(kind, key, now, then, self._schools(kind, now, then))
+                schools = self._schools(kind, now, then)
+                yield Change(kind, key, now, then, schools, self.steps[kind][key])
 
     def _schools(self, kind: str, now: Row, then: Row) -> frozenset[str]:
         live = [row for row in (now, then) if not row["removed_at"]]
-        columns = _OWN.get(kind, tuple(now))
-        if not live or (len(live) == 2 and all(now[name] == then[name] for name in columns)):
+        if _told(kind, now) == _told(kind, then):
             return frozenset()
         if kind == "people":
             held = [_roles(row) for row in live]
@@ -330,6 +345,14 @@ class _Back:
         active = not then["removed_at"] and not then["inactive_since"]
         since = "" if active else now["inactive_since"]
         return {**now, "roles": _as_roles(here | elsewhere), "inactive_since": since}
+
+
+def _told(kind: str, row: Row | None) -> Row | None:
+    """What a row tells, without bookkeeping and what is empty; None for one that is not live."""
+    if row is None or row.get("removed_at"):
+        return None
+    own = _OWN.get(kind)
+    return {name: value for name, value in row.items() if value != "" and (own is None or name in own)}
 
 
 def _those(table: dict[Key, Row], wanted: Any) -> dict[Key, Row]:

@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Integer, Table
+import pandas as pd
+from sqlalchemy import Boolean, Integer, Table
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
+
+
+def records_of(
+    table: Table, names: list[str], frame: pd.DataFrame, head: tuple[Any, ...]
+) -> Iterator[tuple[Any, ...]]:
+    """Rows for the driver: "" becomes null, "true" and "false" what they say."""
+    columns: list[list[Any]] = []
+    for name in names:
+        kind = table.columns[name].type
+        values = frame[name].tolist()
+        if isinstance(kind, Boolean):
+            columns.append([{"true": True, "false": False}.get(value) for value in values])
+        elif isinstance(kind, Integer):
+            columns.append([int(value) if value != "" else None for value in values])
+        elif table.columns[name].nullable:
+            columns.append([value or None for value in values])
+        else:
+            columns.append(values)
+    for row in zip(*columns, strict=True):
+        yield (*head, *row)
+
+
+def stamp_of(instant: dt.datetime) -> str:
+    """An aware instant as `removed_at` has it."""
+    return instant.astimezone(dt.UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
 
 
 def upsert(

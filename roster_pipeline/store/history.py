@@ -9,29 +9,34 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from sqlalchemy import Table, delete, func, select, text
 
+from roster_pipeline.rosters import rows
 from roster_pipeline.rosters.changes import KEYS
+from roster_pipeline.rosters.undoing import NOW
 from roster_pipeline.store import database
-from roster_pipeline.store.copying import staged, upsert
+from roster_pipeline.store.copying import records_of, staged, stamp_of, upsert
 from roster_pipeline.store.database import history, syncs
-from roster_pipeline.store.published import as_text, columns_of
+from roster_pipeline.store.published import as_text, columns_of, frame_of, read_table
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-    from roster_pipeline.rosters.undoing import Key, Row
+    from roster_pipeline.rosters.undoing import Difference, Key, Row, Step
 
 PRUNED: Final = "pruned"
 """The kind of the one entry of a tenant that is no row: up to its sync, entries are not kept any more."""
 
 HOLDS: Final = "holds"
 """The kind of the entries for a school's hold that an undo made or lifted; null where there was none."""
+
+_ALL: Final = ("schools", "academic_sessions", "classes", "people", "guardian_links")
+"""The tables of which going back needs every row; of the others, those that were touched."""
 
 _COLUMNS: Final = [column.name for column in history.columns]
 
@@ -41,17 +46,13 @@ class Past:
     """What is known of the rows that syncs from some number on have touched.
 
     Attributes:
-        before: Published table → key → the row as it was before all of these syncs, with `removed_at` where
-            it was not live; None where it did not exist. Values are texts, "" left out.
-        touched_by: Published table → key → the syncs that changed the row.
+        steps: Published table → key → (sync_id, the row as it was before that sync), the earliest first. The
+            row has `removed_at` where it was not live, and is None where it did not exist; "" is left out.
         held: school_id → whether an undo held the school before the first of them that made or lifted
             such a hold.
     """
 
-    before: dict[str, dict[Key, Row | None]] = field(default_factory=lambda: defaultdict(dict))
-    touched_by: dict[str, dict[Key, set[int]]] = field(
-        default_factory=lambda: defaultdict(lambda: defaultdict(set))
-    )
+    steps: dict[str, dict[Key, list[Step]]] = field(default_factory=lambda: defaultdict(dict))
     held: dict[str, bool] = field(default_factory=dict)
 
 
@@ -101,7 +102,7 @@ def _as_they_are(
     connection: Connection, table: Table, tenant: str, keys: Collection[Key]
 ) -> Iterator[tuple[Key, str]]:
     """(key, JSON) of those of the keys that have a row."""
-    names = columns_of(table)
+    names = list(map(str, columns_of(table)))  # not SQLAlchemy's own texts, which are no keys of JSON
     selected = ", ".join([*(as_text(table, name, "t.") for name in names), "CAST(t.removed_at AS TEXT)"])
     places = [names.index(name) for name in KEYS[table.name]]
     with staged(connection, table, KEYS[table.name], keys) as (cursor, stage, same_key):
@@ -144,17 +145,64 @@ def since(connection: Connection, tenant: str, sync_id: int) -> Past:
         if kind == HOLDS:
             past.held.setdefault(key[0], before is not None)
             continue
-        past.before[kind].setdefault(key, orjson.loads(before) if before else None)
-        past.touched_by[kind][key].add(changed_by)
+        row = orjson.loads(before) if before else None
+        past.steps[kind].setdefault(key, []).append((changed_by, row))
     for table in database.PUBLISHED:
         columns = [table.c[name] for name in KEYS[table.name]]
         made = select(table.c.created_sync, *columns).where(
             table.c.tenant == tenant, table.c.created_sync >= sync_id
         )
         for made_by, *values in connection.execute(made):
-            past.before[table.name][tuple(values)] = None
-            past.touched_by[table.name][tuple(values)].add(made_by)
+            # A sync that published twice has kept, too, what it made the first time.
+            later = [step for step in past.steps[table.name].get(tuple(values), ()) if step[0] > made_by]
+            past.steps[table.name][tuple(values)] = [(made_by, None), *later]
     return past
+
+
+def tables(connection: Connection, tenant: str, past: Past) -> dict[str, dict[Key, Row]]:
+    """The published rows as they are, live or removed: as `undoing.set_back` needs them."""
+    return {
+        table.name: _table(connection, table, tenant, None if table.name in _ALL else past.steps[table.name])
+        for table in database.PUBLISHED
+    }
+
+
+def _table(
+    connection: Connection, table: Any, tenant: str, touched: Mapping[Key, Any] | None
+) -> dict[Key, Row]:
+    """The rows of a published table, live or removed; of those in `touched`, where it is given."""
+    if touched is not None and not touched:
+        return {}
+    removed = {"removed_at": "COALESCE(CAST(removed_at AS TEXT), '')"}
+    frame = read_table(connection, table, tenant, removed)
+    keys = list(rows.keys(frame, *KEYS[table.name]))
+    if touched is not None:
+        here = [key in touched for key in keys]
+        frame, keys = frame[here], [key for key in keys if key in touched]
+    return dict(zip(keys, rows.records(frame), strict=True))
+
+
+def go_back(
+    connection: Connection, tenant: str, number: int, now: dt.datetime, difference: Difference
+) -> None:
+    """Publishes what an undo changes, as the sync `number`, and keeps what was there."""
+    stamp = stamp_of(now)
+    for table in database.PUBLISHED:
+        mine = [change for change in difference.changes if change.kind == table.name]
+        if not mine:
+            continue
+        record(connection, table, tenant, number, changed=[change.key for change in mine])
+        names = columns_of(table)
+        frame = frame_of(names, [tuple(change.then[name] for name in names) for change in mine])
+        gone = [change.then["removed_at"] or None for change in mine]
+        records = [
+            (*record, stamp if since == NOW else since)
+            for record, since in zip(
+                records_of(table, names, frame, (tenant, number, number)), gone, strict=True
+            )
+        ]
+        columns = ["tenant", "created_sync", "changed_sync", *names, "removed_at"]
+        upsert(connection, table, records, columns, keep=("created_sync",))
 
 
 # ------------------------------------------------------------------------------ retention

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from sqlalchemy import Boolean, Integer, Table, bindparam, update
+from sqlalchemy import Table, bindparam, update
 
 from roster_pipeline.rosters import rows
 from roster_pipeline.rosters.changes import KEYS
 from roster_pipeline.store import database, history
-from roster_pipeline.store.copying import upsert
+from roster_pipeline.store.copying import records_of, stamp_of, upsert
 from roster_pipeline.store.published import columns_of
 
 if TYPE_CHECKING:
@@ -68,11 +68,6 @@ def write_changes(
     _point(connection, tenant, sync_id, merged)
 
 
-def stamp_of(instant: dt.datetime) -> str:
-    """An aware instant as `removed_at` has it."""
-    return instant.astimezone(dt.UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
-
-
 def _keys(table: Table, frame: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
     return rows.keys(frame, *KEYS[table.name]) if len(frame) else iter(())
 
@@ -96,23 +91,3 @@ def remember(connection: Connection, table: Table, tenant: str, frame: pd.DataFr
     """Adds or replaces rows of a memory table (`school_sources`, `enrolled_sources`, `sync_outcomes`)."""
     names = list(frame.columns)
     upsert(connection, table, list(records_of(table, names, frame, (tenant,))), ["tenant", *names])
-
-
-def records_of(
-    table: Table, names: list[str], frame: pd.DataFrame, head: tuple[Any, ...]
-) -> Iterator[tuple[Any, ...]]:
-    """Rows for the driver: "" becomes null, "true" and "false" what they say."""
-    columns: list[list[Any]] = []
-    for name in names:
-        kind = table.columns[name].type
-        values = frame[name].tolist()
-        if isinstance(kind, Boolean):
-            columns.append([{"true": True, "false": False}.get(value) for value in values])
-        elif isinstance(kind, Integer):
-            columns.append([int(value) if value != "" else None for value in values])
-        elif table.columns[name].nullable:
-            columns.append([value or None for value in values])
-        else:
-            columns.append(values)
-    for row in zip(*columns, strict=True):
-        yield (*head, *row)
