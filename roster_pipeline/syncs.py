@@ -216,7 +216,14 @@ class Sync:
             networks=admitted(world.environ),
         )
         started = world.clock()
-        with lake.extract(self.tenant, provider_id, self.sync_id, collections) as sink:
+        with lake.extract(
+            self.tenant,
+            provider_id,
+            self.sync_id,
+            collections,
+            clock=world.clock,
+            interrupted=self._interrupted(provider_id),
+        ) as sink:
             reads = KINDS[kind](source, sink, reading)
         seconds = (world.clock() - started).total_seconds()
         complete = lake.complete(self.tenant, provider_id)
@@ -244,6 +251,24 @@ class Sync:
             "collections": found,
             "issues": [asdict(issue) for issue in issues],
         }
+
+    def _interrupted(self, provider_id: int) -> list[int]:
+        """The syncs since the last one that read this provider to the end, the newest first.
+
+        One that came to its end with everything read is not gone on from, whatever it was told for: whoever
+        syncs again then wants to see what has changed. What was only tried out serves for nothing else.
+        """
+        if self._dry_run:
+            return []
+        with self._stores.database.connect() as connection:
+            before = ledger.earlier(connection, self.tenant, self.sync_id)
+        found = []
+        for sync_id, status in before:
+            ended = status not in (ledger.RUNNING, ledger.INTERRUPTED)
+            if ended and not self._stores.lake.is_unfinished(self.tenant, provider_id, sync_id):
+                break
+            found.append(sync_id)
+        return found
 
     def _judge(
         self, read: CollectionRead, complete: dict[str, Any], name: str, issues: list[Issue]
@@ -415,7 +440,7 @@ class Sync:
         report |= {"as_of": merged["as_of"]} | ({"dry_run": True} if self._dry_run else {})
         document = self._commit(report, changes, found, merged, register)
         if not self._dry_run:
-            self._stores.lake.prune(self.tenant)
+            self._stores.lake.prune(self.tenant, self._world.clock())
         return document
 
     def latest(self, limit: int) -> list[dict[str, Any]]:

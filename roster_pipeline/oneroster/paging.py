@@ -22,9 +22,11 @@ from typing import Final
 
 import pyarrow as pa
 
+from roster_pipeline.codes import CodedError
 from roster_pipeline.oneroster.client import Answer, Client
 from roster_pipeline.oneroster.collections import MOST_BYTES, MOST_ROWS
 from roster_pipeline.oneroster.fields import LONGEST_TEXT, bounded, without_controls
+from roster_pipeline.oneroster.resuming import LEAST_PAGES, Bookmark, Order, Resumption, ascending, order_of
 from roster_pipeline.oneroster.wire import SourceError, decode, rows_of
 
 
@@ -63,7 +65,7 @@ class Listing:
         self._client, self._implied_role = client, implied_role
         # Neither `filter` nor `fields` is ever sent. A server may ignore a filter, or count without
         # it: then its total proves nothing. The rules filter for themselves.
-        self._order = {} if compatible else {"sort": "sourcedId", "orderBy": "asc"}
+        self._sort = {} if compatible else {"sort": "sourcedId"}
         self._lenient = compatible
         self._wrapper: str | None = None
 
@@ -76,13 +78,16 @@ class Listing:
         hasty: bool = False,
         among: int = 0,
         abandoned: threading.Event | None = None,
+        order: str = "asc",
     ) -> Answer:
         """The page at `offset` as it came; for several threads. See `Client.fetch` and `Transport.send`.
 
         Raises:
             SourceError: with the code of what went wrong.
         """
-        query = {"limit": str(limit), "offset": str(offset), **self._order}
+        query = {"limit": str(limit), "offset": str(offset), **self._sort}
+        if self._sort:
+            query["orderBy"] = order
         what = self._what(offset)
         return self._client.fetch(
             self.endpoint, query, what=what, tries=tries, hasty=hasty, among=among, abandoned=abandoned
@@ -110,6 +115,17 @@ class Listing:
                 raise
         # Complete for HTTP and yet no JSON: a gateway's hiccup, or for good. Once more tells.
         return self._decoded(self.fetch(offset, limit, tries=tries, hasty=hasty), offset)
+
+    def greatest(self) -> str | None:
+        """The id that comes first when the rows are asked for downwards; None where no order is asked for.
+
+        Raises:
+            SourceError: with the code of what went wrong.
+        """
+        if not self._sort:
+            return None
+        page = self._decoded(self.fetch(0, 1, order="desc"), 0)
+        return page.ids[0] if page.ids else None
 
     def _what(self, offset: int) -> str:
         return f"GET /{self.endpoint} (offset {offset})"
@@ -164,7 +180,8 @@ class Finding:
     """What a reading came to.
 
     `proof` says why nothing is missing, or why that is not known; `doubts` are codes with messages
-    and how many rows they concern. `limit` is the page size that worked.
+    and how many rows they concern. `limit` is the page size that worked. Of the rows, the first
+    `taken_over` are those of a reading that was interrupted.
     """
 
     complete: bool
@@ -172,6 +189,7 @@ class Finding:
     proof: str
     doubts: tuple[tuple[str, str, int], ...]
     limit: int
+    taken_over: int = 0
 
 
 class _Ahead:
@@ -229,12 +247,26 @@ class _Pass:
     """Rows handed on: all but pages that only repeated others."""
     pages: int = 0
     """Those that were handed on."""
+    first: int = 0
+    """The rows of the first page."""
+    largest: int = 0
+    """The rows of the largest page."""
+    previous: Page | None = None
+    """The last page that was handed on."""
+    step: int = 0
+    """How many rows apart pages are expected; 0 while that is not known."""
+    steady: bool = True
     pending: int = 0
     """Rows of a page that held nothing else than repetitions: double, unless the next page repeats, too."""
     overlaps: int = 0
     """Rows that an earlier page had already: something moved while it was read, or is double."""
     total: int | None = None
     revision: str | None = None
+    taken_over: int = 0
+    """Rows of an interrupted reading, where this one goes on."""
+    order: Order | None = None
+    """The order that the rows must go on in, where some were taken over."""
+    last_id: str = ""
     changed: str = ""
     proof: str = ""
     guess: str = ""
@@ -268,6 +300,7 @@ class _Pass:
 
 _TOO_LARGE: Final = frozenset({"RS-NET-04", "RS-NET-05", "RS-NET-07", "RS-NET-08"})
 _PAST_THE_END: Final = frozenset({204, 400, 404, 416, 422})
+_NOT_WHOLE: Final = frozenset({"RS-DB-03"})
 _LARGEST: Final = 10_000
 
 
@@ -276,7 +309,8 @@ class Pull:
 
     Args:
         listing: What is read.
-        append: Gets each page's table, in order, from the thread that called `read`.
+        append: Gets each page's table, in order, from the thread that called `read`; and with it where a
+            reading that is interrupted after this page can go on, if it can.
         restart: Told that everything is read again from the start.
         told: Gets the rows so far and the total told, after each page.
         limits: The page sizes to try for the first page, the largest first.
@@ -285,13 +319,15 @@ class Pull:
         clock: Aware UTC.
         bounds: When to give up.
         began: When the provider's first collection was begun, as a timestamp; None for now.
+        source: Who is asked, and how, for bookmarks.
+        resumption: An earlier reading to go on with, if the source has not changed meanwhile.
     """
 
     def __init__(
         self,
         listing: Listing,
         *,
-        append: Callable[[pa.Table], None],
+        append: Callable[[pa.Table, Bookmark | None], None],
         restart: Callable[[], None],
         told: Callable[[int, int | None], None],
         limits: tuple[int, ...],
@@ -300,7 +336,10 @@ class Pull:
         clock: Callable[[], datetime],
         bounds: Bounds,
         began: float | None = None,
+        source: str = "",
+        resumption: Resumption | None = None,
     ) -> None:
+        self._source, self._resumption = source, resumption
         self._listing, self._append, self._restart, self._told = listing, append, restart, told
         self._limits, self._limit = limits, limits[0]
         self._clock, self._bounds = clock, bounds
@@ -313,9 +352,12 @@ class Pull:
     def read(self) -> Finding:
         """Reads everything; twice, if the first time leaves a doubt that a second may settle.
 
+        What goes on where an earlier reading stopped, and leaves a doubt, is read from the start.
+
         Raises:
             SourceError: if a page could not be read, the pages repeat (RS-PAGE-06), there is no end of
-                them (RS-PAGE-10), or of rows (RS-PAGE-12). What was appended is then worth nothing.
+                them (RS-PAGE-10), or of rows (RS-PAGE-12). What was appended is then worth nothing but to
+                go on from.
         """
         try:
             return self._read()
@@ -325,7 +367,9 @@ class Pull:
 
     def _read(self) -> Finding:
         try:
-            found = self._pass(last=False)
+            found = self._went_on()
+            if found is None:
+                found = self._pass(last=False)
             doubt = self._doubt(found, None)
             if doubt:
                 self._restart()
@@ -344,7 +388,100 @@ class Pull:
             told = f"The total told for {self._listing.endpoint} is smaller than the number of its rows."
             doubts.append(("RS-PAGE-07", told, 1))
         proof = found.proof if complete else doubts[0][1]
-        return Finding(complete, found.received, proof, tuple(doubts), self._limit)
+        return Finding(complete, found.received, proof, tuple(doubts), self._limit, found.taken_over)
+
+    # ------------------------------------------------------------------------------------- going on
+
+    def _went_on(self) -> _Pass | None:
+        """The rest, read on from an earlier reading; None if it must be read from the start."""
+        if self._resumption is None:
+            return None
+        try:
+            found = self._proven(self._resumption)
+        except CodedError as error:
+            # A page that has grown too large for the server, or a part of the lake that is not whole.
+            if error.code not in _TOO_LARGE | _NOT_WHOLE:
+                raise
+            found = None
+        if found is None:
+            return None
+        try:
+            found = self._on(found, None, last=False)
+            doubtful = self._doubt(found, None) is not None or bool(found.guess) or not self._counts
+        except SourceError as error:
+            if error.code != "RS-PAGE-06":
+                raise
+            doubtful = True
+        if not doubtful:
+            return found
+        self._ahead.drop()
+        self._restart()
+        self._counts, self._has_pages = True, False
+        return None
+
+    def _proven(self, resumption: Resumption) -> _Pass | None:
+        """What an earlier reading had, where the source shows itself unchanged; the rest goes behind it.
+
+        See `resuming` for why that is enough. A collection that was read whole, and counted, needs no
+        order: nothing is behind its end.
+        """
+        interrupted, mark = resumption.interrupted, resumption.bookmark
+        if mark.pages < LEAST_PAGES:
+            return None
+        first = self._listing.page(0, mark.limit, hasty=True)
+        last = self._listing.page(mark.offset - mark.last, mark.limit)
+        for page, rows in ((first, interrupted.head(mark.first)), (last, interrupted.tail(mark.last))):
+            if (page.total, page.revision) != (mark.total, mark.revision) or not page.table.equals(rows):
+                return None
+        ids = interrupted.ids()
+        seen = set(ids)
+        if not len(ids) == len(seen) == mark.offset or "" in seen:
+            return None
+        order = None
+        if not interrupted.finished or mark.total is None:
+            order = order_of(ids)
+            greatest = self._listing.greatest() if order else None
+            if order is None or not greatest:
+                return None
+            if greatest != ids[-1] and not ascending((ids[-1], greatest), order):
+                return None
+        resumption.go_on()
+        self._limit, self._has_pages = mark.limit, True
+        steady = mark.first == mark.last
+        self._told(mark.offset, mark.total)
+        return _Pass(
+            seen,
+            offset=mark.offset,
+            received=mark.offset,
+            pages=mark.pages,
+            first=mark.first,
+            largest=max(mark.first, mark.last),
+            previous=last,
+            step=mark.last if steady else 0,
+            steady=steady,
+            total=mark.total,
+            revision=mark.revision,
+            taken_over=mark.offset,
+            order=order,
+            last_id=ids[-1],
+        )
+
+    def _bookmark(self, so_far: _Pass, page: Page) -> Bookmark | None:
+        """Where to go on after `page`, the newest in `so_far`; None where anything is odd already."""
+        reached = so_far.offset + page.rows
+        if not self._counts or so_far.anonymous or not reached == so_far.received == len(so_far.seen):
+            return None
+        return Bookmark(
+            source=self._source,
+            endpoint=self._listing.endpoint,
+            limit=self._limit,
+            offset=reached,
+            pages=so_far.pages,
+            first=so_far.first,
+            last=page.rows,
+            total=so_far.total,
+            revision=so_far.revision,
+        )
 
     # ------------------------------------------------------------------------------------- one pass
 
@@ -357,58 +494,78 @@ class Pull:
     def _pass(self, *, last: bool) -> _Pass:
         so_far = _Pass(set())
         self._check_bounds(so_far)
-        page = self._first(last=last)
-        previous, step, steady = page, 0, True
+        return self._on(so_far, self._first(last=last), last=last)
+
+    def _on(self, so_far: _Pass, page: Page | None, *, last: bool) -> _Pass:
+        """Reads on behind `so_far`, to the end; `page` is the next one, if it is there already."""
         while True:
-            fresh = self._add(so_far, page, previous)
-            self._check_bounds(so_far)
-            self._count(so_far, page, fresh=fresh)
-            if so_far.changed and not last:
+            if page is not None:
+                ended = self._take(so_far, page, last=last)
+                if ended is not None:
+                    return ended
+            page = self._next(so_far)
+            if page is None:
                 return so_far
-            if not page.rows:
-                so_far.proof = f"It was read to an empty page: {so_far.received} rows."
-                break
-            if not fresh:
-                if so_far.pending or so_far.distinct == so_far.total:
-                    return self._repeated(so_far, previous)
-                so_far.pending = page.rows
-                step, steady = 0, False
-            else:
-                so_far.overlaps += so_far.pending
-                so_far.pending = 0
-                so_far.pages += 1
-                self._append(page.table)
-                self._has_pages = True
-                so_far.received += page.rows
-                so_far.size += page.table.nbytes
-                so_far.left_out += page.left_out
-                self._told(so_far.received, so_far.total)
-                if so_far.pages == 1:
-                    # Without a total, a page that is not full is probably the last one.
-                    step = page.rows if so_far.total is not None or page.rows >= self._limit else 0
-                elif page.rows != previous.rows:
-                    step, steady = 0, False
-                elif steady:
-                    step = page.rows
-                previous = page
-            so_far.offset += page.rows
-            if so_far.total is not None and so_far.offset >= so_far.total == so_far.distinct:
-                # Some servers count the page instead of the collection. If page one seems to be all,
-                # one more request tells; what it fails with does not matter.
-                more = self._beyond(so_far) if so_far.pages == 1 else None
-                if more is None:
-                    so_far.proof = f"All {so_far.total} rows that the server counts were read."
-                    break
-                page = more
-                continue
-            try:
-                page = self._ahead.page(so_far.offset, self._limit, step, so_far.total)
-            except SourceError as error:
-                if not self._ends_with(error, so_far):
-                    raise
-                so_far.proof = _LAST_ROW
-                break
-        return so_far
+
+    def _take(self, so_far: _Pass, page: Page, *, last: bool) -> _Pass | None:
+        """Takes in a page; gives back how the reading ended, if this page ends it."""
+        previous = so_far.previous or page
+        fresh = self._add(so_far, page, previous)
+        self._check_bounds(so_far)
+        self._count(so_far, page, fresh=fresh)
+        if so_far.changed and not last:
+            return so_far
+        if not page.rows:
+            doubtful = bool(so_far.overlaps + so_far.pending)
+            if so_far.total is None and so_far.pages and not doubtful and self._has_more(so_far):
+                so_far.changed = "A page was empty, and rows follow it."
+            so_far.proof = f"It was read to an empty page: {so_far.received} rows."
+            return so_far
+        if not fresh:
+            if so_far.pending or so_far.distinct == so_far.total:
+                return self._repeated(so_far, previous)
+            so_far.pending = page.rows
+            so_far.step, so_far.steady = 0, False
+        else:
+            so_far.overlaps += so_far.pending
+            so_far.pending = 0
+            so_far.pages += 1
+            so_far.received += page.rows
+            so_far.size += page.table.nbytes
+            so_far.left_out += page.left_out
+            so_far.largest = max(so_far.largest, page.rows)
+            if so_far.pages == 1:
+                so_far.first = page.rows
+                # Without a total, a page that is not full is probably the last one.
+                so_far.step = page.rows if so_far.total is not None or page.rows >= self._limit else 0
+            elif page.rows != previous.rows:
+                so_far.step, so_far.steady = 0, False
+            elif so_far.steady:
+                so_far.step = page.rows
+            so_far.previous = page
+            self._append(page.table, None if last else self._bookmark(so_far, page))
+            self._has_pages = True
+            self._told(so_far.received, so_far.total)
+        so_far.offset += page.rows
+        return None
+
+    def _next(self, so_far: _Pass) -> Page | None:
+        """The next page; None if there is none, and `so_far` has the proof."""
+        if so_far.total is not None and so_far.offset >= so_far.total == so_far.distinct:
+            # Some servers count the page instead of the collection, and some count no further than to
+            # a round number. If the last page may not be the last, one more request tells.
+            full = so_far.previous is not None and so_far.previous.rows >= so_far.largest
+            more = self._beyond(so_far) if full else None
+            if more is None:
+                so_far.proof = f"All {so_far.total} rows that the server counts were read."
+            return more
+        try:
+            return self._ahead.page(so_far.offset, self._limit, so_far.step, so_far.total)
+        except SourceError as error:
+            if not self._ends_with(error, so_far):
+                raise
+            so_far.proof = _LAST_ROW
+            return None
 
     def _first(self, *, last: bool) -> Page:
         """Page one, at the largest page size that the server can do."""
@@ -451,9 +608,13 @@ class Pull:
             if so_far.revision not in (None, page.revision):
                 so_far.changed = "The server's revision of the data changed while it was read."
             so_far.revision = page.revision
+        if so_far.order is not None and fresh:
+            if not ascending([so_far.last_id, *page.ids], so_far.order):
+                so_far.changed = "The rows did not go on in the order of those that were taken over."
+            so_far.last_id = page.ids[-1]
         if page.total is None or not self._counts:
             return
-        if fresh and page.total < so_far.offset + page.rows:
+        if fresh and page.total < so_far.offset + page.rows and so_far.total in (None, page.total):
             # Rows exist where by this number there are none: it counts something else.
             self._counts, so_far.total = False, None
         elif so_far.total is None:
@@ -484,12 +645,35 @@ class Pull:
         return True
 
     def _beyond(self, so_far: _Pass) -> Page | None:
-        """The page after one that seems to be all; None if there is none, as it should be."""
+        """The page after one that seems to be the last; None if there is none, as it should be."""
         try:
             page = self._listing.page(so_far.offset, self._limit, tries=1)
         except SourceError:
+            # As a rule, it does not matter what asking too far fails with. But behind a page as large as
+            # can be, and a total that ends with it, something may be that the server does not hand out.
+            full = so_far.pages > 1 or so_far.largest >= self._limit
+            if full and not self._is_surely_last(so_far):
+                so_far.guess = (
+                    f"The server counts {so_far.total} rows, and refuses to tell whether others follow them."
+                )
             return None
         return page if so_far.seen.issuperset(page.ids) is False else None
+
+    def _is_surely_last(self, so_far: _Pass) -> bool:
+        try:
+            return self._is_last_row(so_far, so_far.offset)
+        except SourceError:
+            return False
+
+    def _has_more(self, so_far: _Pass) -> bool:
+        """Whether rows follow the last one although the page behind it was empty."""
+        try:
+            page = self._listing.page(so_far.offset - 1, max(self._limit, 2))
+        except SourceError as error:
+            if error.status not in _PAST_THE_END:
+                raise
+            return False
+        return not so_far.seen.issuperset(one for one in page.ids if one)
 
     # ------------------------------------------------------------------------------------ odd ends
 
@@ -526,7 +710,7 @@ class Pull:
         """Asks a server that ignores `offset` for everything in one page."""
         limit = min(self._limit * 10, _LARGEST)
         page = self._listing.page(0, limit)
-        so_far = _Pass(set(), pages=1)
+        so_far = _Pass(set(), pages=1, largest=page.rows)
         fresh = self._add(so_far, page, page)
         self._count(so_far, page, fresh=fresh)
         whole = so_far.distinct == so_far.total or page.rows > limit
@@ -534,7 +718,7 @@ class Pull:
         if not whole and not likely:
             raise self._repeats(so_far)
         self._restart()
-        self._append(page.table)
+        self._append(page.table, None)
         so_far.received, so_far.left_out = page.rows, page.left_out
         self._told(page.rows, so_far.total)
         if whole:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from roster_pipeline.providers import rest
-from roster_pipeline.providers.reading import CollectionRead, Probed, Reading, Sink
+from roster_pipeline.providers.reading import CollectionRead, LastingSink, Probed, Reading
 
 if TYPE_CHECKING:
     from roster_pipeline.tenants.document import Provider
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DIALECT: Final = rest.Dialect(versions=("1.1",), oauth2=False, method="HMAC-SHA256")
 
 
-def read(provider: Provider, sink: Sink, reading: Reading) -> list[CollectionRead]:
+def read(provider: Provider, sink: LastingSink, reading: Reading) -> list[CollectionRead]:
     """Reads the six collections."""
     return rest.read(provider, sink, reading, DIALECT)
 

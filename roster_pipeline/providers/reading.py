@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from roster_pipeline.codes import Issue
 from roster_pipeline.oneroster.addresses import Network
+from roster_pipeline.oneroster.resuming import Interrupted
 
 if TYPE_CHECKING:
     from roster_pipeline.tenants.document import Provider
@@ -32,6 +33,25 @@ class Sink(Protocol):
 
     def restart(self, collection: str) -> None:
         """Forgets what was appended to the collection: it is read again, or could not be read."""
+
+
+class LastingSink(Sink, Protocol):
+    """A sink from which a reading that was interrupted can go on: what the REST kinds want."""
+
+    def append(self, collection: str, page: pa.Table, bookmark: dict[str, Any] | None = None) -> None:
+        """Takes a page; `bookmark` is what a reading that goes on after it must know, as JSON."""
+
+    def close(self, collection: str) -> None:
+        """Told that the collection was read."""
+
+    def leave(self, collection: str) -> None:
+        """Told that the collection could not be read to its end; what was appended may be gone on from."""
+
+    def interrupted(self, collection: str) -> Interrupted | None:
+        """What an earlier reading left of the collection, if that is not too old."""
+
+    def go_on(self, collection: str, interrupted: Any) -> None:
+        """Told that the rows of an `interrupted` one are this reading's first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,12 @@ which versions it speaks and how it authenticates.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -21,10 +24,11 @@ from roster_pipeline.oneroster.client import Client, Limits, Transport, safe_url
 from roster_pipeline.oneroster.collections import COLLECTIONS, COLUMNS
 from roster_pipeline.oneroster.connecting import connect
 from roster_pipeline.oneroster.paging import Bounds, Finding, Listing, Pull
+from roster_pipeline.oneroster.resuming import Bookmark, Resumption
 from roster_pipeline.oneroster.wire import SourceError
 from roster_pipeline.providers import compatibility
 from roster_pipeline.providers.compatibility import MAY_BE_HOW_WE_ASK, NOT_OFFERED, refuses_all
-from roster_pipeline.providers.reading import CollectionRead, Probed, Reading, Sink
+from roster_pipeline.providers.reading import CollectionRead, LastingSink, Probed, Reading
 
 if TYPE_CHECKING:
     from roster_pipeline.tenants.document import Provider
@@ -73,18 +77,21 @@ def pasted_version(root: str) -> str | None:
 
 def read(
     provider: Provider,
-    sink: Sink,
+    sink: LastingSink,
     reading: Reading,
     dialect: Dialect,
     *,
     limits: Limits = _LIMITS,
     bounds: Bounds = _BOUNDS,
 ) -> list[CollectionRead]:
-    """Reads the six collections, one after the other; a server that refuses us is not asked again."""
+    """Reads the six collections, one after the other; a server that refuses us is not asked again.
+
+    What an earlier reading left is gone on with, where the source has not changed since.
+    """
     try:
         server = _Server(provider, reading, dialect, limits)
     except CodedError as error:
-        return [_failed(name, error, provider) for name in COLLECTIONS]
+        return [_failed(name, error, provider, sink) for name in COLLECTIONS]
     found: list[CollectionRead] = []
     refused: dict[str, SourceError] = {}
     with server:
@@ -92,13 +99,14 @@ def read(
             try:
                 found.append(_read_collection(name, provider, sink, reading, server, bounds))
             except SourceError as error:
-                sink.restart(name)
                 refused[name] = error
                 server.try_plainly(name, error)
-                found.append(_failed(name, error, provider))
+                found.append(_failed(name, error, provider, sink))
                 if _ends_everything(error, len(found)):
-                    found += [_failed(rest, error, provider) for rest in COLLECTIONS[len(found) :]]
+                    found += [_failed(rest, error, provider, sink) for rest in COLLECTIONS[len(found) :]]
                     break
+            else:
+                sink.close(name)
         advice = _advised(provider, server, found, refused)
     return [replace(one, issues=(*one.issues, *advice.get(one.name, ()))) for one in found]
 
@@ -115,7 +123,8 @@ _FOR_ALL: Final = frozenset({
 """What the next collection would end with, too."""
 
 
-def _failed(name: str, error: CodedError, provider: Provider) -> CollectionRead:
+def _failed(name: str, error: CodedError, provider: Provider, sink: LastingSink) -> CollectionRead:
+    sink.leave(name)
     return CollectionRead(name, "failed", 0, error.message, _told_of(error, provider))
 
 
@@ -134,7 +143,7 @@ def _advised(
 
 
 def _read_collection(
-    name: str, provider: Provider, sink: Sink, reading: Reading, server: _Server, bounds: Bounds
+    name: str, provider: Provider, sink: LastingSink, reading: Reading, server: _Server, bounds: Bounds
 ) -> CollectionRead:
     refusal: SourceError | None = None
     for route in _routes(name, compatible=provider.compatibility_mode):
@@ -153,12 +162,18 @@ def _read_route(
     name: str,
     route: _Route,
     provider: Provider,
-    sink: Sink,
+    sink: LastingSink,
     reading: Reading,
     server: _Server,
     bounds: Bounds,
 ) -> CollectionRead:
     findings: list[Finding] = []
+    resumption = _resumption(name, sink, server) if route.endpoints == (name,) else None
+
+    def append(page: pa.Table, bookmark: Bookmark | None) -> None:
+        # Through stand-ins, a collection is two lists: what is interrupted there begins again.
+        sink.append(name, page, bookmark.as_json() if bookmark and route.endpoints == (name,) else None)
+
     for endpoint in route.endpoints:
         before = sum(finding.rows for finding in findings)
         kept: list[pa.Table] = []
@@ -167,7 +182,7 @@ def _read_route(
         try:
             finding = Pull(
                 server.listing(name, endpoint),
-                append=kept.append if findings else lambda page: sink.append(name, page),
+                append=_into(kept) if findings else append,
                 restart=kept.clear if findings else lambda: sink.restart(name),
                 told=_told(reading.progress, name, before),
                 limits=server.page_sizes,
@@ -176,6 +191,8 @@ def _read_route(
                 clock=reading.clock,
                 bounds=bounds,
                 began=server.began,
+                source=server.source,
+                resumption=resumption,
             ).read()
         except SourceError as error:
             if endpoint in route.optional and error.code in NOT_OFFERED:
@@ -191,9 +208,36 @@ def _read_route(
     if route.doubt:
         doubts.append(("RS-PAGE-08", route.doubt, 1))
         proof = route.doubt
+    if resumption and findings[0].taken_over:
+        told = _told_of_resumption(findings[0].taken_over, resumption)
+        doubts.append(("RS-PAGE-11", f"{name}: {told}", findings[0].taken_over))
+        proof = f"{proof} {told}"
     issues = tuple(Issue(code, message, provider.name, count=count) for code, message, count in doubts)
     rows = sum(finding.rows for finding in findings)
     return CollectionRead(name, "ok" if complete else "unproven", rows, proof, issues)
+
+
+def _into(pages: list[pa.Table]) -> Callable[[pa.Table, Bookmark | None], None]:
+    return lambda page, _: pages.append(page)
+
+
+def _resumption(name: str, sink: LastingSink, server: _Server) -> Resumption | None:
+    """An earlier reading of the same server, asked the same way."""
+    interrupted = sink.interrupted(name)
+    if interrupted is None:
+        return None
+    mark = Bookmark.of(interrupted.bookmark)
+    if mark is None or (mark.source, mark.endpoint) != (server.source, name):
+        return None
+    return Resumption(interrupted, mark, lambda: sink.go_on(name, interrupted))
+
+
+def _told_of_resumption(rows: int, resumption: Resumption) -> str:
+    since = resumption.interrupted.began_at.astimezone(UTC)
+    return (
+        f"{rows} rows were read from {since:%Y-%m-%d %H:%M} UTC on, by a sync that was interrupted;"
+        " the source shows itself unchanged since."
+    )
 
 
 def _told(
@@ -292,13 +336,23 @@ class _Server:
     def __enter__(self) -> _Server:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         if isinstance(self.pool, ThreadPoolExecutor):
-            self.pool.shutdown(wait=True, cancel_futures=True)
+            # Whoever was told to end does not wait for a server that is silent.
+            self.pool.shutdown(wait=error is None, cancel_futures=True)
         self._http.close()
 
     def __repr__(self) -> str:
         return f"<server of {self._provider.name}>"
+
+    @property
+    def source(self) -> str:
+        """Who is asked, and how, as a word that says nothing else: a token URL may hold a secret."""
+        asked = [
+            self.client.base_url,
+            *(getattr(self._provider, name) for name in _ASKED),
+        ]
+        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
     @property
     def used(self) -> str:
@@ -415,6 +469,9 @@ class _Server:
                 raise
             self.listing("orgs", "schools", client).page(0, 1)
 
+
+_ASKED: Final = ("kind", "token_url", "client_id", "scope", "page_size", "compatibility_mode")
+"""The options on which it depends what a server shows, besides its address."""
 
 _NOT_THIS: Final = frozenset({
     "RS-PAGE-01", "RS-PAGE-03", "RS-PAGE-04", "RS-PAGE-09", "RS-NET-03", "RS-NET-07", "RS-AUTH-01",

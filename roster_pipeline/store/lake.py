@@ -1,6 +1,8 @@
 """The lake: extracts and the tables between assets, as Parquet, per tenant and sync.
 
-    tenants/<tenant>/extracts/<provider_id>/<sync_id>/<collection>.parquet
+    tenants/<tenant>/extracts/<provider_id>/<sync_id>/<collection>-<part>.parquet
+    tenants/<tenant>/extracts/<provider_id>/<sync_id>/<collection>.json             the parts of what was read
+    tenants/<tenant>/extracts/<provider_id>/<sync_id>/<collection>.unfinished.json  how far a reading has come
     tenants/<tenant>/extracts/<provider_id>/complete.json      the last complete one of each collection
     tenants/<tenant>/syncs/<sync_id>/<asset>/<table>.parquet
     tenants/<tenant>/latest/<asset>.json                       the newest finished one of each asset
@@ -12,13 +14,14 @@ never read. Folders are for their owner only: they hold children's data.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,7 +31,7 @@ from roster_pipeline.codes import CodedError
 from roster_pipeline.oneroster.collections import COLUMNS, DIRECTORY_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import pandas as pd
 
@@ -39,34 +42,210 @@ def schema_of(collection: str) -> pa.Schema:
     return pa.schema([(name, pa.string()) for name in columns])
 
 
-@dataclass(slots=True)
-class ExtractFiles:
-    """Where one provider's pages of one sync go: a `Sink` for readers, one file a collection."""
+PART_ROWS: Final = 20_000
+PART_SECONDS: Final = 15.0
+"""When a part is closed: a reading that is killed loses no more than it. Small collections have one."""
+
+GOES_ON_FOR: Final = dt.timedelta(hours=6)
+"""How old the oldest row of an interrupted reading may be: half of a night's window. What was interrupted in
+the evening serves until the early morning, and what was read on one day never stands for the next one."""
+
+_UNFINISHED: Final = ".unfinished.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """What an earlier reading of a collection left: its parts, and where it stood after the last of them."""
 
     folder: Path
-    _writers: dict[str, tuple[pq.ParquetWriter, Any]] = field(default_factory=dict)
+    parts: tuple[str, ...]
+    bookmark: dict[str, Any]
+    """As it was given to `append`, with the last page."""
+    began_at: dt.datetime
+    finished: bool
 
-    def append(self, collection: str, page: pa.Table) -> None:
-        """Adds a page: an all-string table with exactly the collection's columns."""
-        if collection not in self._writers:
-            file = (self.folder / f"{collection}.parquet").open("wb")
-            self._writers[collection] = _writer(file, collection), file
-        self._writers[collection][0].write_table(page)
+    def head(self, rows: int) -> pa.Table:
+        """The first rows, at most those of the first part."""
+        return self._table(self.parts[:1]).slice(0, rows)
+
+    def tail(self, rows: int) -> pa.Table:
+        """The last rows, at most those of the last part."""
+        table = self._table(self.parts[-1:])
+        return table.slice(max(0, table.num_rows - rows))
+
+    def ids(self) -> list[str]:
+        """Every row's id, in their order.
+
+        Raises:
+            CodedError: RS-DB-03 if a part is not there or not whole.
+        """
+        return [
+            one for part in self.parts for one in self._table((part,), ["sourcedId"])["sourcedId"].to_pylist()
+        ]
+
+    def _table(self, parts: tuple[str, ...], columns: list[str] | None = None) -> pa.Table:
+        return _parts(self.folder, parts, columns)
+
+
+@dataclass(slots=True)
+class _Open:
+    """A collection that is being read: its closed parts, and the one that is written."""
+
+    began_at: dt.datetime
+    part_began: dt.datetime
+    next_part: int
+    parts: list[str] = field(default_factory=list)
+    rows: int = 0
+    bookmark: dict[str, Any] | None = None
+    writer: tuple[pq.ParquetWriter, Any] | None = None
+    rows_in_part: int = 0
+
+
+@dataclass(slots=True)
+class ExtractFiles:
+    """Where one provider's pages of one sync go: a `Sink` for readers.
+
+    A part is a file that is closed; a JSON file is written after it, and names those that count. So nothing
+    needs to be renamed or appended to, which object stores cannot, and a reading that is done again never
+    touches what was read before until it is through.
+
+    Args:
+        folder: The sync's own.
+        clock: Aware UTC.
+        before: The folders of interrupted syncs whose readings may go on, the newest first.
+    """
+
+    folder: Path
+    clock: Callable[[], dt.datetime]
+    before: tuple[Path, ...] = ()
+    _open: dict[str, _Open] = field(default_factory=dict)
+    _left: set[str] = field(default_factory=set)
+    _closed: set[str] = field(default_factory=set)
+
+    def append(self, collection: str, page: pa.Table, bookmark: dict[str, Any] | None = None) -> None:
+        """Adds a page: an all-string table with exactly the collection's columns.
+
+        Args:
+            collection: Whose page.
+            page: Its rows.
+            bookmark: What a reading that goes on after this page must know, as JSON; None where none can.
+        """
+        state = self._state(collection)
+        if state.writer is None:
+            name = f"{collection}-{state.next_part:05}.parquet"
+            file = (self.folder / name).open("wb")
+            state.writer = _writer(file, collection), file
+            state.next_part += 1
+            state.parts.append(name)
+            state.rows_in_part, state.part_began = 0, self.clock()
+        state.writer[0].write_table(page)
+        state.rows += page.num_rows
+        state.rows_in_part += page.num_rows
+        state.bookmark = bookmark
+        if bookmark is not None and (
+            state.rows_in_part >= PART_ROWS
+            or (self.clock() - state.part_began).total_seconds() >= PART_SECONDS
+        ):
+            self._save(collection, state)
 
     def restart(self, collection: str) -> None:
-        """Closes the file: what is appended next begins it anew."""
-        writer, file = self._writers.pop(collection, (None, None))
-        if writer is not None and file is not None:
-            writer.close()
-            file.close()
+        """Forgets what was appended, or taken over: what is appended next begins the collection anew."""
+        state = self._open.pop(collection, None)
+        self._left.discard(collection)
+        if state is not None:
+            _end_part(state)
+        (self.folder / f"{collection}{_UNFINISHED}").unlink(missing_ok=True)
+
+    def interrupted(self, collection: str) -> Interrupted | None:
+        """The newest unfinished reading of the collection that is young enough to go on."""
+        for folder in (self.folder, *self.before):
+            for name, finished in ((f"{collection}.json", True), (f"{collection}{_UNFINISHED}", False)):
+                found = _read_json(folder / name) or {}
+                if not found.get("bookmark") or not found["parts"]:
+                    continue
+                began_at = dt.datetime.fromisoformat(found["began_at"])
+                if self.clock() - began_at <= GOES_ON_FOR:
+                    return Interrupted(folder, tuple(found["parts"]), found["bookmark"], began_at, finished)
+        return None
+
+    def go_on(self, collection: str, interrupted: Interrupted) -> None:
+        """Makes an interrupted reading's rows the first ones of this sync's."""
+        self.restart(collection)
+        state = self._state(collection)
+        state.began_at, state.bookmark = interrupted.began_at, interrupted.bookmark
+        for part in interrupted.parts:
+            name = part
+            if interrupted.folder != self.folder:
+                name = f"{collection}-{state.next_part:05}.parquet"
+                with (interrupted.folder / part).open("rb") as old, (self.folder / name).open("wb") as new:
+                    shutil.copyfileobj(old, new, 1 << 20)
+                state.next_part += 1
+            state.parts.append(name)
+        state.rows = sum(_rows_of(self.folder / name) for name in state.parts)
+        self._save(collection, state)
+
+    def close(self, collection: str) -> None:
+        """The collection is read: from now on, this is what was read of it."""
+        state = self._open.pop(collection, None)
+        if state is not None:
+            _end_part(state)
+        _write_json(self.folder / f"{collection}.json", _described(state) if state else {"parts": []})
+        (self.folder / f"{collection}{_UNFINISHED}").unlink(missing_ok=True)
+        self._closed.add(collection)
+
+    def leave(self, collection: str) -> None:
+        """The collection could not be read to its end; a later reading may go on where this one stopped."""
+        if collection in self._closed:
+            return
+        self._left.add(collection)
+        state = self._open.pop(collection, None)
+        path = self.folder / f"{collection}{_UNFINISHED}"
+        if state is not None:
+            self._save(collection, state)
+        elif _read_json(path) is None:
+            _write_json(path, {"parts": [], "bookmark": None})
+
+    def leave_all(self, collections: tuple[str, ...]) -> None:
+        """What is not closed could not be read to its end."""
+        for collection in collections:
+            self.leave(collection)
 
     def finish(self, collections: tuple[str, ...]) -> None:
-        """Closes the files; a collection without a page becomes an empty table."""
+        """Closes what is neither closed nor left; a collection without a page becomes an empty table."""
         for collection in collections:
-            if collection not in self._writers:
-                self.append(collection, schema_of(collection).empty_table())
-        for collection in list(self._writers):
-            self.restart(collection)
+            if collection not in self._left | self._closed:
+                self.close(collection)
+
+    def _state(self, collection: str) -> _Open:
+        if collection not in self._open:
+            self._left.discard(collection)
+            self._closed.discard(collection)
+            there = [path.stem for path in self.folder.glob(f"{collection}-*.parquet")]
+            after = 1 + max((int(stem.rpartition("-")[2]) for stem in there), default=-1)
+            now = self.clock()
+            self._open[collection] = _Open(now, now, after)
+        return self._open[collection]
+
+    def _save(self, collection: str, state: _Open) -> None:
+        _end_part(state)
+        _write_json(self.folder / f"{collection}{_UNFINISHED}", _described(state))
+
+
+def _end_part(state: _Open) -> None:
+    if state.writer is not None:
+        writer, file = state.writer
+        state.writer = None
+        writer.close()
+        file.close()
+
+
+def _described(state: _Open) -> dict[str, Any]:
+    return {
+        "parts": state.parts,
+        "rows": state.rows,
+        "bookmark": state.bookmark,
+        "began_at": state.began_at.isoformat(),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,27 +279,66 @@ class Lake:
 
     @contextmanager
     def extract(
-        self, tenant: str, provider_id: int, sync_id: int, collections: tuple[str, ...]
+        self,
+        tenant: str,
+        provider_id: int,
+        sync_id: int,
+        collections: tuple[str, ...],
+        *,
+        clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+        interrupted: Sequence[int] = (),
     ) -> Iterator[ExtractFiles]:
-        """A sink for one provider's pages; the files are complete when the block ends."""
-        folder = self._tenant(tenant) / "extracts" / str(provider_id) / str(sync_id)
+        """A sink for one provider's pages; the files are complete when the block ends.
+
+        Whatever ends the block early (SIGTERM comes as an exception, too) leaves what was read for the next.
+
+        Args:
+            tenant: Whose extract.
+            provider_id: Of which provider or directory.
+            sync_id: Of which sync.
+            collections: All that it has.
+            clock: Aware UTC.
+            interrupted: The syncs whose readings may go on in this one, the newest first.
+        """
+        before = tuple(self._extract(tenant, provider_id, other) for other in interrupted)
         with _coded():
+            folder = self._extract(tenant, provider_id, sync_id)
             _make(folder)
-            files = ExtractFiles(folder)
-            yield files
+            files = ExtractFiles(folder, clock, before)
+            try:
+                yield files
+            except BaseException:
+                with suppress(Exception):  # the first error is the one
+                    files.leave_all(collections)
+                raise
             files.finish(collections)
+
+    def is_unfinished(self, tenant: str, provider_id: int, sync_id: int) -> bool:
+        """Whether a collection of this extract was not read to its end."""
+        return any(self._extract(tenant, provider_id, sync_id).glob(f"*{_UNFINISHED}"))
 
     def read_extract(self, tenant: str, provider_id: int, sync_id: int, collection: str) -> pd.DataFrame:
         """A collection as a DataFrame: all columns str, never null."""
-        folder = self._tenant(tenant) / "extracts" / str(provider_id) / str(sync_id)
-        return _frame(folder / f"{collection}.parquet")
+        return self._collection(tenant, provider_id, sync_id, collection).to_pandas()
 
     def has_rows_without_id(self, tenant: str, provider_id: int, sync_id: int, collection: str) -> bool:
         """Whether an extract's collection has rows that cannot be told apart."""
-        path = self._tenant(tenant) / "extracts" / str(provider_id) / str(sync_id) / f"{collection}.parquet"
-        with _coded(), path.open("rb") as file:
-            ids = pq.read_table(file, columns=["sourcedId"])["sourcedId"]
+        ids = self._collection(tenant, provider_id, sync_id, collection, ["sourcedId"])["sourcedId"]
         return bool(pc.any(pc.equal(ids, "")).as_py())
+
+    def _extract(self, tenant: str, provider_id: int, sync_id: int) -> Path:
+        return self._tenant(tenant) / "extracts" / str(provider_id) / str(sync_id)
+
+    def _collection(
+        self, tenant: str, provider_id: int, sync_id: int, collection: str, columns: list[str] | None = None
+    ) -> pa.Table:
+        folder = self._extract(tenant, provider_id, sync_id)
+        read = _read_json(folder / f"{collection}.json")
+        if read is None:  # of an earlier release, or not there
+            return _parts(folder, (f"{collection}.parquet",), columns)
+        if not read["parts"]:
+            return schema_of(collection).empty_table().select(columns or schema_of(collection).names)
+        return _parts(folder, tuple(read["parts"]), columns)
 
     def complete(self, tenant: str, provider_id: int) -> dict[str, dict[str, Any]]:
         """The last complete extract of each collection: `{collection: {sync_id, rows, as_of}}`."""
@@ -168,8 +386,11 @@ class Lake:
 
     # -------------------------------------------------------------------------- retention
 
-    def prune(self, tenant: str) -> None:
-        """Removes extracts that are not the last complete ones, and tables that nothing newer reads."""
+    def prune(self, tenant: str, now: dt.datetime | None = None) -> None:
+        """Removes extracts that are not the last complete ones, and tables that nothing newer reads.
+
+        What may yet go on, by the time `now`, stays as well; without a time there is no such thing.
+        """
         folder = self._tenant(tenant)
         used: set[str] = set()
         for path in folder.glob("latest/*.json"):
@@ -186,7 +407,7 @@ class Lake:
             complete = _read_json(provider / "complete.json") or {}
             last = {str(entry["sync_id"]) for entry in complete.values()}
             for old in provider.iterdir():
-                if old.is_dir() and old.name not in last | used:
+                if old.is_dir() and old.name not in last | used and not (now and _goes_on(old, now)):
                     _remove(old)
 
 
@@ -195,6 +416,28 @@ def _writer(file: Any, collection: str) -> pq.ParquetWriter:
     return pq.ParquetWriter(
         file, schema_of(collection), use_dictionary=False, write_statistics=False, compression="lz4"
     )
+
+
+def _goes_on(folder: Path, now: dt.datetime) -> bool:
+    """Whether an extract was interrupted, and can still go on."""
+    unfinished = list(folder.glob(f"*{_UNFINISHED}"))
+    told = [_read_json(path) or {} for path in folder.glob("*.json")] if unfinished else []
+    began = [dt.datetime.fromisoformat(one["began_at"]) for one in told if one.get("began_at")]
+    return any(now - one <= GOES_ON_FOR for one in began)
+
+
+def _parts(folder: Path, parts: tuple[str, ...], columns: list[str] | None = None) -> pa.Table:
+    tables = []
+    with _coded():
+        for name in parts:
+            with (folder / name).open("rb") as file:
+                tables.append(pq.read_table(file, columns=columns))
+    return pa.concat_tables(tables)
+
+
+def _rows_of(path: Path) -> int:
+    with path.open("rb") as file:
+        return int(pq.read_metadata(file).num_rows)
 
 
 def _frame(path: Path) -> pd.DataFrame:
@@ -237,6 +480,6 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 def _coded() -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        why = error.strerror or type(error).__name__
+    except (OSError, pa.ArrowInvalid) as error:  # the second for a file that is not whole
+        why = getattr(error, "strerror", None) or type(error).__name__
         raise CodedError("RS-DB-03", f"A file of the lake could not be read or written: {why}.") from error

@@ -207,6 +207,21 @@ def latest(connection: Connection, tenant: str, *, limit: int) -> list[dict[str,
     return out
 
 
+def earlier(connection: Connection, tenant: str, sync_id: int, *, limit: int = 50) -> list[tuple[int, str]]:
+    """sync_id and status of the tenant's syncs before this one, newest first, but those only tried out."""
+    found = connection.execute(
+        select(syncs.c.sync_id, syncs.c.status)
+        .where(
+            syncs.c.tenant == tenant,
+            syncs.c.sync_id < sync_id,
+            syncs.c.trigger.is_distinct_from(DRY_RUN),
+        )
+        .order_by(syncs.c.sync_id.desc())
+        .limit(limit)
+    )
+    return [(row.sync_id, row.status) for row in found]
+
+
 def newest(connection: Connection, tenant: str) -> dict[str, Any] | None:
     """The document of the tenant's newest sync that ended, an undo left out; None if there was none."""
     report = connection.execute(

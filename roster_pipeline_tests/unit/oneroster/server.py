@@ -399,12 +399,24 @@ class Pages:
         self.tables: dict[str, list[pa.Table]] = {}
         self.restarts: list[str] = []
 
-    def append(self, collection: str, page: pa.Table) -> None:
+    def append(self, collection: str, page: pa.Table, bookmark: Any = None) -> None:
         self.tables.setdefault(collection, []).append(page)
 
     def restart(self, collection: str) -> None:
         self.restarts.append(collection)
         self.tables.pop(collection, None)
+
+    def close(self, collection: str) -> None:
+        pass
+
+    def leave(self, collection: str) -> None:
+        self.tables.pop(collection, None)
+
+    def interrupted(self, collection: str) -> None:
+        return None
+
+    def go_on(self, collection: str, interrupted: Any) -> None:
+        raise AssertionError(collection)
 
     def ids(self, collection: str) -> list[str]:
         return [value for page in self.tables.get(collection, []) for value in page["sourcedId"].to_pylist()]

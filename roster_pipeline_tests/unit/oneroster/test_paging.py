@@ -69,7 +69,7 @@ def pull(
         sizes = (limit, *(size for size in (5, 2) if size < limit))
         finding = Pull(
             Listing(Client(server.url + BASE, transport, auth), "users", "users", compatible=False),
-            append=lambda page: pages.append("users", page),
+            append=lambda page, bookmark: pages.append("users", page),
             restart=lambda: pages.restart("users"),
             told=lambda rows, total: told.append((rows, total)),
             limits=sizes,
@@ -137,7 +137,11 @@ def test_one_request_at_a_time_is_one_at_a_time() -> None:
 
 
 def test_a_total_saves_the_request_for_an_empty_page() -> None:
-    assert pull(School(users(30))).server.asked("users") == [0, 10, 20]
+    assert pull(School(users(35))).server.asked("users") == [0, 10, 20, 30]
+
+
+def test_a_total_that_ends_with_a_whole_page_is_asked_once_whether_more_follows() -> None:
+    assert pull(School(users(30))).server.asked("users") == [0, 10, 20, 30]
 
 
 def test_rows_are_asked_for_in_the_order_of_their_ids_and_never_filtered() -> None:
@@ -288,12 +292,64 @@ def test_a_count_of_the_page_is_not_taken_for_a_total(width: int) -> None:
 
 
 @widths
-@pytest.mark.parametrize("wrong", [0, 3, 10, 25])
+@pytest.mark.parametrize("wrong", [0, 3, 10, 20, 25, 30, 40])
 def test_a_total_that_is_too_small_is_not_believed(width: int, wrong: int) -> None:
     school = School(users(45), total=lambda endpoint, count, offset: wrong)
     read = pull(school, width=width)
     assert len(read.ids) == 45
     assert read.finding.complete
+    assert read.codes == ["RS-PAGE-07"]
+
+
+@widths
+def test_a_count_that_goes_no_further_than_the_server_reads_proves_nothing(width: int) -> None:
+    """As search engines do it: they count to a round number, and refuse to read on behind it."""
+
+    class Windowed(School):
+        def __call__(self, request: Any) -> Reply:
+            if request.offset + int(request.query["limit"]) > 40:
+                return Reply({"imsx_codeMajor": "failure"}, 400)
+            return super().__call__(request)
+
+    read = pull(Windowed(users(45), total=lambda endpoint, count, offset: 40), width=width)
+    assert len(read.ids) == 40
+    assert not read.finding.complete
+    assert read.codes == ["RS-PAGE-08"]
+
+
+@pytest.mark.parametrize("past", ["400", "404", "500"])
+def test_a_server_that_refuses_what_is_behind_a_whole_last_page_is_believed(past: str) -> None:
+    school = School(users(40), past_the_end=past)
+    assert whole(pull(school), school)
+
+
+def test_a_total_that_falls_below_the_rows_read_is_a_change() -> None:
+    """Rows went between a page and its count: others moved to where nobody would look again."""
+
+    class Shrinking(School):
+        def __call__(self, request: Any) -> Reply:
+            reply = super().__call__(request)
+            if request.offset == 10 and len(self.rows["users"]) == 30:
+                self.rows = {"users": self.rows["users"][10:18] + self.rows["users"][26:]}
+                reply.headers["X-Total-Count"] = "12"
+            return reply
+
+    school = Shrinking(users(30))
+    read = pull(school)
+    assert whole(read, school)
+    assert read.pages.restarts == ["users"]
+
+
+@widths
+def test_an_empty_page_before_the_end_is_no_end(width: int) -> None:
+    hiccup = Reply({"users": []})
+    school = School(users(45), counts=False, faults={"users": [None, None, hiccup]})
+    assert whole(pull(school), school)
+    always = School(
+        users(45), counts=False, arranged=lambda endpoint, offset, rows: [] if offset == 20 else rows
+    )
+    read = pull(always, width=width)
+    assert not read.finding.complete
     assert read.codes == ["RS-PAGE-07"]
 
 

@@ -1,0 +1,110 @@
+"""Going on with a reading that was interrupted: what must be known of it, and why no row is missed.
+
+Pages are asked for by offset, so a row is missed if it moves from behind the place where the reading stopped
+to before it. It cannot where the server sorts by `sourcedId`, which never changes, and the row before that
+place still stands there: whatever came or went before it is then as many, and whatever was behind it still
+is. That the server sorts is seen from the ids themselves, and from the last one being first when they are
+asked for downwards; an order that only looks like one (of insertion) does not turn round.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from itertools import pairwise, starmap
+from typing import Any, Final, Protocol
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class Bookmark:
+    """Where a reading stood after a page, all of whose rows so far were different and had ids.
+
+    `first` and `last` are the rows of the first page and of that page, `total` and `revision` what the
+    server told with both. `source` is whom it asked, and how.
+    """
+
+    source: str
+    endpoint: str
+    limit: int
+    offset: int
+    pages: int
+    first: int
+    last: int
+    total: int | None
+    revision: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """For `of`."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, told: dict[str, Any]) -> Bookmark | None:
+        """The bookmark that was written down; None if another release wrote something else."""
+        return cls(**told) if set(told) == {field.name for field in fields(cls)} else None
+
+
+class Interrupted(Protocol):
+    """What an earlier reading left. Its methods raise `CodedError` where that is damaged."""
+
+    @property
+    def bookmark(self) -> dict[str, Any]:
+        """As JSON."""
+
+    @property
+    def began_at(self) -> datetime:
+        """When its first row was read."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether it had come to the end of the collection."""
+
+    def head(self, rows: int) -> pa.Table:
+        """Its first rows."""
+
+    def tail(self, rows: int) -> pa.Table:
+        """Its last rows."""
+
+    def ids(self) -> list[str]:
+        """All ids, in their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """An interrupted reading, and what makes its rows this one's first."""
+
+    interrupted: Interrupted
+    bookmark: Bookmark
+    go_on: Callable[[], None]
+
+
+LEAST_PAGES: Final = 4
+"""Going on asks for up to three pages again: with fewer than these, reading anew is as quick."""
+
+Order = Callable[[str], Any]
+
+
+def order_of(ids: Sequence[str]) -> Order | None:
+    """The order that these ids are in, each behind the one before it; None for none that is known.
+
+    Servers' databases differ in what they think of capitals, and some sort numbers as numbers.
+    """
+    orders: tuple[Order, ...] = (str, str.casefold, _number)
+    return next((order for order in orders if ascending(ids, order)), None)
+
+
+def ascending(ids: Iterable[str], order: Order) -> bool:
+    """Whether each id stands behind the one before it."""
+    try:
+        return all(starmap(operator.lt, pairwise(map(order, ids))))
+    except ValueError:
+        return False
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise ValueError
+    return int(text)

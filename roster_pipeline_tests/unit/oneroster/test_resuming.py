@@ -1,0 +1,243 @@
+"""Going on with an interrupted reading: whatever its source does meanwhile, no row that stayed is missed."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from roster_pipeline.oneroster.auth import OAuth1
+from roster_pipeline.oneroster.client import Client, Limits, Transport
+from roster_pipeline.oneroster.connecting import connect
+from roster_pipeline.oneroster.paging import Bounds, Finding, Listing, Pull
+from roster_pipeline.oneroster.resuming import Bookmark, Resumption, ascending, order_of
+from roster_pipeline.oneroster.wire import SourceError
+from roster_pipeline.store.lake import Lake
+from roster_pipeline_tests.unit.oneroster.server import (
+    KEY,
+    SECRET,
+    Clock,
+    Loopback,
+    Reply,
+    Request,
+    School,
+    district,
+    serving,
+)
+
+TENANT = "oak"
+LIMIT = 3
+TEMPLATE = district(1)["users"][1]
+
+Rows = dict[str, str]
+"""sourcedId to familyName."""
+
+
+@dataclass
+class Source(School):
+    """A server of users that sorts as it is asked to, or leaves rows where they are; and all it ever had."""
+
+    people: list[tuple[str, str]] = field(default_factory=list)
+    sorts: bool = True
+    revisions: bool = False
+    changes: int = 0
+    past: list[set[tuple[str, str]]] = field(default_factory=list)
+
+    def __call__(self, request: Request) -> Reply:
+        people = self.people
+        if self.sorts:
+            people = sorted(people, reverse=request.query.get("orderBy") == "desc")
+        self.rows = {"users": [{**TEMPLATE, "sourcedId": one, "familyName": name} for one, name in people]}
+        self.revision = (lambda offset: str(self.changes)) if self.revisions else None
+        return super().__call__(request)
+
+    def change(self, how: str, where: int, number: int) -> None:
+        """One change of one row; nothing where it has no sense."""
+        ids, place = {one for one, _ in self.people}, where % max(1, len(self.people))
+        if how == "add" and f"{number:03}" not in ids:
+            self.people.insert(place, (f"{number:03}", "New"))
+        elif how == "remove" and self.people:
+            del self.people[place]
+        elif how == "rename" and self.people:
+            self.people[place] = (self.people[place][0], f"Renamed {number}")
+        elif how == "move" and self.people:
+            self.people.insert(number % len(self.people), self.people.pop(place))
+        self.changes += 1
+        self.past.append(set(self.people))
+
+
+@dataclass
+class Reader:
+    """Reads the source's users again and again, each time as another sync of one lake."""
+
+    lake: Lake
+    server: Loopback
+    width: int = 1
+    syncs: list[int] = field(default_factory=list)
+
+    def read(self) -> Finding | None:
+        """What the reading came to; None if it was interrupted."""
+        number, clock = len(self.syncs) + 1, Clock()
+        with ExitStack() as stack:
+            http = stack.enter_context(connect(self.server.url, connections=3, timeout=Limits().timeout))
+            transport = Transport(
+                http, clock=clock, sleep=clock.sleep, rng=random.Random(1), limits=Limits(tries=1)
+            )
+            auth = OAuth1(KEY, SECRET, clock=clock, method="HMAC-SHA1", may_change=False)
+            client = Client(f"{self.server.url}/ims/oneroster/v1p1", transport, auth)
+            sink = stack.enter_context(
+                self.lake.extract(
+                    TENANT, 1, number, ("users",), clock=clock, interrupted=tuple(reversed(self.syncs))
+                )
+            )
+            self.syncs.append(number)
+            found = sink.interrupted("users")
+            mark = Bookmark.of(found.bookmark) if found else None
+            pull = Pull(
+                Listing(client, "users", "users", compatible=False),
+                append=lambda page, at: sink.append("users", page, at.as_json() if at else None),
+                restart=lambda: sink.restart("users"),
+                told=lambda rows, total: None,
+                limits=(LIMIT,),
+                pool=None,
+                width=1,
+                clock=clock,
+                bounds=Bounds(),
+                resumption=Resumption(found, mark, lambda: sink.go_on("users", found))
+                if found and mark
+                else None,
+            )
+            try:
+                finding = pull.read()
+            except SourceError:
+                sink.leave("users")
+                return None
+            sink.close("users")
+            return finding
+
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        frame = self.lake.read_extract(TENANT, 1, self.syncs[-1], "users")
+        return list(zip(frame["sourcedId"], frame["familyName"], strict=True))
+
+
+CHANGES = st.lists(
+    st.tuples(st.sampled_from(["add", "remove", "rename", "move"]), st.integers(0, 200), st.integers(0, 999)),
+    max_size=4,
+)
+NIGHTS = st.lists(st.tuples(st.integers(1, 11), CHANGES), min_size=1, max_size=3)
+"""After how many requests a reading is interrupted, and what happens to the source then."""
+
+
+def _read_on(folder: str, source: Source, nights: list[tuple[int, Any]]) -> tuple[Finding, Reader]:
+    """Reads until it is not interrupted any more."""
+    with serving(source) as server:
+        reader = Reader(Lake(folder), server)
+        for after, changes in nights:
+            source.faults = {"users": [None] * after + [Reply(status=503)]}
+            finding = reader.read()
+            if finding is not None:
+                return finding, reader
+            for change in changes:
+                source.change(*change)
+        source.faults = {}
+        finding = reader.read()
+        assert finding is not None
+        return finding, reader
+
+
+@settings(max_examples=30)
+@given(
+    ids=st.sets(st.integers(0, 999), min_size=16, max_size=32),
+    nights=NIGHTS,
+    counts=st.booleans(),
+    revisions=st.booleans(),
+    past=st.sampled_from(["empty", "404", "last"]),
+)
+def test_no_row_that_stayed_is_missed_and_none_is_made_up(
+    ids: set[int], nights: list[tuple[int, Any]], counts: bool, revisions: bool, past: str
+) -> None:
+    people = [(f"{number:03}", f"Family {number}") for number in sorted(ids)]
+    source = Source(people=people, counts=counts, revisions=revisions, past_the_end=past)
+    source.past.append(set(people))
+    with tempfile.TemporaryDirectory() as folder:
+        finding, reader = _read_on(folder, source, nights)
+        rows = reader.rows
+    if not finding.complete:  # the last request of all was refused, and nobody knows whether rows follow
+        assert [code for code, _, _ in finding.doubts] == ["RS-PAGE-08"]
+        return
+    assert len({one for one, _ in rows}) == len(rows)
+    assert [one for one, _ in rows] == sorted(one for one, _ in rows)
+    stayed = set.intersection(*({one for one, _ in then} for then in source.past))
+    assert stayed <= {one for one, _ in rows}
+    assert set(rows) <= set.union(*source.past)
+    if revisions or not finding.taken_over:
+        assert set(rows) == source.past[-1]
+
+
+@settings(max_examples=15)
+@given(
+    ids=st.sets(st.integers(100, 999), min_size=16, max_size=32),
+    nights=NIGHTS,
+    counts=st.booleans(),
+    shuffled=st.booleans(),
+    seed=st.integers(0, 5),
+)
+def test_a_server_that_does_not_sort_is_read_from_the_start_whatever_its_rows_look_like(
+    ids: set[int], nights: list[tuple[int, Any]], counts: bool, shuffled: bool, seed: int
+) -> None:
+    people = [(f"{number:03}", f"Family {number}") for number in sorted(ids)]
+    if shuffled:
+        random.Random(seed).shuffle(people)
+    source = Source(people=people, sorts=False, counts=counts)
+    source.past.append(set(people))
+    with tempfile.TemporaryDirectory() as folder:
+        finding, reader = _read_on(folder, source, nights)
+        assert finding.complete
+        assert finding.taken_over == 0
+        assert set(reader.rows) == source.past[-1]
+
+
+def test_readings_do_go_on_where_nothing_changed() -> None:
+    """What the properties above would not notice: that nothing is ever gone on with."""
+    people = [(f"{number:03}", "Family") for number in range(45)]
+    with tempfile.TemporaryDirectory() as folder:
+        finding, reader = _read_on(folder, Source(people=people), [(7, []), (8, [])])
+        assert (finding.complete, finding.taken_over) == (True, 36)  # of eight, three proved what was there
+        assert reader.rows == people
+
+
+@pytest.mark.parametrize(
+    "ids, known",
+    [
+        (["1", "2", "10"], True),
+        (["1", "10", "2"], True),
+        (["A1", "a2", "B3"], True),
+        (["a", "B", "C"], True),
+        (["a-1", "a-2"], True),
+        (["2", "1"], False),
+        (["1", "1"], False),
+        (["b", "a", "c"], False),
+        (["007", "7"], True),
+        (["7", "007"], False),
+    ],
+)
+def test_orders_that_servers_have(ids: list[str], known: bool) -> None:
+    order = order_of(ids)
+    assert (order is not None) == known
+    if order:
+        assert ascending(ids, order)
+        assert not ascending(reversed(ids), order)
+
+
+def test_what_another_release_wrote_is_no_bookmark() -> None:
+    mark = Bookmark("a", "users", 10, 40, 4, 10, 10, None, "7")
+    assert Bookmark.of(mark.as_json()) == mark
+    assert Bookmark.of({**mark.as_json(), "more": 1}) is None
+    assert Bookmark.of({"endpoint": "users"}) is None
