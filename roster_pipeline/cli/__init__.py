@@ -38,6 +38,8 @@ COMMANDS: Final = {
     "approve": "holds",
     "reject": "holds",
     "export": "export",
+    "forget": "forget",
+    "tidy": "tidy",
     "codes": "codes",
     "db": "db",
 }

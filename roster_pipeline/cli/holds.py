@@ -60,7 +60,9 @@ def _decision(word: str, help_: str) -> click.Command:
         from roster_pipeline.store.holds import APPROVAL_DAYS
 
         now = datetime.now(UTC)
-        found = decide(os.environ, tenant, _STATES[word], school=school, who=who or _user(), why=why, now=now)
+        found = decide(
+            os.environ, tenant, _STATES[word], school=school, who=who or user_name(), why=why, now=now
+        )
         for line in _lines([{**_told(row), "state": _STATES[word]} for row in found]):
             click.echo(line)
         click.echo(_NEXT[word].format(tenant=tenant, days=APPROVAL_DAYS))
@@ -131,7 +133,8 @@ def _lines(found: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield from (f"    {row}" for row in one.get("rows", ()))
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Who is at the terminal, for what is kept of decisions."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # nobody that the system knows by name, as in some containers
