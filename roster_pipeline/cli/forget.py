@@ -133,8 +133,8 @@ def _lines(tenant: str, told: Mapping[str, Any]) -> Iterator[str]:
                 yield f"  {place}  {what.replace('_', ' ')}  {count:,}"
     if alone := told.get("guardians_without_other_student"):
         yield (
-            f"{_number(len(alone), 'guardian')} had no other student. They are not erased; the next sync "
-            "removes them, and forget erases them, too:"
+            f"{_number(len(alone), 'guardian')} had no other student. They are not erased: syncs turn "
+            "them inactive, and remove them after the grace. Forget them, too, if that is meant:"
         )
         yield from (f"  person {person}" for person in alone)
     if "receipt" in told:
