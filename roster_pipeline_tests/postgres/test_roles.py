@@ -97,7 +97,8 @@ def admits(engine: Engine, statement: str) -> bool:
         try:
             connection.exec_driver_sql(statement)
         except exc.ProgrammingError as error:
-            assert "permission denied" in str(error), error
+            if "permission denied" not in str(error):
+                raise
             return False
         finally:
             connection.rollback()
@@ -154,7 +155,7 @@ def test_the_pipeline_syncs_and_cannot_change_the_schema(rosters: Rosters, tmp_p
             "UPDATE alembic_version SET version_num = '0000'",
         ):
             with (
-                pytest.raises(exc.ProgrammingError, match="permission denied|must be owner"),
+                pytest.raises(exc.ProgrammingError, match=r"permission denied|must be owner"),
                 place.stores.database.begin() as connection,
             ):
                 connection.exec_driver_sql(statement)
