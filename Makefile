@@ -20,7 +20,7 @@ DAGSTER = mkdir -p "$(DAGSTER_HOME)" && \
 	DAGSTER_HOME="$(DAGSTER_HOME)" $(BIN)/dagster
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test check format format-check lint types definitions docs ui options kills bench cases lock clean
+.PHONY: help venv install demo test check format format-check lint types definitions docs ui options kills forget bench audit cases lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,8 +77,16 @@ options: install ## does the proof of every option fail when the option is ignor
 kills: install ## SIGKILL at 200 random instants of syncs on each database, with readers polling
 	@$(BIN)/python -m roster_pipeline_tests.kills
 
+forget: install ## erase many people at random, and look for them everywhere
+	@$(BIN)/python -m roster_pipeline_tests.forgetting 30
+
 bench: install ## measure a large generated district against the floor
 	$(BIN)/python -m benchmarks
+
+# pip-audit gets an environment of its own, build/audit. Where no database of vulnerabilities can be reached it
+# says so, lists what is pinned, and ends well.
+audit: ## has anything that is pinned a known vulnerability?
+	@$(PYTHON) .ci/audit.py requirements.lock
 
 cases: install ## run the worked examples from outside, where they are
 	@if [ -f "$(CASES)" ]; then \

@@ -28,6 +28,7 @@ from roster_pipeline.rosters import outcome, rows
 from roster_pipeline.rosters.changes import KEYS, Changes, compare
 from roster_pipeline.rosters.completeness import Completeness, judge_schools
 from roster_pipeline.rosters.current import Current, find_current
+from roster_pipeline.rosters.forgotten import ForgettingSink
 from roster_pipeline.rosters.identities import Directory, Identities, find_identities
 from roster_pipeline.rosters.outcome import Found
 from roster_pipeline.rosters.plan import plan
@@ -35,11 +36,12 @@ from roster_pipeline.rosters.schools import Schools, find_schools
 from roster_pipeline.rosters.sessions import Sessions, find_sessions
 from roster_pipeline.rosters.source import REQUIRED, Published, Source, Tonight
 from roster_pipeline.rosters.undone import fingerprints
-from roster_pipeline.store import holds, ledger
+from roster_pipeline.store import holds, ledger, receipts
 from roster_pipeline.store.database import enrolled_sources, registers, school_sources, sync_outcomes
 from roster_pipeline.store.lease import Lease
 from roster_pipeline.store.publish import remember, write_changes
 from roster_pipeline.store.published import StoredRoster, read_table
+from roster_pipeline.store.retention import retention, tidy
 from roster_pipeline.tenants import nights, registry
 from roster_pipeline.tenants.secrets import resolve
 
@@ -102,6 +104,7 @@ class Sync:
         self._stores, self._registered, self._lease, self._world = stores, registered, lease, world
         self.sync_id, self.as_of, self.tenant = sync_id, as_of, registered.tenant.tenant
         self._as_of_given, self._dry_run = as_of_given, dry_run
+        self._keep = retention(world.environ)
         self._frames = _FrameCache(stores.lake, self.tenant)
         self._roster: tuple[int, Published] | None = None
 
@@ -122,10 +125,12 @@ class Sync:
         """Begins a tenant's sync, or goes on with the one that belongs to the root run `run_id`.
 
         Raises:
-            CodedError: RS-CFG-08 for an unknown tenant, RS-RUN-06 if another sync is running.
+            CodedError: RS-CFG-08 for an unknown tenant, RS-CFG-13 for a setting of the deployment that cannot
+                be read, RS-RUN-06 if another sync is running.
         """
         with stores.database.connect() as connection:
             registered = registry.get(connection, tenant)
+        retention(world.environ)  # refused before anything is begun
         lease = Lease(stores.database, tenant, owner=run_id, clock=world.clock)
         lease.take()
         try:
@@ -224,7 +229,7 @@ class Sync:
             clock=world.clock,
             interrupted=self._interrupted(provider_id),
         ) as sink:
-            reads = KINDS[kind](source, sink, reading)
+            reads = KINDS[kind](source, self._without_forgotten(provider_id, sink), reading)
         seconds = (world.clock() - started).total_seconds()
         complete = lake.complete(self.tenant, provider_id)
         issues: list[Issue] = []
@@ -270,6 +275,11 @@ class Sync:
             found.append(sync_id)
         return found
 
+    def _without_forgotten(self, provider_id: int, sink: Any) -> Any:
+        """The sink, behind what blanks the rows of the forgotten; where nobody is forgotten, itself."""
+        forgotten = receipts.forgotten_of(self._stores.database, self.tenant)
+        return sink if forgotten is None else ForgettingSink(sink, forgotten, provider_id)
+
     def _judge(
         self, read: CollectionRead, complete: dict[str, Any], name: str, issues: list[Issue]
     ) -> dict[str, Any]:
@@ -290,7 +300,7 @@ class Sync:
             entry |= {"state": "unproven", "proof": "It had rows before and is empty now."}
         elif read.state == "failed":
             age = (self.as_of - dt.date.fromisoformat(last["as_of"])).days if last else None
-            if last and age is not None and age <= STALE_DAYS:
+            if last and last["sync_id"] and age is not None and age <= STALE_DAYS:
                 entry |= {"state": "stale", "rows": last["rows"], "sync_id": last["sync_id"]}
         return entry
 
@@ -440,7 +450,7 @@ class Sync:
         report |= {"as_of": merged["as_of"]} | ({"dry_run": True} if self._dry_run else {})
         document = self._commit(report, changes, found, merged, register)
         if not self._dry_run:
-            self._stores.lake.prune(self.tenant, self._world.clock())
+            tidy(self._stores, self.tenant, self._keep, self._world.clock())
         return document
 
     def latest(self, limit: int) -> list[dict[str, Any]]:

@@ -39,6 +39,8 @@ COMMANDS: Final = {
     "reject": "holds",
     "undo": "undo",
     "export": "export",
+    "forget": "forget",
+    "tidy": "tidy",
     "codes": "codes",
     "db": "db",
 }

@@ -63,7 +63,9 @@ def _decision(word: str, help_: str) -> click.Command:
         from roster_pipeline.store.holds import APPROVAL_DAYS
 
         now = datetime.now(UTC)
-        found = decide(os.environ, tenant, _STATES[word], school=school, who=who or user(), why=why, now=now)
+        found = decide(
+            os.environ, tenant, _STATES[word], school=school, who=who or user_name(), why=why, now=now
+        )
         for line in _lines([{**_told(row), "state": _STATES[word]} for row in found]):
             click.echo(line)
         going = [row for row in found if row.code != SET_BACK]
@@ -149,8 +151,8 @@ def _rows(one: dict[str, Any]) -> tuple[str, str, str]:
     return one["kind"].replace("_", " ") + of_class, f"{one['count']:,}", f"{one['total']:,}"
 
 
-def user() -> str:
-    """Who calls, for those who look at it later."""
+def user_name() -> str:
+    """Who is at the terminal, for what is kept of decisions."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # nobody that the system knows by name, as in some containers

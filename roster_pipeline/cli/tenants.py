@@ -107,23 +107,36 @@ def show(tenant: str, as_json: bool) -> None:
 @click.argument("tenant", metavar="T")
 @click.option("--yes", is_flag=True, help="Also where rosters of the tenant are published.")
 def remove(tenant: str, yes: bool) -> None:
-    """Take a tenant out of the registry. What is published of it stays as it is."""
+    """Take a tenant out of the registry. What is published of it stays as it is; its extracts go."""
+    from roster_pipeline import forgetting
+    from roster_pipeline.store import retention
+
+    keep = retention.retention(os.environ)
+    stores, now = _stores(), datetime.now(UTC)
+    with forgetting.alone_with(stores, tenant, lambda: datetime.now(UTC)):
+        stays = _take_out(stores, tenant, now, confirmed=yes)
+        retention.tidy(stores, tenant, keep, now, is_synced=False)
+    click.echo(f"{tenant}: removed from the registry; it is not synced any more. Its extracts are removed.")
+    if stays:
+        click.echo(f"{tenant}: what is published stays as it is: {stays}.")
+
+
+def _take_out(stores: Stores, tenant: str, now: datetime, *, confirmed: bool) -> str:
+    """Takes the tenant out of the registry; gives back in words what stays published."""
     from roster_pipeline.tenants import registry
 
-    with _writing(_stores()) as connection, connection.begin():
+    with _writing(stores) as connection, connection.begin():
         registry.get(connection, tenant)
         published = registry.published(connection, tenant)
         stays = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in published.items())
-        if published and not yes:
+        if published and not confirmed:
             raise CodedError(
                 "RS-CFG-10",
                 f"{tenant} has published rosters ({stays}). Removing it only stops its syncs: "
                 "they would stay as they are, and grow old. Repeat with --yes if that is meant.",
             )
-        registry.remove(connection, tenant, datetime.now(UTC))
-    click.echo(f"{tenant}: removed from the registry; it is not synced any more.")
-    if published:
-        click.echo(f"{tenant}: what is published stays as it is: {stays}.")
+        registry.remove(connection, tenant, now)
+    return stays
 
 
 def read_documents(files: Sequence[Path]) -> list[Document]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from roster_pipeline.cli.holds import user
+from roster_pipeline.cli.holds import user_name
 from roster_pipeline.codes import CodedError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def undo(
                 click.echo(line)
         if yes:
             told["undo"] = undoing.undo(
-                stores, tenant, sync_id, school=school, who=who or user(), why=why,
+                stores, tenant, sync_id, school=school, who=who or user_name(), why=why,
                 clock=lambda: datetime.now(UTC),
             )  # fmt: skip
     finally:

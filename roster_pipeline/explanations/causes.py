@@ -106,7 +106,7 @@ class Causes:
         words = self._words(
             source, name=name, what="enrolment", school=self.known.school_name(row["school_id"])
         )
-        if why in (rows.NO_ID, rows.DUPLICATE, rows.DELETED):
+        if why in rows.NAMELESS | {rows.DELETED}:
             yield because("enrolment", why, **words)
             return
         if why == "refers_to_nothing":

@@ -442,7 +442,7 @@ class _LastExtracted(dict[str, pd.DataFrame]):
         entry = self._found.get(collection)
         if entry is None or entry["state"] == "failed":
             entry = self._lake.complete(self._tenant, self._provider_id).get(collection)
-        return int(entry["sync_id"]) if entry else None
+        return int(entry["sync_id"]) if entry and entry["sync_id"] else None
 
     def __missing__(self, collection: str) -> pd.DataFrame:
         read = self.sync_id(collection)

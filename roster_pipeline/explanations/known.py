@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 import pandas as pd
 
@@ -24,8 +24,6 @@ from roster_pipeline.tenants.document import Tenant
 Row = Mapping[str, Any]
 Key = tuple[int, str]
 """A provider's user or class: (provider_id, sourcedId)."""
-
-_UNUSABLE: Final = {rows.NO_ID, rows.DUPLICATE}
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class Known:
     def users(self) -> dict[Key, dict[str, Any]]:
         """Every user row that can be told apart, as the rules judged it."""
         users = self.current.users
-        mine = users[~rows.among(users["reason"], _UNUSABLE)]
+        mine = users[~rows.among(users["reason"], rows.NAMELESS)]
         return {(row["provider_id"], row["source_id"]): row for row in rows.records(mine)}
 
     @cached_property
@@ -90,7 +88,7 @@ class Known:
     def class_rows(self) -> dict[str, dict[str, Any]]:
         """class_id → the class as the rules judged it."""
         frame = self.sessions.classes
-        mine = frame[~rows.among(frame["reason"], _UNUSABLE)]
+        mine = frame[~rows.among(frame["reason"], rows.NAMELESS)]
         return {row["class_id"]: row for row in rows.records(mine)}
 
     def klass(self, class_id: str) -> Row:
@@ -166,7 +164,7 @@ class Known:
         names = (
             " ".join(row[part] for part in ("givenName", "familyName") if row[part]) for row in raw if row
         )
-        fallback = f"user {users[0][1]}" if users else f"person {person_id}"
+        fallback = f"user {users[0][1]}".strip() if users else f"person {person_id}"
         return next((name for name in names if name), fallback)
 
     def schools_of(self, record: Row | None, users: Sequence[Key]) -> Iterator[str]:

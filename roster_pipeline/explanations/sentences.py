@@ -47,12 +47,18 @@ _WEAKER: Final = _Sentence(
     "mixed in one school, so this one of {provider} is left out.",
     "None needed if {stronger} has the class too; else enter it there, or set `share_classes: true`.",
 )
+_FORGOTTEN: Final = _Sentence(
+    "Whose row it is was erased on request, and {provider} may not bring them back.",
+    "If they are to come back, `roster-pipeline forget --lift` lets them, by the number of the receipt.",
+    "RS-IDN-11",
+)
 _KEPT_BACK: Final = _Sentence("{school} is kept back, so nothing new of it is published.")
 
 DROPPED: Final[Table] = {
     "no_id": _NO_ID,
     "duplicate": _SENT_TWICE,
     "deleted": _DELETED,
+    "forgotten": _FORGOTTEN,
     "left": _Sentence(
         "{name} has left: a session of their school is current, and none of their enrolments is.",
         "If they have not left, correct the dates of their enrolments in the school's system.",
@@ -209,6 +215,7 @@ ENROLMENT: Final[Table] = {
     "no_id": _NO_ID,
     "duplicate": _SENT_TWICE,
     "deleted": _DELETED,
+    "forgotten": _FORGOTTEN,
     "refers_to_nothing": _Sentence(
         "The enrolment names a {missing} that {provider} does not send.", code="RS-REF-01"
     ),

@@ -263,7 +263,10 @@ def _users(
     table = frame[["sourcedId", "roles", "grades", "email", "phone", "sms"]].assign(reason=reason)
     out: list[tuple[str, str, str, str, str, str]] = []
     for user, roles, grades, *contacts, why in rows.keys(table, *table.columns):
-        out.append((why, "", "", "", "", "") if why else judge.user(user, roles, grades, contacts, enrolled))
+        if why:
+            out.append(judge.forgotten(roles) if why == rows.FORGOTTEN else (why, "", "", "", "", ""))
+        else:
+            out.append(judge.user(user, roles, grades, contacts, enrolled))
     verdict = pd.DataFrame(
         out,
         columns=["reason", "roles", "schools", "family", "student", "left"],
@@ -323,7 +326,7 @@ class _Judge:
         self.exclusive = self.options.end_dates == "exclusive"
         self.rows_prove_absence = source.states.get("enrollments") in ("ok", "stale")
         self.no_sessions = self.options.compatibility_mode and source.frames["academicSessions"].empty
-        self.unscheduled = self.no_contact = self.unknown_org = 0
+        self.unscheduled = self.no_contact = self.unknown_org = self.left_out = 0
         self.unknown_orgs: set[str] = set()
         self.unknown_roles: set[str] = set()
         self._parsed: dict[str, list[_Role]] = {}
@@ -394,6 +397,13 @@ class _Judge:
             left,
         )
 
+    def forgotten(self, roles: str) -> tuple[str, str, str, str, str, str]:
+        """What `user` gives of a blank row: its roles alone, which say nothing of a person."""
+        self.left_out += 1
+        held = sorted({(entry[0], entry[1]) for entry in self._roles(roles) if entry[1]})
+        schools = sorted({school for _, school in held})
+        return rows.FORGOTTEN, rows.as_list([list(pair) for pair in held]), rows.as_list(schools), "", "", ""
+
     def _left(self, user: str, held: list[_Role], enrolled: _Enrolled) -> str:
         """Whether a student has left, and by what: a session of their school is current, and no enrolment."""
         if user in enrolled.current and any(entry[3] for entry in held if entry[0] == "student"):
@@ -447,6 +457,7 @@ class _Judge:
                 f"users name an org that is not there: {_some(self.unknown_orgs)}",
             ),
             ("RS-ROW-02", len(self.unknown_roles), "roles are not OneRoster's and were kept as they came"),
+            ("RS-IDN-11", self.left_out, "users were left out, because they are forgotten"),
         )
         return [
             Issue(code, f"{count} {what}.", provider=self.source.name, count=count)

@@ -40,7 +40,7 @@ CODES: Final = {
 }
 """Every flaw with its code; the words are those of a tenant's `keeps_back`."""
 
-UNUSABLE = frozenset({rows.NO_ID, rows.DUPLICATE, rows.DELETED})
+UNUSABLE = rows.NAMELESS | {rows.DELETED}
 LIMITED = frozenset({"role_not_admitted", "school_not_admitted", "grade_not_admitted", "excluded_school"})
 """Users whom the settings took out are there all the same: their school is not incomplete."""
 
@@ -92,7 +92,8 @@ class Facts:
         self.vanished: dict[str, tuple[int, str]] = {}
         classes = sessions.classes[~rows.among(sessions.classes["reason"], UNUSABLE)]
         self.with_classes = set(classes.loc[~rows.among(classes["reason"], _NOT_WANTED), "school_id"])
-        users = [row for row in rows.each(current.users[_USER]) if row.reason == "" or row.reason in LIMITED]
+        there = LIMITED | {"", rows.FORGOTTEN}
+        users = [row for row in rows.each(current.users[_USER]) if row.reason in there]
         kept = [user for user in users if not user.reason]
         self._count_people(users)
         self._count_enrolments(current.enrolments)
@@ -252,10 +253,11 @@ class Facts:
                 not (user.given_name or user.family_name),
                 not user.reason and user.provider_id in teaching,
                 user.reason == "excluded_school",
+                user.reason == rows.FORGOTTEN,
             )
             for user in users
         )
-        for (schools, roles, masked, nameless, kept, excluded), count in alike.items():
+        for (schools, roles, masked, nameless, kept, excluded, forgotten), count in alike.items():
             held = rows.parse_list(roles)
             at = {school for role, school in held if role == "student"}
             for school in rows.parse_list(schools):
@@ -263,9 +265,10 @@ class Facts:
                 counted["rows"] += count
                 if excluded:  # there, but no part of the data that the school is judged by
                     continue
-                counted["people"] += count
-                counted["masked"] += count * masked
-                counted["nameless"] += count * nameless
+                if not forgotten:  # whose row is blank, but for the role: the school is not without them
+                    counted["people"] += count
+                    counted["masked"] += count * masked
+                    counted["nameless"] += count * nameless
                 counted["students to teach"] += count * kept * (school in at)
                 for role in {role for role, _ in held} & {"student", "teacher"}:
                     counted[role] += count
@@ -295,9 +298,12 @@ class Facts:
         alike = Counter(rows.keys(enrolments, "provider_id", "school_id", "reason", "dangling", "role"))
         for (who, school, reason, dangling, role), count in alike.items():
             # Nothing is said of a school that this provider is not to bring.
-            if reason in UNUSABLE or (who, school) in self.excluded:
+            if (reason in UNUSABLE and reason != rows.FORGOTTEN) or (who, school) in self.excluded:
                 continue
             counted = self.people[school]
+            if reason == rows.FORGOTTEN:
+                counted["teacher"] += count * (role == "teacher")
+                continue
             counted["enrolments"] += count
             counted["dangling"] += count * (dangling == "true" and who not in mixed)
             if role == "teacher" and reason in ("", "user_dropped"):
@@ -336,7 +342,7 @@ class Facts:
         for who, user, class_id, role, reason in rows.keys(
             enrolments, "provider_id", "user_ref", "class_id", "role", "reason"
         ):
-            if reason == "" or (reason == "user_dropped" and (who, user) in limited):
+            if reason in ("", rows.FORGOTTEN) or (reason == "user_dropped" and (who, user) in limited):
                 if role in members:
                     members[role].add(class_id)
                 placed.add((who, user))

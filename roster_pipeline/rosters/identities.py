@@ -329,7 +329,7 @@ class _Merge:
         lists: dict[str, list[str]] = {}
         for record in rows.records(users):
             why, key = record["reason"], (record["provider_id"], record["source_id"])
-            if why == rows.DUPLICATE or why == rows.NO_ID:
+            if why in rows.NAMELESS:
                 continue
             reason[key] = VANISHED if why == "left" and record["left"] == VANISHED else why
             if why:

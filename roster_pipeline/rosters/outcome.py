@@ -156,7 +156,7 @@ NOT_SENT, NOT_PROVEN, PROVIDER_RETIRED = "not_sent", "not_proven", "provider_ret
 
 def of_every_user(current: Current, identities: Identities) -> pd.DataFrame:
     """One row of `OUTCOMES` for each user of the usable providers that has an id of its own."""
-    users = current.users[~rows.among(current.users["reason"], {rows.NO_ID, rows.DUPLICATE})]
+    users = current.users[~rows.among(current.users["reason"], rows.NAMELESS)]
     later = identities.users
     reasons = [
         why or later.get((who, user), "")

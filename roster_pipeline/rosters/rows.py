@@ -17,18 +17,26 @@ from roster_pipeline.oneroster import vocabulary
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator
 
-NO_ID, DUPLICATE, DELETED = "no_id", "duplicate", "deleted"
+NO_ID, DUPLICATE, DELETED, FORGOTTEN = "no_id", "duplicate", "deleted", "forgotten"
+
+BLANKED = " forgotten"
+"""The status of a row that says nothing any more, because whose it was is forgotten. No source can send it:
+what is read is trimmed."""
+
+NAMELESS = frozenset({NO_ID, DUPLICATE, FORGOTTEN})
+"""The reasons of rows that stand for nobody: they have no id that is theirs alone."""
 
 
 def reasons(frame: pd.DataFrame) -> pd.Series:
-    """Why each row cannot be used: `no_id`, `duplicate`, `deleted`, or "".
+    """Why each row cannot be used: `no_id`, `duplicate`, `deleted`, `forgotten`, or "".
 
     Of rows with one sourcedId the newest counts (oneroster.md §2.2); equally new ones are ordered
     by their content, so that the order in which rows arrive decides nothing.
     """
     reason = pd.Series("", index=frame.index, dtype="str")
     status = frame["status"]
-    deleted = {value for value in status.unique() if vocabulary.is_deleted(value)}
+    met = status.unique().tolist()
+    deleted = {value for value in met if vocabulary.is_deleted(value)}
     if deleted:
         reason[status.isin(deleted)] = DELETED
     ids = frame["sourcedId"]
@@ -40,6 +48,8 @@ def reasons(frame: pd.DataFrame) -> pd.Series:
         )
         reason[order.index[order["sourcedId"].duplicated(keep="first")]] = DUPLICATE
     reason[ids == ""] = NO_ID
+    if BLANKED in met:
+        reason[status == BLANKED] = FORGOTTEN
     return reason
 
 

@@ -2,7 +2,8 @@
 
 Three groups of tables: the registry of tenants, the published rosters, and the ledger with the
 bookkeeping of syncs. Readers of rosters use the views `current_<table>`, which show what is live.
-Rows are never deleted: a published row keeps its key for ever and gets `removed_at`.
+Rows are never deleted: a published row keeps its key for ever and gets `removed_at`. The one exception is
+whoever is erased on request (`forgetting`): of them no row stays.
 Columns here, behaviour elsewhere; the SQL that changes rosters is in `publish`.
 """
 

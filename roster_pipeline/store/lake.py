@@ -341,7 +341,10 @@ class Lake:
         return _parts(folder, tuple(read["parts"]), columns)
 
     def complete(self, tenant: str, provider_id: int) -> dict[str, dict[str, Any]]:
-        """The last complete extract of each collection: `{collection: {sync_id, rows, as_of}}`."""
+        """The last complete extract of each collection: `{collection: {sync_id, rows, as_of}}`.
+
+        `sync_id` is None for one that is too old to be kept.
+        """
         path = self._tenant(tenant) / "extracts" / str(provider_id) / "complete.json"
         return _read_json(path) or {}
 
@@ -386,15 +389,24 @@ class Lake:
 
     # -------------------------------------------------------------------------- retention
 
-    def prune(self, tenant: str, now: dt.datetime | None = None) -> None:
+    def prune(self, tenant: str, up_to: int = 0, now: dt.datetime | None = None) -> tuple[int, int]:
         """Removes extracts that are not the last complete ones, and tables that nothing newer reads.
 
-        What may yet go on, by the time `now`, stays as well; without a time there is no such thing.
+        Of the syncs `up_to` this one also the last complete extracts go, and all tables, unless a newer sync
+        uses them: they are too old to be kept. That they were complete, and how many rows they had, stays
+        in `complete.json`, with null for the sync. What may yet go on, by the time `now`, stays as well;
+        without a time there is no such thing.
+
+        Returns:
+            How many folders of extracts went, and how many of tables.
         """
         folder = self._tenant(tenant)
         used: set[str] = set()
+        extracts = tables = 0
         for path in folder.glob("latest/*.json"):
             facts = self.facts(tenant, path.stem) or {}
+            if facts.get("sync_id", 0) <= up_to:
+                continue
             used |= {str(number) for number in [facts.get("sync_id"), *facts.get("reads", {}).values()]}
             raw = facts.get("raw", facts).get("providers", {})
             used |= {
@@ -403,12 +415,23 @@ class Lake:
         for old in folder.glob("syncs/*"):
             if old.name not in used:
                 _remove(old)
+                tables += 1
         for provider in folder.glob("extracts/*"):
             complete = _read_json(provider / "complete.json") or {}
-            last = {str(entry["sync_id"]) for entry in complete.values()}
+            kept = {
+                name: entry
+                if (entry["sync_id"] or 0) > up_to or str(entry["sync_id"]) in used
+                else {**entry, "sync_id": None}
+                for name, entry in complete.items()
+            }
+            if kept != complete:  # before the files go: what is pointed to is there
+                self.set_complete(tenant, int(provider.name), kept)
+            last = {str(entry["sync_id"]) for entry in kept.values()}
             for old in provider.iterdir():
                 if old.is_dir() and old.name not in last | used and not (now and _goes_on(old, now)):
                     _remove(old)
+                    extracts += 1
+        return extracts, tables
 
 
 def _writer(file: Any, collection: str) -> pq.ParquetWriter:

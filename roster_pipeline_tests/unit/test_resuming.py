@@ -592,9 +592,9 @@ def test_pruning_keeps_what_may_go_on_and_for_no_longer(tmp_path: Path, town: Ta
         there.stops = [(10 * PAGE, KeyboardInterrupt)]
         first = there.extract()
         lake = there.here.stores.lake
-        lake.prune(TENANT, there.now + lake_module.GOES_ON_FOR)
+        lake.prune(TENANT, now=there.now + lake_module.GOES_ON_FOR)
         assert lake.is_unfinished(TENANT, 1, first.sync_id)
-        lake.prune(TENANT, there.now + lake_module.GOES_ON_FOR + timedelta(seconds=1))
+        lake.prune(TENANT, now=there.now + lake_module.GOES_ON_FOR + timedelta(seconds=1))
         assert not lake.is_unfinished(TENANT, 1, first.sync_id)
 
 

@@ -267,7 +267,7 @@ def test_history_reaches_as_far_as_it_was_not_pruned(engine: Engine):
         for place, sync_id in enumerate(world.syncs):
             connection.execute(insert(database.syncs).values(
                 sync_id=sync_id, tenant=world.tenant, run_id=str(sync_id), status="successful",
-                started_at=dt.datetime(2025, 10, 1 + place),
+                started_at=dt.datetime(2025, 10, 1 + place, tzinfo=dt.UTC).replace(tzinfo=None),
             ))  # fmt: skip
         assert history.reaches(connection, world.tenant) == 0
         assert history.prune(connection, world.tenant, dt.datetime(2025, 10, 1, tzinfo=dt.UTC)) == 0

@@ -1,0 +1,66 @@
+"""`roster-pipeline tidy`: remove what is older than it is kept, also of tenants that no sync tidies."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from roster_pipeline.cli import REFUSED, tell_error
+from roster_pipeline.codes import CodedError
+
+if TYPE_CHECKING:
+    from roster_pipeline.store.home import Stores
+    from roster_pipeline.store.retention import Retention
+
+
+@click.command()
+@click.argument("tenants", metavar="[T]...", nargs=-1)
+def tidy(tenants: tuple[str, ...]) -> None:
+    """Remove extracts and history that are older than they are kept, of the tenants T or of all.
+
+    Every sync does so for its tenant. ROSTER_LAKE_DAYS and ROSTER_HISTORY_DAYS say how long they are kept.
+    """
+    from roster_pipeline.store.home import Home
+    from roster_pipeline.store.retention import every_tenant, retention
+
+    keep = retention(os.environ)
+    stores = Home.find(os.environ).stores()
+    refused = False
+    try:
+        for tenant in tenants or every_tenant(stores):
+            try:
+                click.echo(_tidied(stores, tenant, keep))
+            except CodedError as error:  # one that is being synced keeps no other from being tidied
+                tell_error(error)
+                refused = True
+    finally:
+        stores.database.dispose()
+    if refused:
+        raise click.exceptions.Exit(REFUSED)
+
+
+def _tidied(stores: Stores, tenant: str, keep: Retention) -> str:
+    from roster_pipeline import forgetting
+    from roster_pipeline.store import retention
+    from roster_pipeline.tenants import registry
+
+    now = datetime.now(UTC)
+    with forgetting.alone_with(stores, tenant, lambda: datetime.now(UTC)):
+        completed = forgetting.finish(stores, tenant)
+        with stores.database.connect() as connection:
+            is_synced = registry.find(connection, tenant) is not None
+        done = retention.tidy(stores, tenant, keep, now, is_synced=is_synced)
+    told = [
+        f"{count:,} {what}"
+        for count, what in (
+            (done.extracts, "folders of extracts"),
+            (done.tables, "folders of tables"),
+            (done.history, "rows of history"),
+        )
+        if count
+    ]
+    told += [f"receipt {receipt} completed" for receipt in completed]
+    return f"{tenant}: {', '.join(told) if told else 'nothing to remove'}"
