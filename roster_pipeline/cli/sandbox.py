@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from roster_pipeline.sandbox.flavours import FLAVOURS
+from roster_pipeline.sandbox.misbehaviour import FAULTS, parse
 
 if TYPE_CHECKING:
     from roster_pipeline.sandbox.server import Serving
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
 _KINDS = {"powerschool": "powerschool", "classlink": "classlink"}
 
 
-@click.command()
+_FAULTS = "\b\nFaults (in brackets: VALUE if none is given):\n" + "\n".join(
+    f"  {what:<18}  {fault.happens}" for what, fault in FAULTS.items()
+)
+
+
+@click.command(epilog=_FAULTS)
 @click.argument("source", required=False, type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--flavour",
@@ -34,7 +40,9 @@ _KINDS = {"powerschool": "powerschool", "classlink": "classlink"}
 @click.option(
     "--students", type=click.IntRange(1), help="Generate a district of this many (without SOURCE: 600)."
 )
-@click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same district.")
+@click.option(
+    "--seed", type=int, default=1, show_default=True, help="The same seed makes the same district and faults."
+)
 @click.option(
     "--day",
     type=click.DateTime(["%Y-%m-%d"]),
@@ -49,6 +57,14 @@ _KINDS = {"powerschool": "powerschool", "classlink": "classlink"}
 )
 @click.option(
     "--page-cap", type=click.IntRange(1), help="Most rows a page.  [default: the flavour's, 1000 or 100]"
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="WHAT[=VALUE][@ENDPOINT][,after=N][,times=N]",
+    help="Do this wrong, at one endpoint (`token` is one, too) or at all: N times, after N good requests. "
+    "May be repeated; what there is stands below.",
 )
 @click.option("--client-id", envvar="ROSTER_SANDBOX_CLIENT_ID", default="sandbox", show_default=True)
 @click.option(
@@ -67,6 +83,7 @@ def sandbox(
     unfinished_school: bool,
     port: int,
     page_cap: int | None,
+    faults: tuple[str, ...],
     client_id: str,
     client_secret: str | None,
     as_json: bool,
@@ -81,9 +98,18 @@ def sandbox(
 
     if source and (students or second or unfinished_school):
         raise click.UsageError("SOURCE and what says how to generate a district exclude each other.")
+    misbehaviour = [parse(text) for text in faults]
     tables = load(source) if source else _generated(students or 600, seed, day, second, unfinished_school)
     secret = client_secret or secrets.token_urlsafe(24)
-    app = application(tables, flavour, client_id=client_id, client_secret=secret, page_cap=page_cap)
+    app = application(
+        tables,
+        flavour,
+        client_id=client_id,
+        client_secret=secret,
+        page_cap=page_cap,
+        misbehaviour=misbehaviour,
+        seed=seed,
+    )
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

@@ -44,8 +44,9 @@ class Signatures:
     """Verifies OAuth 1.0a (two-legged) requests; a nonce is good for one request."""
 
     def __init__(self, key: str, secret: str, clock: Callable[[], float], methods: Iterable[str]) -> None:
+        self.secret = secret
+        """What is asked for now."""
         self._key = key
-        self._secret = secret
         self._clock = clock
         self._methods = frozenset(methods)
         self._nonces: dict[tuple[int, str], None] = {}
@@ -81,7 +82,7 @@ class Signatures:
         text = "&".join(
             (method, _encoded(base_url), _encoded("&".join(f"{name}={value}" for name, value in pairs)))
         )
-        due = hmac.new(f"{_encoded(self._secret)}&".encode(), text.encode(), digest).digest()
+        due = hmac.new(f"{_encoded(self.secret)}&".encode(), text.encode(), digest).digest()
         if not hmac.compare_digest(base64.b64encode(due), signature.encode()):
             raise DeniedError("the signature does not fit the request")
         if (stamp, nonce) in self._nonces:
@@ -110,7 +111,9 @@ def _encoded(text: str) -> str:
 
 @dataclass(slots=True)
 class _Token:
+    begins: float
     ends: float
+    secret: str
     scopes: frozenset[str]
     uses: int = 0
 
@@ -136,8 +139,9 @@ class Tokens:
         needs_scope: bool,
         lifetime: int,
     ) -> None:
+        self.secret = secret
+        """What is asked for now; a token that was given for another one is void."""
         self._client_id = client_id
-        self._secret = secret
         self._clock = clock
         self._needs_scope = needs_scope
         self._lifetime = lifetime
@@ -168,7 +172,8 @@ class Tokens:
             )
         token = secrets.token_urlsafe(32)
         scopes = frozenset(granted.values()) or frozenset({CORE, ROSTER})
-        self._tokens[token] = _Token(self._clock() + self._lifetime, scopes)
+        now = self._clock()
+        self._tokens[token] = _Token(now, now + self._lifetime, self.secret, scopes)
         answer: dict[str, str | int] = {
             "access_token": token,
             "token_type": "bearer",
@@ -192,18 +197,23 @@ class Tokens:
     def _fits(self, client_id: str, secret: str) -> bool:
         # Both are compared always, so that the time taken does not tell which of them was wrong.
         known = hmac.compare_digest(client_id.encode(), self._client_id.encode())
-        return hmac.compare_digest(secret.encode(), self._secret.encode()) and known
+        return hmac.compare_digest(secret.encode(), self.secret.encode()) and known
 
-    def check(self, authorization: str, most_uses: int | None) -> frozenset[str]:
+    def check(
+        self, authorization: str, most_uses: int | None, most_seconds: float | None = None
+    ) -> frozenset[str]:
         """The scopes that a data request's token carries; raises DeniedError.
 
-        `most_uses` is how many requests a token is good for; None: any number.
+        `most_uses` is how many requests a token is good for, and `most_seconds` for how long; None: any
+        number, and as long as was told.
         """
         scheme, _, text = authorization.partition(" ")
         token = self._tokens.get(text.strip()) if scheme.lower() == "bearer" else None
-        if token is None:
+        if token is None or token.secret != self.secret:
             raise DeniedError("there is no token, or none that was issued here")
-        if self._clock() >= token.ends or (most_uses is not None and token.uses >= most_uses):
+        now = self._clock()
+        ends = token.ends if most_seconds is None else min(token.ends, token.begins + most_seconds)
+        if now >= ends or (most_uses is not None and token.uses >= most_uses):
             raise DeniedError("the token has expired")
         token.uses += 1
         return token.scopes

@@ -1,9 +1,8 @@
 """The server itself: collections and single objects of any flavour, over HTTP or HTTPS.
 
-`application` makes an ASGI app from a source's rows, `serve` runs one in a thread on loopback. Rows
-are turned into JSON once, when the address is known, and a page is a join of them: a server that
-costs as little as this one does not hide what the client costs. What may be asked belongs in
-`queries`, who may ask in `access`, what goes wrong in `misbehaviour`.
+`application` makes an ASGI app from a source's rows, `serve` runs one in a thread on loopback. What may be
+asked belongs in `queries`, who may ask in `access`, what a page holds in `pages`, what goes wrong in
+`misbehaviour`, and how it goes wrong in `pages`, `sending` and `mishaps`.
 """
 
 from __future__ import annotations
@@ -13,9 +12,10 @@ import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl, quote, urlencode
@@ -27,104 +27,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from roster_pipeline.sandbox import access
+from roster_pipeline.sandbox import access, pages
+from roster_pipeline.sandbox.endpoints import ENDPOINTS, Endpoint
 from roster_pipeline.sandbox.flavours import FLAVOURS, Flavour
 from roster_pipeline.sandbox.misbehaviour import Misbehaviour, Mischief
-from roster_pipeline.sandbox.queries import Query, RejectedError, chosen, parse
+from roster_pipeline.sandbox.mishaps import MISHAPS, happened
+from roster_pipeline.sandbox.queries import Query, RejectedError, parse
 from roster_pipeline.sandbox.rows import Writer
+from roster_pipeline.sandbox.sending import WAYS, Badly, Connection
+from roster_pipeline.sandbox.shelves import Shelf
 from roster_pipeline.sandbox.source import TABLES, Row, for_version, without_guardians, without_sessions
 
 HTML: Final = b"<!doctype html><html><title>Sign in</title><body><form>Sign in</form></body></html>"
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One path below the base: the table it shows, the rows it shows of it, and the words around them."""
-
-    name: str
-    table: str
-    many: str
-    one: str
-    shows: Callable[[Row], bool] | None = None
-
-
-def _typed(kind: str) -> Callable[[Row], bool]:
-    return lambda row: row.get("type") == kind
-
-
-def _in_role(role: str) -> Callable[[Row], bool]:
-    return lambda row: any(entry[0] == role for entry in row.get("roles") or [])
-
-
-ENDPOINTS: Final[dict[str, Endpoint]] = {
-    endpoint.name: endpoint
-    for endpoint in (
-        Endpoint("orgs", "orgs", "orgs", "org"),
-        Endpoint("schools", "orgs", "orgs", "org", _typed("school")),
-        Endpoint("academicSessions", "academicSessions", "academicSessions", "academicSession"),
-        Endpoint("terms", "academicSessions", "academicSessions", "academicSession", _typed("term")),
-        Endpoint(
-            "gradingPeriods",
-            "academicSessions",
-            "academicSessions",
-            "academicSession",
-            _typed("gradingPeriod"),
-        ),
-        Endpoint("courses", "courses", "courses", "course"),
-        Endpoint("classes", "classes", "classes", "class"),
-        Endpoint("users", "users", "users", "user"),
-        Endpoint("students", "users", "users", "user", _in_role("student")),
-        Endpoint("teachers", "users", "users", "user", _in_role("teacher")),
-        Endpoint("enrollments", "enrollments", "enrollments", "enrollment"),
-        Endpoint("demographics", "demographics", "demographics", "demographics"),
-    )
-}
-
-
-class _Shelf:
-    """One table as JSON, row by row, and the answers to the queries put to it so far."""
-
-    def __init__(self, table: str, rows: Sequence[Row], writer: Writer) -> None:
-        self._table = table
-        self._writer = writer
-        self.rows = rows
-        self._json = [writer.bytes_of(table, row) for row in rows]
-        self._place_of: dict[str, int] | None = None
-        self._chosen: dict[tuple[str, str, str, bool], Sequence[int]] = {}
-        self._projected: dict[tuple[str, ...], dict[int, bytes]] = {}
-
-    def places(self, endpoint: Endpoint, query: Query) -> Sequence[int]:
-        """Which rows answer the query, in order. Kept: the pages of one pull ask the same question."""
-        key = (endpoint.name, query.filter, query.sort, query.descending)
-        known = self._chosen.get(key)
-        if known is None:
-            every: Sequence[int] = range(len(self.rows))
-            if endpoint.shows:
-                every = [place for place in every if endpoint.shows(self.rows[place])]
-            known = chosen(self.rows, every, query, self._writer.version, self._table)
-            if len(self._chosen) >= 64:
-                self._chosen.clear()
-            self._chosen[key] = known
-        return known
-
-    def json(self, places: Sequence[int], fields: tuple[str, ...] = ()) -> list[bytes]:
-        """Rows as JSON, with all members or some."""
-        if not fields:
-            if isinstance(places, range):
-                return self._json[places.start : places.stop]
-            return [self._json[place] for place in places]
-        if len(self._projected) >= 8 and fields not in self._projected:
-            self._projected.clear()
-        made = self._projected.setdefault(fields, {})
-        for place in places:
-            if place not in made:
-                made[place] = self._writer.bytes_of_fields(self._table, self.rows[place], fields)
-        return [made[place] for place in places]
-
-    def place(self, source_id: str) -> int | None:
-        if self._place_of is None:
-            self._place_of = {str(row.get("sourcedId", "")): place for place, row in enumerate(self.rows)}
-        return self._place_of.get(source_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +73,7 @@ class Sandbox:
         client_secret: str,
         page_cap: int,
         misbehaviour: Iterable[Misbehaviour],
+        seed: int,
         padded_ids: bool,
         signature_methods: Iterable[str],
         token_seconds: int,
@@ -172,7 +87,8 @@ class Sandbox:
         self._at_once = 0
         self._padded = padded_ids
         self._demographics = demographics
-        self._mischief = Mischief(misbehaviour)
+        self._clock, self._secret = clock, client_secret
+        self._mischief = Mischief(misbehaviour, seed=seed)
         self._signatures = access.Signatures(client_id, client_secret, clock, signature_methods)
         self._tokens = access.Tokens(
             client_id,
@@ -183,7 +99,7 @@ class Sandbox:
             lifetime=token_seconds,
         )
         self._lock = threading.Lock()
-        self._shelves: dict[str, _Shelf] = {}
+        self._shelves: dict[tuple[object, ...], Shelf] = {}
         self._origin = ""
         self._revision = 0
         self._tables: dict[str, list[Row]] = {}
@@ -210,9 +126,9 @@ class Sandbox:
         if self._origin:
             self.open(self._origin)
 
-    def misbehave(self, *misbehaviours: Misbehaviour) -> None:
+    def misbehave(self, *misbehaviours: Misbehaviour, seed: int = 0) -> None:
         """Put these faults in the place of those in force; without any, the server behaves."""
-        self._mischief = Mischief(misbehaviours)
+        self._mischief = Mischief(misbehaviours, seed=seed)
 
     def open(self, origin: str) -> None:
         """Write all rows for this address (`http://host:port`), so that no request has to wait for it."""
@@ -220,7 +136,7 @@ class Sandbox:
         in_order = Query(0, 0, "", "sourcedId", False, ())
         for table in TABLES:
             if table != "demographics":
-                self._shelf(table).places(ENDPOINTS[table], in_order)
+                self._shelf(table, ()).places(ENDPOINTS[table], in_order)
 
     # ------------------------------------------------------------ answering
 
@@ -228,7 +144,9 @@ class Sandbox:
         """The token endpoint."""
         body = await request.body()
         due = self._mischief.due_at_token()
-        response = self._token(request, body, due)
+        if "hang" in due:
+            await _until_gone(request)
+        response = _sent(self._token(request, body, due), due)
         self.asked.append(Asked(time.monotonic(), "token", {}, response.status_code))
         return response
 
@@ -240,9 +158,10 @@ class Sandbox:
         if "server-error" in due:
             return Response(status_code=int(due["server-error"].value or 500))
         if "too-many-requests" in due:
-            return Response(status_code=429, headers=_retry_after(due["too-many-requests"]))
+            return Response(status_code=429, headers=self._retry_after(due["too-many-requests"]))
         if "refuse-credentials" in due:
             return _json(401, orjson.dumps({"error": "invalid_client"}), {"www-authenticate": "Basic"})
+        self._tokens.secret = self._secret_under(due)
         answer = self._tokens.issue(request.headers.get("authorization", ""), body)
         headers = {"cache-control": "no-store"}
         if answer.status == 401:
@@ -261,7 +180,7 @@ class Sandbox:
         try:
             if "hang" in due:
                 await _until_gone(request)
-            response = self._data(request, name, source_id, query, due)
+            response = _sent(self._data(request, name, source_id, query, due), due)
             status = response.status_code
         except _ProblemError as problem:
             response = self._refusal(problem)
@@ -283,7 +202,7 @@ class Sandbox:
             return Response(status_code=302, headers={"location": str(due["redirect"].value)})
         if "too-many-requests" in due:
             raise _ProblemError(
-                429, "server_busy", "too many requests", _retry_after(due["too-many-requests"])
+                429, "server_busy", "too many requests", self._retry_after(due["too-many-requests"])
             )
         if "server-error" in due:
             raise _ProblemError(
@@ -291,7 +210,7 @@ class Sandbox:
             )
         if "refuse-credentials" in due:
             raise _ProblemError(401, "unauthorisedrequest", "the credentials were withdrawn")
-        scopes = self._admitted(request)
+        scopes = self._admitted(request, due)
         endpoint, offers = ENDPOINTS.get(name), self.flavour.offers
         if offers is not None and (name not in offers or source_id):
             endpoint = None
@@ -315,10 +234,23 @@ class Sandbox:
                 )
             raise _ProblemError(400, minor, rejected.description) from rejected
 
-    def _admitted(self, request: Request) -> frozenset[str]:
+    def _retry_after(self, fault: Misbehaviour) -> dict[str, str]:
+        value = "1" if fault.value is None else str(fault.value)
+        if value.startswith("date:"):
+            # Years beyond 9999 have no form in HTTP.
+            value = formatdate(min(self._clock() + int(value[5:]), 253_402_300_799.0), usegmt=True)
+        return {"retry-after": value} if value else {}
+
+    def _secret_under(self, due: Mapping[str, Misbehaviour]) -> str:
+        """The secret that is asked for now."""
+        fault = due.get("rotate-credentials")
+        return self._secret if fault is None else str(fault.value or f"{self._secret}-new")
+
+    def _admitted(self, request: Request, due: Mapping[str, Misbehaviour]) -> frozenset[str]:
         """The scopes that the request's authentication carries; 401 where it has none that holds."""
         authorization = request.headers.get("authorization", "")
         scheme = authorization.partition(" ")[0].lower()
+        self._signatures.secret = self._tokens.secret = self._secret_under(due)
         try:
             if self.flavour.signatures and (scheme == "oauth" or not self.flavour.tokens):
                 scope = request.scope
@@ -330,7 +262,7 @@ class Sandbox:
                 )
                 granted = {access.CORE, access.ROSTER}
                 return frozenset(granted | {access.DEMOGRAPHICS} if self._demographics else granted)
-            return self._tokens.check(authorization, self._mischief.token_uses)
+            return self._tokens.check(authorization, self._mischief.token_uses, self._mischief.token_seconds)
         except access.DeniedError as denied:
             challenge = "Bearer" if self.flavour.tokens else "OAuth"
             raise _ProblemError(
@@ -344,7 +276,7 @@ class Sandbox:
             endpoint.table,
             self.page_cap,
         ).fields
-        shelf = self._shelf(endpoint.table)
+        shelf = self._shelf(endpoint.table, ())
         place = shelf.place(source_id)
         if place is None or (endpoint.shows and not endpoint.shows(shelf.rows[place])):
             raise _ProblemError(404, "unknownobject", "there is no such object")
@@ -366,42 +298,30 @@ class Sandbox:
             )
         if "no-collection" in due:
             return _json(200, b'{"offset":%d,"limit":%d}' % (query.offset, query.limit))
-        many, shown = endpoint.many, endpoint
+        shown = endpoint
         if "other-collection" in due:
             shown = ENDPOINTS[str(due["other-collection"].value or "orgs")]
-        shelf = self._shelf(shown.table)
+        mishaps = tuple(fault for fault in due.values() if fault.what in MISHAPS)
+        shelf = self._shelf(shown.table, mishaps)
         # Sorting and filtering by another table's names would be our fault, not the server's.
         places = shelf.places(shown, query if shown is endpoint else Query(0, 0, "", "", False, ()))
         if "empty" in due:
             places = []
-        offset = 0 if "ignore-offset" in due else query.offset
-        limit = len(places) if "ignore-limit" in due else query.limit
-        rows = shelf.json(places[offset : offset + limit], query.fields if shown is endpoint else ())
-        if "no-source-ids" in due:
-            every = int(due["no-source-ids"].value or 1)
-            rows = [row if number % every else _without_source_id(row) for number, row in enumerate(rows)]
-        if self.flavour.loose:
-            many = endpoint.one
-        if "own-wrapper" in due:
-            many = str(due["own-wrapper"].value or endpoint.name)
-        body = b"[%b]" % b",".join(rows)
-        if "bare-array" not in due:
-            others = b',"warnings":[]' if "other-arrays" in due else b""
-            body = b'{"%b":%b%b}' % (many.encode(), body, others)
-        if "truncated" in due:
-            body = body[: len(body) // 2]
+        fields = query.fields if shown is endpoint else ()
+        rows = pages.rows_of(shelf, places, query, due, self._mischief.seed, fields)
+        body = pages.body_of(rows, endpoint, endpoint.one if self.flavour.loose else endpoint.many, due)
+        total = pages.total_of(len(places), query, due) if self.flavour.counts else None
         headers: dict[str, str] = {}
-        if self.flavour.counts and "no-counts" not in due:
-            total = len(places) + (int(due["wrong-total"].value or 1) if "wrong-total" in due else 0)
+        if total is not None:
             headers = self._headers(endpoint, query, given, len(rows), total)
+            if self.flavour.revision:
+                headers |= {"x-count": str(len(rows)), "x-perm-rev": str(self._revision + len(mishaps))}
         return _json(200, body, headers)
 
     def _headers(
         self, endpoint: Endpoint, query: Query, given: list[tuple[str, str]], count: int, total: int
     ) -> dict[str, str]:
         headers = {"x-total-count": str(total)}
-        if self.flavour.revision:
-            headers |= {"x-count": str(count), "x-perm-rev": str(self._revision)}
         if self.flavour.links:
             kept = [pair for pair in given if pair[0] not in ("limit", "offset")]
             kept.append(("limit", str(query.limit)))
@@ -436,15 +356,19 @@ class Sandbox:
                 body |= {"imsx_messageRefIdentifier": "sandbox", "imsx_operationRefIdentifier": "read"}
         return _json(problem.status, orjson.dumps(body), problem.headers)
 
-    def _shelf(self, table: str) -> _Shelf:
+    def _shelf(self, table: str, mishaps: tuple[Misbehaviour, ...]) -> Shelf:
+        """A table's rows as JSON, after what is happening to them."""
+        seed = self._mischief.seed
+        key = (table, seed, *((fault.what, fault.value) for fault in mishaps)) if mishaps else (table,)
         with self._lock:
-            shelf = self._shelves.get(table)
+            shelf = self._shelves.get(key)
             if shelf is None:
                 base_url = self._origin + self.flavour.base
                 writer = Writer(
                     self.flavour.version, base_url, padded_ids=self._padded, loose=self.flavour.loose
                 )
-                shelf = self._shelves[table] = _Shelf(table, self._tables[table], writer)
+                tables = happened(self._tables, mishaps, table, seed) if mishaps else self._tables
+                shelf = self._shelves[key] = Shelf(table, tables[table], writer)
             return shelf
 
 
@@ -454,15 +378,8 @@ def _may_read(endpoint: Endpoint, scopes: frozenset[str]) -> bool:
     return bool(scopes & {access.CORE, access.ROSTER})
 
 
-def _retry_after(fault: Misbehaviour) -> dict[str, str]:
-    value = "1" if fault.value is None else str(fault.value)
-    return {"retry-after": value} if value else {}
-
-
-def _without_source_id(row: bytes) -> bytes:
-    members = orjson.loads(row)
-    members.pop("sourcedId", None)
-    return orjson.dumps(members)
+def _sent(answer: Response, due: Mapping[str, Misbehaviour]) -> Response:
+    return Badly(answer, due) if any(way in due for way in WAYS) else answer
 
 
 def _host(request: Request) -> str:
@@ -488,6 +405,7 @@ def application(
     client_secret: str,
     page_cap: int | None = None,
     misbehaviour: Misbehaviour | Iterable[Misbehaviour] = (),
+    seed: int = 0,
     padded_ids: bool = False,
     signature_methods: Iterable[str] = ("HMAC-SHA256", "HMAC-SHA1"),
     token_seconds: int = 3600,
@@ -496,7 +414,8 @@ def application(
 ) -> Starlette:
     """An ASGI app that serves `source`'s rows as `flavour`; its Sandbox is `app.state.sandbox`.
 
-    `page_cap` rows a page at most, clamped silently (None: the flavour's). `padded_ids` puts a blank on
+    `page_cap` rows a page at most, clamped silently (None: the flavour's). `seed` decides what the
+    misbehaviour leaves to chance. `padded_ids` puts a blank on
     either side of every sourcedId. `demographics` lets signed requests read them; tokens need the scope.
     `clock` gives seconds since 1970, for signatures and the lifetime of tokens.
     """
@@ -508,6 +427,7 @@ def application(
         client_secret=client_secret,
         page_cap=page_cap or kind.page_cap,
         misbehaviour=(misbehaviour,) if isinstance(misbehaviour, Misbehaviour) else misbehaviour,
+        seed=seed,
         padded_ids=padded_ids,
         signature_methods=signature_methods,
         token_seconds=token_seconds,
@@ -545,6 +465,7 @@ def serve(
     sandbox: Sandbox = app.state.sandbox
     config = uvicorn.Config(
         app,
+        http=Connection,
         lifespan="off",
         access_log=False,
         log_config=None,

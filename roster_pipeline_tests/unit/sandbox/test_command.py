@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from roster_pipeline.cli import main
 from roster_pipeline.codes import CATALOGUE
 from roster_pipeline.sandbox.generator import District
+from roster_pipeline.sandbox.misbehaviour import FAULTS
 from roster_pipeline.sandbox.source import write_csv
 
 PROJECT = Path(__file__).parents[3]
@@ -75,6 +76,38 @@ def test_a_district_is_either_read_or_generated(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["sandbox", str(tmp_path), "--students", "5"])
     assert result.exit_code == 2
     assert "exclude each other" in result.output
+
+
+def test_it_misbehaves_as_it_is_told() -> None:
+    told = ("--fault", "server-error=503@users,after=1,times=1", "--fault", "empty@orgs")
+    with starting("--students", "40", "--flavour", "powerschool", *told, "--json") as process:
+        assert process.stdout
+        where = json.loads(process.stdout.readline())
+        answer = httpx.post(
+            where["token_url"],
+            data={"grant_type": "client_credentials"},
+            auth=(where["client_id"], where["client_secret"]),
+        )
+        bearer = {"authorization": f"Bearer {answer.json()['access_token']}"}
+        asked = [
+            httpx.get(f"{where['base_url']}/{path}", headers=bearer)
+            for path in ("users", "users", "users", "orgs")
+        ]
+        process.terminate()
+        process.communicate(timeout=20)
+    assert [found.status_code for found in asked] == [200, 503, 200, 200]
+    assert asked[3].json() == {"orgs": []}
+
+
+def test_a_fault_that_there_is_not_is_refused_with_those_that_there_are() -> None:
+    result = CliRunner().invoke(main, ["sandbox", "--fault", "hangs"])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("RS-CFG-12: There is no fault 'hangs'. There are: ")
+
+
+def test_the_help_lists_every_fault() -> None:
+    told = CliRunner().invoke(main, ["sandbox", "--help"]).stdout
+    assert [what for what, fault in FAULTS.items() if f"{what:<18}  {fault.happens}" not in told] == []
 
 
 def test_what_cannot_be_read_is_told_with_its_code(tmp_path: Path) -> None:

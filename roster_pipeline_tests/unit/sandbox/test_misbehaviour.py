@@ -9,8 +9,10 @@ import httpx
 import orjson
 import pytest
 
-from roster_pipeline.sandbox.misbehaviour import Misbehaviour, What
-from roster_pipeline_tests.unit.sandbox.conftest import SECRET, Client, Start, signed
+from roster_pipeline.codes import CodedError
+from roster_pipeline.sandbox.misbehaviour import FAULTS, Misbehaviour, What, parse
+from roster_pipeline.sandbox.mishaps import MISHAPS
+from roster_pipeline_tests.unit.sandbox.conftest import KEY, SECRET, Client, Start, signed
 
 
 def misbehaving(start: Start, *faults: Misbehaviour, flavour: str = "classlink") -> Client:
@@ -204,6 +206,169 @@ def test_a_server_can_mend_its_ways(start: Start) -> None:
     assert SECRET not in repr(client.sandbox.asked)
 
 
+def test_a_rotated_secret_makes_the_old_one_and_its_tokens_void(start: Start) -> None:
+    client = misbehaving(start, Misbehaviour("rotate-credentials", after=1), flavour="powerschool")
+    assert [client.get("orgs").status_code for _ in range(2)] == [200, 401]
+    assert client.fetch_token().status_code == 401
+    assert client.serving.token_url
+    form = {"grant_type": "client_credentials"}
+    answer = client.http.post(client.serving.token_url, data=form, auth=(KEY, f"{SECRET}-new"))
+    client.token = answer.json()["access_token"]
+    assert client.get("orgs").status_code == 200
+
+
+def test_a_rotated_secret_is_what_signatures_need(start: Start) -> None:
+    client = misbehaving(start, Misbehaviour("rotate-credentials", "another"))
+    assert client.get("orgs").status_code == 401
+    url = f"{client.serving.base_url}/orgs"
+    header = {"authorization": signed(url, secret="another")}
+    assert client.http.get(url, headers=header).status_code == 200
+
+
+def test_a_token_lapses_before_its_time(start: Start) -> None:
+    now = [1_000_000.0]
+    fault = Misbehaviour("token-lifetime", 2)
+    client = start("powerschool", misbehaviour=fault, clock=lambda: now[0])
+    assert client.fetch_token().json()["expires_in"] == 3600
+    assert client.get("orgs").status_code == 200
+    now[0] += 2
+    assert client.get("orgs").status_code == 401
+
+
+def test_patience_can_be_asked_for_as_a_date(start: Start) -> None:
+    now = 1_790_000_000.0
+    for seconds, year in ((90, "2026"), (999_999_999_999, "9999")):
+        fault = Misbehaviour("too-many-requests", f"date:{seconds}")
+        # The signature's time is the client's, so the clock only dates the answer.
+        told = start("classlink", misbehaviour=fault, clock=lambda: now).get("orgs").headers["retry-after"]
+        assert year in told
+        assert told.endswith(" GMT")
+
+
+@pytest.mark.parametrize(
+    "value, wrong",
+    [("latin-1", True), ("invalid", True), ("utf-16", True), ("surrogates", False), ("nul", False)],
+)
+def test_an_answer_can_be_in_a_wrong_encoding(start: Start, value: str, wrong: bool) -> None:
+    content = misbehaving(start, Misbehaviour("encoding", value)).get("users", limit=3).content
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        assert wrong
+    else:
+        assert not wrong
+        assert {"surrogates": "\\ud800", "nul": "\\u0000"}[value] in text
+
+
+def test_an_answer_can_begin_with_a_byte_order_mark(start: Start) -> None:
+    content = misbehaving(start, Misbehaviour("encoding", "utf-8-sig")).get("orgs").content
+    assert content.startswith(b"\xef\xbb\xbf{")
+
+
+def test_lists_can_be_nested_deeply(start: Start) -> None:
+    content = misbehaving(start, Misbehaviour("deep-nesting", 500)).get("users", limit=2).content
+    assert b"[" * 500 + b"]" * 500 in content
+    assert len(orjson.loads(content)["users"]) == 2
+
+
+def test_values_can_be_gigantic(start: Start) -> None:
+    rows = misbehaving(start, Misbehaviour("huge-values", 2)).rows("users", limit=2)
+    assert all(len(row["givenName"]) > 2048 for row in rows)
+
+
+def ids(client: Client, limit: int, offset: int = 0) -> list[str]:
+    rows = client.rows("users", sort="sourcedId", limit=limit, offset=offset)
+    return [row["sourcedId"] for row in rows]
+
+
+def test_pages_can_be_shifted_either_way(start: Start) -> None:
+    every = ids(start("classlink"), limit=1000)
+    for by in (3, -3):
+        client = misbehaving(start, Misbehaviour("shift-pages", by))
+        assert ids(client, limit=10) == every[:10]
+        assert ids(client, limit=10, offset=10) == every[10 + by : 20 + by]
+
+
+def test_a_page_can_be_repeated_in_the_place_of_the_next(start: Start) -> None:
+    client = misbehaving(start, Misbehaviour("repeat-pages", after=1, times=1))
+    first, second, again = (ids(client, limit=10, offset=offset) for offset in (0, 10, 10))
+    assert (first == second, first == again) == (True, False)
+
+
+def test_pages_can_be_cut_from_another_order_each(start: Start) -> None:
+    fault = Misbehaviour("shuffle-pages")
+    client = start("classlink", misbehaviour=fault, seed=4)
+    count = len(start("classlink").rows("users", limit=1000))
+    read = [one for offset in range(0, count, 50) for one in ids(client, limit=50, offset=offset)]
+    assert len(read) == count
+    assert len(set(read)) < count
+    assert read[:50] == ids(client, limit=50)
+    assert read[:50] == ids(start("classlink", misbehaviour=fault, seed=4), limit=50)
+    assert read[:50] != ids(start("classlink", misbehaviour=fault, seed=5), limit=50)
+
+
+def test_pages_can_go_on_for_ever(start: Start) -> None:
+    client = misbehaving(start, Misbehaviour("endless-pages"))
+    answer = client.get("users", limit=20, offset=100_000)
+    found = [row["sourcedId"] for row in answer.json()["users"]]
+    assert len(set(found)) == 20
+    assert not set(found) & set(ids(client, limit=20, offset=200_000))
+    assert "x-total-count" not in answer.headers
+
+
+def test_a_total_can_change_from_page_to_page(start: Start) -> None:
+    client = misbehaving(start, Misbehaviour("changing-total", -2))
+    told = [
+        int(client.get("users", limit=10, offset=offset).headers["x-total-count"]) for offset in (0, 10, 20)
+    ]
+    assert [told[0] - one for one in told] == [0, 2, 4]
+
+
+# ---------------------------------------------------------------- as text
+
+
+@pytest.mark.parametrize(
+    "text, fault",
+    [
+        ("hang", Misbehaviour("hang")),
+        ("clamp=7@users", Misbehaviour("clamp", 7, "users")),
+        ("too-many-requests=", Misbehaviour("too-many-requests", "")),
+        ("too-many-requests=date:9@token", Misbehaviour("too-many-requests", "date:9", "token")),
+        ("shift-pages=-3,after=1", Misbehaviour("shift-pages", -3, after=1)),
+        ("drip=0.5@orgs,after=2,times=3", Misbehaviour("drip", 0.5, "orgs", 2, 3)),
+        ("redirect=https://a.example/x?a=1,2", Misbehaviour("redirect", "https://a.example/x?a=1,2")),
+    ],
+)  # fmt: skip
+def test_a_fault_can_be_told_as_text(text: str, fault: Misbehaviour) -> None:
+    assert parse(text) == fault
+    assert str(fault) == text
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("hangs", "There is no fault 'hangs'. There are: refuse-credentials, "),
+        ("", "There is no fault ''"),
+        ("hang@nowhere", "There is no endpoint 'nowhere'. There are: orgs, "),
+        ("hang=5", "The fault hang has no value"),
+        ("clamp=many", "'many' is no value of clamp, which means: at most VALUE rows a page."),
+        ("encoding=ebcdic", "is latin-1"),
+        ("hang,often=2", "Write WHAT[=VALUE][@ENDPOINT][,after=N][,times=N]"),
+        ("hang,times=-1", "Write WHAT[=VALUE]"),
+    ],
+)
+def test_a_text_that_names_no_fault_is_refused_with_what_there_is(text: str, told: str) -> None:
+    with pytest.raises(CodedError) as refused:
+        parse(text)
+    assert refused.value.code == "RS-CFG-12"
+    assert told in refused.value.message
+
+
+def test_every_fault_is_told_in_words() -> None:
+    assert tuple(FAULTS) == get_args(What)
+
+
 def test_no_misbehaviour_is_left_untested() -> None:
-    source = Path(__file__).read_text(encoding="utf-8")
-    assert [what for what in get_args(What) if f'"{what}"' not in source] == []
+    source = "".join(file.read_text(encoding="utf-8") for file in Path(__file__).parent.glob("test_*.py"))
+    quoted = [what for what in get_args(What) if f'("{what}"' in source]
+    assert set(get_args(What)) - set(quoted) - MISHAPS.keys() == set()
