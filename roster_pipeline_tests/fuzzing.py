@@ -1,9 +1,10 @@
-"""Fuzzes what parses others' bytes: `python -m roster_pipeline_tests.fuzzing [--seconds 60] [--target pages]`.
+"""Fuzzes what parses others' bytes, for as long as one likes.
 
-The targets `pages`, `csv` and `documents` are guided by coverage (atheris, the optional group `fuzz`), each in
-a process of its own; `syncs` are whole syncs of small rosters that were mangled at random, over loopback,
-each from a seed that is told when something is wrong. Ends with 0 if nothing was found. What must hold is
-in `examining`; bytes that broke it are left in the folder that is named.
+Run with `python -m roster_pipeline_tests.fuzzing [--seconds 60] [--target pages]`. The targets `pages`, `csv`
+and `documents` are guided by coverage (atheris, the optional group `fuzz`), each in a process of its own;
+`syncs` are whole syncs of small rosters that were mangled at random, over loopback, each from a seed that is
+told when something is wrong. Ends with 0 if nothing was found. What must hold is in `examining`; bytes that
+broke it are left in the folder that is named.
 """
 
 from __future__ import annotations
@@ -55,9 +56,10 @@ def _guided(target: str, seconds: int) -> int:
 
 def _fuzz(target: str, seconds: int, corpus: str, found: str) -> None:
     """Does not return: libFuzzer ends the process, with 0 unless something was found."""
-    import atheris
+    import atheris  # type: ignore[import-untyped]  # it comes without types
 
     with atheris.instrument_imports(include=["roster_pipeline"]):
+        # The readers of files are imported at their first use, which would be too late.
         from roster_pipeline_tests.examining import TARGETS
 
     examine, seeds = TARGETS[target]
@@ -66,7 +68,8 @@ def _fuzz(target: str, seconds: int, corpus: str, found: str) -> None:
     atheris.Setup(
         [
             sys.argv[0], corpus, f"-max_total_time={seconds}", f"-max_len={LONGEST[target]}",
-            f"-artifact_prefix={found}", "-print_final_stats=1", "-timeout=20", "-rss_limit_mb=1024", "-seed=1",
+            f"-artifact_prefix={found}", "-print_final_stats=1",
+            "-timeout=20", "-rss_limit_mb=1024", "-seed=1",
         ],
         examine,
     )  # fmt: skip

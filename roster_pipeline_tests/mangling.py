@@ -31,11 +31,12 @@ from roster_pipeline_tests.unit.oneroster.server import (
 TENANT: Final = "mangled"
 AS_OF: Final = date(2026, 11, 28)
 ODD: Final[tuple[Any, ...]] = (
-    None, "", " ", 0, -1, 1.5, 1e300, 2**63, True, [], {}, [[]], [None], {"sourcedId": None}, {"sourcedId": []},
-    "\0", "\u001b[2J", "\u2028", "\ufeff", "😀" * 70, "x" * 300, "x" * 5000, ["x" * 300], "a" * 70_000, ["y"] * 5000,
+    None, "", " ", 0, -1, 1.5, 1e300, 2**63, True, [], {}, [[]], [None], {"sourcedId": None},
+    "\0", "\u001b[2J", "\u2028", "\ufeff", "😀" * 70, "x" * 300, "x" * 5000, ["x" * 300], "a" * 70_000,
     "NULL", "*****", "2026-02-30", "0000-00-00", "9999-12-31", "10000-01-01", "26-1-1", "true", "tobedeleted",
     "active", "student", "teacher", "school", "district", "schoolYear", "user-1", "class-1", "org-0", "org-1",
-    "session-1", "u1@example.org", "@", "@@", "u1@", "a\nb", "É\u0301", "\ud800", "' OR 1=1 --", "{0}", "%s", "=1+1",
+    "session-1", "u1@example.org", "@", "@@", "u1@", "a\nb", "É\u0301", "\ud800", "' OR 1=1 --", "{0}", "%s",
+    {"sourcedId": []}, ["y"] * 5000, "=1+1",
 )  # fmt: skip
 """What no provider should send, and what stands at other places in the same roster."""
 

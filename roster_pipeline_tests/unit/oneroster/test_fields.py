@@ -44,10 +44,18 @@ def users(**values: str) -> pa.Table:
         ("familyName", "x" * LONGEST_TEXT, "x" * (LONGEST_TEXT + 1)),
         ("familyName", "é" * (LONGEST_TEXT // 2), "é" * (LONGEST_TEXT // 2 + 1)),
         ("agents", json.dumps(["x" * LONGEST_ID] * 100), json.dumps(["x" * (LONGEST_ID + 1)])),
-        ("roles", json.dumps([["aide", "é" * LONGEST_ID, "", ""]] * 50), json.dumps([["x" * 300, "o", "", ""]])),
-        ("grades", json.dumps(["09"] * (LONGEST_LIST // 6 - 1)), json.dumps(["09"] * (LONGEST_LIST // 6 + 1))),
+        (
+            "roles",
+            json.dumps([["aide", "é" * LONGEST_ID, "", ""]] * 50),
+            json.dumps([["x" * 300, "", "", ""]]),
+        ),
+        (
+            "grades",
+            json.dumps(["09"] * (LONGEST_LIST // 6 - 1)),
+            json.dumps(["09"] * (LONGEST_LIST // 6 + 1)),
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_value_may_be_as_long_as_its_limit_and_is_left_out_beyond(
     name: str, longest: str, longer: str
 ) -> None:
