@@ -48,6 +48,8 @@ from roster_pipeline.tenants.secrets import resolve
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
+    from roster_pipeline.oneroster.client import Limits
+    from roster_pipeline.oneroster.paging import Bounds
     from roster_pipeline.rosters.holds import Place
     from roster_pipeline.store.home import Stores
     from roster_pipeline.store.lake import Lake
@@ -62,13 +64,18 @@ DIRECTORY: Final = "directory"
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Time, randomness, the environment and whoever watches: what a sync needs from outside."""
+    """Time, randomness, the environment and whoever watches: what a sync needs from outside.
+
+    `limits` and `bounds` are what servers may cost; None for what is usual.
+    """
 
     clock: Callable[[], dt.datetime]
     sleep: Callable[[float], None]
     rng: random.Random
     environ: Mapping[str, str]
     progress: Callable[[str, str, int, int | None], None]
+    limits: Limits | None = None
+    bounds: Bounds | None = None
 
     @classmethod
     def real(
@@ -219,6 +226,8 @@ class Sync:
             rng=world.rng,
             progress=lambda collection, read, total: world.progress(source.name, collection, read, total),
             networks=admitted(world.environ),
+            limits=world.limits,
+            bounds=world.bounds,
         )
         started = world.clock()
         with lake.extract(

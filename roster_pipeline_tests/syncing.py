@@ -74,15 +74,20 @@ class Deployment:
         ):
             registry.apply(connection, parsed, datetime.now(UTC), confirmed=confirmed)
 
-    def begin(self, tenant: str, as_of: date, *, run_id: str = "", world: World | None = None) -> Sync:
-        """A sync that has the tenant's lease; whoever calls this closes it. It waits for no server."""
-        world = world or World(
+    def world(self, **seams: Any) -> World:
+        """A world that waits for no server."""
+        return World(
             clock=lambda: datetime.now(UTC),
             sleep=lambda seconds: None,
             rng=random.Random(1),
             environ=self.environ,
             progress=lambda *_: None,
+            **seams,
         )
+
+    def begin(self, tenant: str, as_of: date, *, run_id: str = "", world: World | None = None) -> Sync:
+        """A sync that has the tenant's lease; whoever calls this closes it. It waits for no server."""
+        world = world or self.world()
         return Sync.open(
             self.stores,
             tenant,
@@ -93,9 +98,9 @@ class Deployment:
             world=world,
         )
 
-    def sync(self, tenant: str, as_of: date) -> Document:
+    def sync(self, tenant: str, as_of: date, *, world: World | None = None) -> Document:
         """One whole sync and what it told; its errors end as the commands' do, in the ledger."""
-        sync = self.begin(tenant, as_of)
+        sync = self.begin(tenant, as_of, world=world)
         try:
             for step in STEPS.values():
                 told = step(sync)

@@ -20,6 +20,8 @@ from roster_pipeline.oneroster.addresses import Network
 from roster_pipeline.oneroster.resuming import Interrupted
 
 if TYPE_CHECKING:
+    from roster_pipeline.oneroster.client import Limits
+    from roster_pipeline.oneroster.paging import Bounds
     from roster_pipeline.tenants.document import Provider
 
 State = Literal["ok", "unproven", "failed"]
@@ -97,6 +99,10 @@ class Reading:
     """Gets collection, rows so far and the total told, after each page."""
     networks: tuple[Network, ...] = ()
     """The operator's own, where a provider may be besides the public internet."""
+    limits: Limits | None = None
+    """What one request to a server may cost; None for what is usual."""
+    bounds: Bounds | None = None
+    """What the reading of one collection from a server may cost; None for what is usual."""
 
 
 Reader = Callable[["Provider", Sink, Reading], list[CollectionRead]]

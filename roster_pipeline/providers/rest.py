@@ -81,13 +81,14 @@ def read(
     reading: Reading,
     dialect: Dialect,
     *,
-    limits: Limits = _LIMITS,
-    bounds: Bounds = _BOUNDS,
+    limits: Limits | None = None,
+    bounds: Bounds | None = None,
 ) -> list[CollectionRead]:
     """Reads the six collections, one after the other; a server that refuses us is not asked again.
 
     What an earlier reading left is gone on with, where the source has not changed since.
     """
+    limits, bounds = limits or reading.limits or _LIMITS, bounds or reading.bounds or _BOUNDS
     try:
         server = _Server(provider, reading, dialect, limits)
     except CodedError as error:
@@ -487,11 +488,11 @@ def probe(
     reading: Reading,
     dialect: Dialect,
     *,
-    limits: Limits = _LIMITS,
+    limits: Limits | None = None,
 ) -> list[Probed]:
     """Authenticates and reads one page of each collection."""
     try:
-        server = _Server(provider, reading, dialect, limits)
+        server = _Server(provider, reading, dialect, limits or reading.limits or _LIMITS)
     except CodedError as error:
         return [_not_there(name, error, provider, "") for name in COLLECTIONS]
     found: list[Probed] = []

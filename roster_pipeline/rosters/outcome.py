@@ -38,7 +38,7 @@ _SEVERITIES: Final = (_FAILS, "school kept back", "warning", "note")
 # Classes stay as published although the rows say otherwise, or whole schools, because they were set back.
 _WAITING = {"RS-SES-02", undone.CODE}
 _MAKE_PARTIAL: Final = _WAITING | {
-    "RS-PAGE-07", "RS-PAGE-08", "RS-ROW-01", "RS-PRV-02",
+    "RS-PAGE-07", "RS-PAGE-08", "RS-ROW-01", "RS-ROW-06", "RS-PRV-02",
     "RS-SAFE-01", "RS-SAFE-02", "RS-SAFE-03", "RS-SAFE-04", "RS-SAFE-05",
 }  # fmt: skip
 """Warnings that a sync is partial for: something is not proven complete, or waits."""

@@ -72,7 +72,7 @@ def read_yaml(text: str) -> Written:
         value = _Walk(written).value(root, ())
         written.values = None if value is _UNREAD else value
     except _UnboundedError as error:
-        _syntax(written, error.line, "its aliases grow without bound")
+        _syntax(written, error.line, "it holds too many values, or its aliases grow without bound")
     return written
 
 

@@ -1,0 +1,82 @@
+"""What a case of the matrix is, which combinations it comes in, and what a sync must tell of each.
+
+The cases themselves are in `servers` and `exports`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from roster_pipeline.sandbox.misbehaviour import Misbehaviour
+from roster_pipeline.sandbox.source import Tables
+
+SYNCS: Final = ("first", "later")
+STORES: Final = ("sqlite", "postgres")
+SERVERS: Final = ("powerschool", "classlink", "oneroster-1.1", "oneroster-1.2")
+EXPORTS: Final = ("csv-1.1", "csv-1.2")
+PAGES: Final = ("one", "many")
+PACKAGES: Final = ("folder", "zip")
+
+Shape = Literal["one", "many", "folder", "zip"]
+Files = dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault, and what must come of it.
+
+    Attributes:
+        name: Its name on the command line and in the list of combinations.
+        does: What a sync does then, for an operator.
+        told: What the sync with the fault tells, as `running.summary` puts it: by `first` and `later`,
+            and where it differs by `later many` or `first classlink` and the like: the longest that fits wins.
+        faults: What the server does wrong; of an export what happens to its rows.
+        spoils: What happens to an export's files besides.
+        kinds: Which servers or exports can have it.
+        shapes: On how many pages, or in which package.
+        stores: In which databases.
+        after: Codes that the good sync after it may tell.
+        goes: Whether rows are really gone, so that a complete extract rightly takes them away.
+        new_secret: Whether the operator's new secret mends it.
+    """
+
+    name: str
+    does: str
+    told: dict[str, str]
+    faults: tuple[Misbehaviour, ...] = ()
+    spoils: Callable[[Files, Tables], Files] | None = field(default=None, compare=False)
+    kinds: tuple[str, ...] = SERVERS
+    shapes: tuple[Shape, ...] = ("one", "many")
+    stores: tuple[str, ...] = STORES
+    after: frozenset[str] = frozenset()
+    goes: bool = False
+    new_secret: bool = False
+
+    def expected(self, sync: str, kind: str, shape: str) -> str:
+        """What the sync with the fault must tell."""
+        here = {sync, kind, shape}
+        fits = [key for key in self.told if key.split()[0] == sync and here.issuperset(key.split())]
+        return self.told[max(fits, key=lambda key: len(key.split()))] if fits else "?"
+
+    def pairs(self) -> Iterator[tuple[str, Shape, str]]:
+        """Each kind, shape and database that it comes in."""
+        for kind in self.kinds:
+            for shape in self.shapes:
+                for store in self.stores:
+                    yield kind, shape, store
+
+
+@dataclass(frozen=True)
+class Combination:
+    """One sync of the matrix; as text `case/kind/sync/shape/store`."""
+
+    case: str
+    kind: str
+    sync: str
+    shape: str
+    store: str
+
+    def __str__(self) -> str:
+        return f"{self.case}/{self.kind}/{self.sync}/{self.shape}/{self.store}"
