@@ -23,69 +23,134 @@ def _variant(fault: str, does: str, told: dict[str, str], kind: str = "", **more
     return _case(fault, does, told, kinds=kinds, shapes=("one",), stores=("sqlite",), **more)
 
 
+def _unread(code: str, names: str = "all") -> dict[str, str]:
+    """What is told where collections could not be read."""
+    status = f"failed {code} RS-PRV-01" if names == "all" else f"partial {code}"
+    return {
+        "first": f"failed {code} RS-PRV-01 RS-PRV-02 failed={names}",
+        "later": f"{status} RS-SAFE-05 stale={names}",
+    }
+
+
+_WELL: Final = {"first": "successful", "later": "successful"}
+
+_STALE: Final = "What was published stays; the last complete extract stands in for what could not be read."
+_NOTHING: Final = "Nothing is published; what was published before stays."
+_AGAIN: Final = "It is asked for again, and the sync goes on."
+
 CASES: Final = (
     # ------------------------------------------------------------------ who may read
-    _case("token-expires=10", "A new token is asked for, and the sync goes on.", {}, kinds=_WITH_TOKENS),
-    _variant("token-lifetime=0.5", "A new token is asked for, and the sync goes on.", {}, "powerschool"),
-    _variant("token-html", "", {}, "powerschool"),
-    _case("rotate-credentials,after=5", "", {}, new_secret=True),
-    _variant("rotate-credentials", "", {}, "oneroster-1.2", new_secret=True),
-    _variant("refuse-credentials", "", {}, "classlink"),
+    _case("token-expires=10", "A new token is asked for, and the sync goes on.", _WELL, kinds=_WITH_TOKENS),
+    _variant("token-lifetime=0.5", "A new token is asked for, and the sync goes on.", _WELL, "powerschool"),
+    _variant("token-html", _NOTHING, _unread("RS-AUTH-02"), "powerschool"),
+    _case(
+        "rotate-credentials,after=5",
+        f"What was read until then is used. {_STALE} The new secret mends it.",
+        _unread("RS-AUTH-03", "classes+enrollments+users"),
+        new_secret=True,
+    ),
+    _variant(
+        "rotate-credentials",
+        f"{_NOTHING} The new secret mends it.",
+        _unread("RS-AUTH-01"),
+        "oneroster-1.2",
+        new_secret=True,
+    ),
+    _variant("refuse-credentials", _NOTHING, _unread("RS-AUTH-01"), "classlink"),
     # ------------------------------------------------------------------ no answer, or another one
-    _case("too-many-requests=2,times=2", "", {}),
-    _variant("too-many-requests=,times=2", "", {}),
-    _variant("too-many-requests=date:30,times=2", "", {}),
-    _case("too-many-requests=", "", {}),
-    _variant("too-many-requests=90000", "", {}, "powerschool"),
-    _variant("too-many-requests=date:999999999999", "", {}, "oneroster-1.1"),
-    _variant("too-many-requests=@token", "", {}, "powerschool"),
-    _case("server-error=500@users", "", {}),
-    _variant("server-error=502@enrollments", "", {}),
-    _variant("server-error=503", "", {}),
-    _variant("server-error=503,times=2", "", {}),
-    _variant("server-error=500@token", "", {}, "oneroster-1.1"),
-    _case("hang@users", "", {}),
-    _variant("hang", "", {}),
-    _variant("hang@token", "", {}, "oneroster-1.2"),
-    _variant("redirect=https://elsewhere.example/", "", {}),
-    _variant("forbidden@classes", "", {}),
-    _variant("not-found@enrollments", "", {}),
-    _variant("refuse-parameters", "", {}),
+    _case("too-many-requests=2,times=2", "It waits as long as the server asks, and goes on.", _WELL),
+    _variant("too-many-requests=,times=2", "It waits, longer each time, and goes on.", _WELL),
+    _variant("too-many-requests=date:30,times=2", "It waits until then, and goes on.", _WELL),
+    _case("too-many-requests=", f"After five tries it gives up. {_NOTHING}", _unread("RS-NET-06")),
+    _variant(
+        "too-many-requests=90000",
+        f"More than five minutes are not waited for. {_NOTHING}",
+        _unread("RS-NET-06"),
+        "powerschool",
+    ),
+    _variant(
+        "too-many-requests=date:999999999999",
+        f"More than five minutes are not waited for. {_NOTHING}",
+        _unread("RS-NET-06"),
+        "oneroster-1.1",
+    ),
+    _variant("too-many-requests=@token", _NOTHING, _unread("RS-NET-06"), "powerschool"),
+    _case("server-error=500@users", f"After five tries it gives up. {_STALE}", _unread("RS-NET-05", "users")),
+    _variant("server-error=502@enrollments", _STALE, _unread("RS-NET-05", "enrollments")),
+    _variant("server-error=503", _NOTHING, _unread("RS-NET-05")),
+    _variant("server-error=503,times=2", _AGAIN, _WELL),
+    _variant("server-error=500@token", _NOTHING, _unread("RS-AUTH-02"), "oneroster-1.1"),
+    _case(
+        "hang@users",
+        f"It waits two minutes for an answer to begin, five times. {_STALE}",
+        _unread("RS-NET-04", "users"),
+    ),
+    _variant(
+        "hang",
+        f"A server that does not answer at all is asked for nothing else. {_NOTHING}",
+        _unread("RS-NET-04"),
+    ),
+    _variant("hang@token", _NOTHING, _unread("RS-NET-04"), "oneroster-1.2"),
+    _variant(
+        "redirect=https://elsewhere.example/", f"Nothing is sent there. {_NOTHING}", _unread("RS-NET-03")
+    ),
+    _variant("forbidden@classes", _STALE, _unread("RS-AUTH-04", "classes")),
+    _variant("not-found@enrollments", _STALE, _unread("RS-PAGE-09", "enrollments")),
+    _variant(
+        "refuse-parameters",
+        f"It tries out what would help, and says so. {_NOTHING}",
+        {
+            "first": "failed RS-NET-07 RS-PRV-01 RS-PRV-02 RS-PRV-06 failed=all",
+            "later": "failed RS-NET-07 RS-PRV-01 RS-PRV-06 RS-SAFE-05 stale=all",
+        },
+    ),
     # ------------------------------------------------------------------ how the bytes come
-    _case("drip@users", "", {}),
-    _variant("drip-for-ever@enrollments", "", {}),
-    _case("reset@enrollments", "", {}),
-    _variant("reset,times=2", "", {}),
-    _variant("reset=0@users", "", {}),
-    _variant("cut-off@users", "", {}),
-    _case("huge-page=2@users", "", {}),
-    _variant("zip-bomb=8@users", "", {}),
+    _case(
+        "drip@users",
+        f"An answer may take a quarter of an hour, however steadily it drips. {_STALE}",
+        _unread("RS-NET-04", "users"),
+    ),
+    _variant("drip-for-ever@enrollments", f"The same. {_STALE}", _unread("RS-NET-04", "enrollments")),
+    _case(
+        "reset@enrollments", f"After five tries it gives up. {_STALE}", _unread("RS-PAGE-02", "enrollments")
+    ),
+    _variant("reset,times=2", _AGAIN, _WELL),
+    _variant("reset=0@users", _STALE, _unread("RS-NET-04", "users")),
+    _variant("cut-off@users", _STALE, _unread("RS-PAGE-02", "users")),
+    _case(
+        "huge-page=2@users", f"The answer is given up at the limit. {_STALE}", _unread("RS-NET-08", "users")
+    ),
+    _variant(
+        "zip-bomb=8@users", f"The same: what is unpacked is counted. {_STALE}", _unread("RS-NET-08", "users")
+    ),
     # ------------------------------------------------------------------ what is in a page
-    _case("not-json@users", "", {}),
-    _variant("not-json", "", {}),
-    _case("truncated@enrollments", "", {}),
-    _variant("truncated@users,times=1", "", {}),
-    _case("encoding=latin-1@users", "", {}),
-    _variant("encoding=utf-16@users", "", {}),
-    _variant("encoding=utf-8-sig", "", {}),
-    _variant("encoding=invalid@classes", "", {}),
+    _case("not-json@users", _STALE, _unread("RS-PAGE-01", "users")),
+    _variant("not-json", _NOTHING, _unread("RS-PAGE-01")),
+    _case(
+        "truncated@enrollments", f"It is asked for once more. {_STALE}", _unread("RS-PAGE-02", "enrollments")
+    ),
+    _variant("truncated@users,times=1", _AGAIN, _WELL),
+    _case("encoding=latin-1@users", f"Nothing is guessed. {_STALE}", _unread("RS-PAGE-02", "users")),
+    _variant("encoding=utf-16@users", _STALE, {}),
+    _variant("encoding=utf-8-sig", "The mark is left out.", _WELL),
+    _variant("encoding=invalid@classes", _STALE, _unread("RS-PAGE-02", "classes")),
     _variant("encoding=surrogates@users", "", {}),
-    _variant("encoding=nul", "", {}),
-    _case("deep-nesting@users", "", {}),
-    _variant("deep-nesting=500@users", "", {}),
+    _variant("encoding=nul", "They are left out: no database stores them.", _WELL),
+    _case("deep-nesting@users", _STALE, _unread("RS-PAGE-02", "users")),
+    _variant("deep-nesting=500@users", "Nothing of it is kept, and the sync goes on.", _WELL),
     _variant("huge-values@users", "", {}),
-    _variant("envelope-in-200@classes", "", {}),
-    _variant("no-collection@enrollments", "", {}),
-    _variant("other-collection=classes@enrollments", "", {}),
-    _variant("own-wrapper=people@users", "", {}),
-    _variant("other-arrays", "", {}),
-    _variant("bare-array", "", {}),
+    _variant("envelope-in-200@classes", f"It is not taken for an empty page. {_STALE}", {}),
+    _variant("no-collection@enrollments", f"It is not taken for an empty page. {_STALE}", {}),
+    _variant("other-collection=classes@enrollments", _STALE, {}),
+    _variant("own-wrapper=people@users", "The rows are found where they are.", _WELL),
+    _variant("other-arrays", "The rows are found where they are.", _WELL),
+    _variant("bare-array", "The rows are found where they are.", _WELL),
     _variant("no-source-ids=5@users", "", {}),
     # ------------------------------------------------------------------ which rows, and how many
-    _variant("ignore-filter", "", {}),
+    _variant("ignore-filter", "No filter is ever sent.", _WELL),
     _case("ignore-offset@enrollments", "", {}, shapes=("many",)),
-    _variant("ignore-limit", "", {}),
-    _case("clamp=7", "", {}),
+    _variant("ignore-limit", "What comes at once is taken at once.", _WELL),
+    _case("clamp=7", "The offset goes on by the rows that came.", _WELL),
     _case("shift-pages=3@enrollments", "", {}, shapes=("many",)),
     _case("shift-pages=-3@enrollments", "", {}, shapes=("many",), stores=("sqlite",)),
     _case("repeat-pages@enrollments,after=1", "", {}, shapes=("many",)),
