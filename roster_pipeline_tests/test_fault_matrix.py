@@ -37,7 +37,9 @@ def test_the_list_of_combinations_is_what_the_cases_say() -> None:
 def test_there_are_hundreds_of_combinations_each_once_and_each_with_what_must_come_of_it() -> None:
     every = [str(one) for one, _ in combinations.every()]
     assert len(every) == len(set(every)) >= 500
-    assert [str(one) for one, case in combinations.every() if "?" in case.expected(one.sync, one.kind, one.shape)] == []
+    assert [
+        str(one) for one, case in combinations.every() if "?" in case.expected(one.sync, one.kind, one.shape)
+    ] == []
     assert len({case.name for case in combinations.CASES}) == len(combinations.CASES)
 
 
@@ -54,7 +56,11 @@ def test_each_fault_meets_every_kind_that_can_have_it_in_every_way() -> None:
 
 
 def test_exports_are_met_in_both_versions_packages_and_databases() -> None:
-    met = {(one.kind, one.sync, one.shape, one.store) for one, case in combinations.every() if case in exports.CASES}
+    met = {
+        (one.kind, one.sync, one.shape, one.store)
+        for one, case in combinations.every()
+        if case in exports.CASES
+    }
     assert met == {(k, s, p, d) for k in EXPORTS for s in SYNCS for p in PACKAGES for d in STORES}
 
 

@@ -32,8 +32,13 @@ def _unread(code: str, names: str = "all") -> dict[str, str]:
     }
 
 
-_WELL: Final = {"first": "successful", "later": "successful"}
+def _both(told: str) -> dict[str, str]:
+    return {"first": told, "later": told}
 
+
+_WELL: Final = _both("successful")
+
+_DOUBTED: Final = "What came is added, and nothing is removed."
 _STALE: Final = "What was published stays; the last complete extract stands in for what could not be read."
 _NOTHING: Final = "Nothing is published; what was published before stays."
 _AGAIN: Final = "It is asked for again, and the sync goes on."
@@ -131,52 +136,182 @@ CASES: Final = (
     ),
     _variant("truncated@users,times=1", _AGAIN, _WELL),
     _case("encoding=latin-1@users", f"Nothing is guessed. {_STALE}", _unread("RS-PAGE-02", "users")),
-    _variant("encoding=utf-16@users", _STALE, {}),
+    _variant("encoding=utf-16@users", _STALE, _unread("RS-PAGE-01", "users")),
     _variant("encoding=utf-8-sig", "The mark is left out.", _WELL),
     _variant("encoding=invalid@classes", _STALE, _unread("RS-PAGE-02", "classes")),
-    _variant("encoding=surrogates@users", "", {}),
+    _variant(
+        "encoding=surrogates@users",
+        f"They are no text that could be stored. {_STALE}",
+        _unread("RS-PAGE-02", "users"),
+    ),
     _variant("encoding=nul", "They are left out: no database stores them.", _WELL),
     _case("deep-nesting@users", _STALE, _unread("RS-PAGE-02", "users")),
     _variant("deep-nesting=500@users", "Nothing of it is kept, and the sync goes on.", _WELL),
     _variant("huge-values@users", "", {}),
-    _variant("envelope-in-200@classes", f"It is not taken for an empty page. {_STALE}", {}),
-    _variant("no-collection@enrollments", f"It is not taken for an empty page. {_STALE}", {}),
-    _variant("other-collection=classes@enrollments", _STALE, {}),
+    _variant(
+        "envelope-in-200@classes",
+        f"It is not taken for an empty page. {_STALE}",
+        _unread("RS-PAGE-03", "classes"),
+    ),
+    _variant(
+        "no-collection@enrollments",
+        f"It is not taken for an empty page. {_STALE}",
+        _unread("RS-PAGE-04", "enrollments"),
+    ),
+    _variant("other-collection=classes@enrollments", _STALE, _unread("RS-PAGE-05", "enrollments")),
     _variant("own-wrapper=people@users", "The rows are found where they are.", _WELL),
     _variant("other-arrays", "The rows are found where they are.", _WELL),
     _variant("bare-array", "The rows are found where they are.", _WELL),
-    _variant("no-source-ids=5@users", "", {}),
+    _variant(
+        "no-source-ids=5@users",
+        "Rows without an id are left out; as nobody knows whose they are, nothing is removed.",
+        _both("partial RS-ROW-01 unproven=users"),
+    ),
     # ------------------------------------------------------------------ which rows, and how many
     _variant("ignore-filter", "No filter is ever sent.", _WELL),
-    _case("ignore-offset@enrollments", "", {}, shapes=("many",)),
+    _case(
+        "ignore-offset@enrollments",
+        f"It asks for everything at once, and gives up if that is not all. {_STALE}",
+        _unread("RS-PAGE-06", "enrollments"),
+        shapes=("many",),
+    ),
     _variant("ignore-limit", "What comes at once is taken at once.", _WELL),
     _case("clamp=7", "The offset goes on by the rows that came.", _WELL),
-    _case("shift-pages=3@enrollments", "", {}, shapes=("many",)),
-    _case("shift-pages=-3@enrollments", "", {}, shapes=("many",), stores=("sqlite",)),
-    _case("repeat-pages@enrollments,after=1", "", {}, shapes=("many",)),
-    _case("shuffle-pages@users", "", {}, shapes=("many",)),
-    _case("endless-pages@users", "", {}),
-    _case("no-counts", "", {}, stores=("sqlite",)),
-    _case("wrong-total=5@users", "", {}),
+    _case(
+        "shift-pages=3@enrollments",
+        f"It is read twice. {_DOUBTED}",
+        _both("partial RS-PAGE-07 unproven=enrollments"),
+        shapes=("many",),
+    ),
+    _case(
+        "shift-pages=-3@enrollments",
+        "It is read on beyond the total, to an empty page: all rows are there, although some came twice.",
+        _both("successful RS-PAGE-07"),
+        shapes=("many",),
+        stores=("sqlite",),
+    ),
+    _case(
+        "repeat-pages@enrollments,after=1",
+        "It is read on beyond the total, to an empty page: all rows are there, although some came twice.",
+        _both("successful RS-PAGE-07"),
+        shapes=("many",),
+    ),
+    _case(
+        "shuffle-pages@users",
+        f"It is read twice. {_DOUBTED}",
+        _both("partial RS-PAGE-07 unproven=users"),
+        shapes=("many",),
+    ),
+    _case(
+        "endless-pages@users",
+        f"After more pages than any real collection has it is given up. {_STALE}",
+        _unread("RS-PAGE-10", "users"),
+    ),
+    _case(
+        "no-counts",
+        "It is read until a page is empty, or the last row comes alone.",
+        _WELL,
+        stores=("sqlite",),
+    ),
+    _case("wrong-total=5@users", f"It is read twice. {_DOUBTED}", _both("partial RS-PAGE-07 unproven=users")),
     _case("wrong-total=-5@users", "", {}),
     _case("changing-total@enrollments", "", {}, shapes=("many",)),
-    _case("empty@users", "", {}),
-    _variant("empty@enrollments", "", {}),
-    _variant("empty@classes", "", {}),
-    _variant("empty@orgs", "", {}),
+    _case(
+        "empty@users",
+        "Every school is kept back. What was published stays.",
+        {
+            "first": "failed RS-PRV-04 RS-REF-01 RS-REF-05 RS-SAFE-07 RS-SAFE-08",
+            "later": "failed RS-PRV-04 RS-REF-01 RS-REF-05 RS-SAFE-04 RS-SAFE-07 RS-SAFE-08 unproven=users",
+        },
+    ),
+    _variant(
+        "empty@enrollments",
+        "At first a school may have none; later nothing is removed.",
+        {
+            "first": "successful RS-SAFE-14 RS-SAFE-15 RS-SAFE-16",
+            "later": "partial RS-SAFE-04 unproven=enrollments",
+        },
+    ),
+    _variant(
+        "empty@classes",
+        "Every school is kept back: its enrolments refer to nothing. What was published stays.",
+        {
+            "first": "failed RS-PRV-04 RS-REF-01 RS-REF-05 RS-SAFE-13",
+            "later": "failed RS-PRV-04 RS-REF-01 RS-REF-05 RS-SAFE-04 unproven=classes",
+        },
+    ),
+    _variant(
+        "empty@orgs",
+        "Schools go by the ids that the other rows name; nothing is removed.",
+        {"first": "successful RS-REF-04", "later": "partial RS-SAFE-04 unproven=orgs"},
+    ),
     _variant("empty", "", {}),
     # ------------------------------------------------------------------ what the rows say
-    _case("rows-added=2@users,after=1", "", {}, shapes=("many",)),
-    _case("rows-removed=2@enrollments,after=1", "", {}, shapes=("many",), goes=True),
-    _case("rows-changed=3@users,after=1", "", {}, shapes=("many",)),
-    _case("lose-school", "", {}),
-    _variant("lose-school@users", "", {}),
-    _variant("lose-school@enrollments", "", {}),
-    _case("re-key", "", {}),
-    _variant("re-key=users", "", {}),
-    _variant("re-key=classes", "", {}),
-    _case("mask", "", {}),
-    _case("withhold", "", {}),
+    _case(
+        "rows-added=2@users,after=1",
+        "It is read twice, and those who came are published.",
+        _both("successful RS-SAFE-16"),
+        shapes=("many",),
+    ),
+    _case(
+        "rows-removed=2@enrollments,after=1",
+        "It is read twice; only what the second, undisturbed reading does not have is removed.",
+        _WELL,
+        shapes=("many",),
+        goes=True,
+    ),
+    _case(
+        "rows-changed=3@users,after=1",
+        "What changed is published, now or at the next sync.",
+        _WELL,
+        shapes=("many",),
+    ),
+    _case(
+        "lose-school",
+        "The school is kept back, all others are published.",
+        {"first": "successful", "later": "partial RS-SAFE-11"},
+    ),
+    _variant(
+        "lose-school@users",
+        "The school is kept back, all others are published.",
+        _both("partial RS-REF-01 RS-REF-05 RS-SAFE-07 RS-SAFE-08"),
+    ),
+    _variant(
+        "lose-school@enrollments",
+        "At first a school may have none; later the removals wait.",
+        {
+            "first": "successful RS-SAFE-14 RS-SAFE-15 RS-SAFE-16",
+            "later": "partial RS-SAFE-02 RS-SAFE-03 RS-SAFE-14 RS-SAFE-15 RS-SAFE-16",
+        },
+    ),
+    _case(
+        "re-key",
+        "People, classes and memberships are recognised, and keep our ids.",
+        {"first": "successful", "later": "successful RS-SAFE-19"},
+    ),
+    _variant(
+        "re-key=users",
+        "People are recognised, and keep our ids.",
+        {"first": "successful", "later": "successful RS-SAFE-19"},
+    ),
+    _variant(
+        "re-key=classes",
+        "Classes are recognised, and keep our ids.",
+        {"first": "successful", "later": "successful RS-SAFE-19"},
+    ),
+    _case(
+        "mask", "Every school is kept back. What was published stays.", _both("failed RS-PRV-04 RS-SAFE-09")
+    ),
+    _case(
+        "withhold",
+        "Every school is kept back. What was published stays.",
+        {
+            "first": "failed RS-GRD-01 RS-PRV-04 RS-SAFE-09",
+            "later": "failed RS-GRD-01 RS-PRV-04 RS-SAFE-09",
+            "first powerschool": "failed RS-PRV-04 RS-SAFE-09",
+            "later powerschool": "failed RS-PRV-04 RS-SAFE-09",
+        },
+    ),
     _variant("mask=email", "", {}),
     _variant("withhold=email", "", {}),
 )

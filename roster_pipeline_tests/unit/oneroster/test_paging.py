@@ -137,7 +137,21 @@ def test_one_request_at_a_time_is_one_at_a_time() -> None:
 
 
 def test_a_total_saves_the_request_for_an_empty_page() -> None:
-    assert pull(School(users(30))).server.asked("users") == [0, 10, 20]
+    assert pull(School(users(25))).server.asked("users") == [0, 10, 20]
+
+
+@widths
+@pytest.mark.parametrize("wrong", [-1, -5, -10, -15, -25, -30])
+def test_a_total_that_ends_with_a_full_page_is_not_believed_without_looking_beyond(
+    width: int, wrong: int
+) -> None:
+    """Rows beyond it would be missing from a complete extract, and so be removed."""
+    count = 40 - wrong
+    school = School(users(count), total=lambda endpoint, true, offset: true + wrong)
+    read = pull(school, width=width)
+    assert whole(read, school)
+    assert len(read.ids) == count
+    assert read.codes == ["RS-PAGE-07"]
 
 
 def test_rows_are_asked_for_in_the_order_of_their_ids_and_never_filtered() -> None:
