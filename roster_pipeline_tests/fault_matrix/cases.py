@@ -31,7 +31,7 @@ class Case:
         name: Its name on the command line and in the list of combinations.
         does: What a sync does then, for an operator.
         told: What the sync with the fault tells, as `running.summary` puts it: by `first` and `later`,
-            and where it differs by `later many` or `first classlink` and the like: the longest that fits wins.
+            and where it differs by `later many` or `first classlink`: of those that fit the longest wins.
         faults: What the server does wrong; of an export what happens to its rows.
         spoils: What happens to an export's files besides.
         kinds: Which servers or exports can have it.

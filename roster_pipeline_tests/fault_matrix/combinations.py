@@ -6,7 +6,6 @@ roster_pipeline_tests.fault_matrix --write`; a test keeps them equal to the case
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -63,16 +62,9 @@ def words() -> str:
 
 def page(text: str) -> str:
     """The operator's page with its tables as they are now."""
-    for name, content in (
-        ("words", words()),
-        ("servers", table(servers.CASES)),
-        ("exports", table(exports.CASES)),
-    ):
-        begin, end = f"<!-- {name}: generated -->", f"<!-- {name}: end -->"
-        text = re.sub(
-            f"{re.escape(begin)}.*?{re.escape(end)}",
-            lambda _, new=f"{begin}\n{content}{end}": new,
-            text,
-            flags=re.DOTALL,
-        )
+    tables = {"words": words(), "servers": table(servers.CASES), "exports": table(exports.CASES)}
+    for name, content in tables.items():
+        before, begin, rest = text.partition(f"<!-- {name}: generated -->\n")
+        _, end, after = rest.partition(f"<!-- {name}: end -->")
+        text = f"{before}{begin}{content}{end}{after}"
     return text

@@ -90,8 +90,9 @@ def _fill(tables: Tables, school: str) -> None:
                 {
                     "sourcedId": class_id, "title": f"{subject} {grade} {letter.upper()}",
                     "classCode": f"{letter.upper()}{n}-{grade}", "classType": "scheduled",
-                    "location": f"R{n}", "course": f"k{n}", "school": school, "terms": ["s1", "s2"],
-                    "grades": [grade], "subjects": [subject], "subjectCodes": [f"0{n}001"], "periods": [str(n)],
+                    "location": f"R{n}", "course": f"k{n}", "school": school,
+                    "terms": ["s1", "s2"], "grades": [grade], "subjects": [subject],
+                    "subjectCodes": [f"0{n}001"], "periods": [str(n)],
                 }
             )  # fmt: skip
             members = [teachers[n - 1], *(row for row in pupils if row["grades"] == [grade])]

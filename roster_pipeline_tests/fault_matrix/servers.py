@@ -23,95 +23,295 @@ def _variant(fault: str, does: str, told: dict[str, str], kind: str = "", **more
     return _case(fault, does, told, kinds=kinds, shapes=("one",), stores=("sqlite",), **more)
 
 
+def _unread(code: str, names: str = "all") -> dict[str, str]:
+    """What is told where collections could not be read."""
+    status = f"failed {code} RS-PRV-01" if names == "all" else f"partial {code}"
+    return {
+        "first": f"failed {code} RS-PRV-01 RS-PRV-02 failed={names}",
+        "later": f"{status} RS-SAFE-05 stale={names}",
+    }
+
+
+def _both(told: str) -> dict[str, str]:
+    return {"first": told, "later": told}
+
+
+_WELL: Final = _both("successful")
+
+_DOUBTED: Final = "What came is added, and nothing is removed."
+_STALE: Final = "What was published stays; the last complete extract stands in for what could not be read."
+_NOTHING: Final = "Nothing is published; what was published before stays."
+_AGAIN: Final = "It is asked for again, and the sync goes on."
+
 CASES: Final = (
     # ------------------------------------------------------------------ who may read
-    _case("token-expires=10", "A new token is asked for, and the sync goes on.", {}, kinds=_WITH_TOKENS),
-    _variant("token-lifetime=0.5", "A new token is asked for, and the sync goes on.", {}, "powerschool"),
-    _variant("token-html", "", {}, "powerschool"),
-    _case("rotate-credentials,after=5", "", {}, new_secret=True),
-    _variant("rotate-credentials", "", {}, "oneroster-1.2", new_secret=True),
-    _variant("refuse-credentials", "", {}, "classlink"),
+    _case("token-expires=10", "A new token is asked for, and the sync goes on.", _WELL, kinds=_WITH_TOKENS),
+    _variant("token-lifetime=0.5", "A new token is asked for, and the sync goes on.", _WELL, "powerschool"),
+    _variant("token-html", _NOTHING, _unread("RS-AUTH-02"), "powerschool"),
+    _case(
+        "rotate-credentials,after=5",
+        f"What was read until then is used. {_STALE} The new secret mends it.",
+        _unread("RS-AUTH-03", "classes+enrollments+users"),
+        new_secret=True,
+    ),
+    _variant(
+        "rotate-credentials",
+        f"{_NOTHING} The new secret mends it.",
+        _unread("RS-AUTH-01"),
+        "oneroster-1.2",
+        new_secret=True,
+    ),
+    _variant("refuse-credentials", _NOTHING, _unread("RS-AUTH-01"), "classlink"),
     # ------------------------------------------------------------------ no answer, or another one
-    _case("too-many-requests=2,times=2", "", {}),
-    _variant("too-many-requests=,times=2", "", {}),
-    _variant("too-many-requests=date:30,times=2", "", {}),
-    _case("too-many-requests=", "", {}),
-    _variant("too-many-requests=90000", "", {}, "powerschool"),
-    _variant("too-many-requests=date:999999999999", "", {}, "oneroster-1.1"),
-    _variant("too-many-requests=@token", "", {}, "powerschool"),
-    _case("server-error=500@users", "", {}),
-    _variant("server-error=502@enrollments", "", {}),
-    _variant("server-error=503", "", {}),
-    _variant("server-error=503,times=2", "", {}),
-    _variant("server-error=500@token", "", {}, "oneroster-1.1"),
-    _case("hang@users", "", {}),
-    _variant("hang", "", {}),
-    _variant("hang@token", "", {}, "oneroster-1.2"),
-    _variant("redirect=https://elsewhere.example/", "", {}),
-    _variant("forbidden@classes", "", {}),
-    _variant("not-found@enrollments", "", {}),
-    _variant("refuse-parameters", "", {}),
+    _case("too-many-requests=2,times=2", "It waits as long as the server asks, and goes on.", _WELL),
+    _variant("too-many-requests=,times=2", "It waits, longer each time, and goes on.", _WELL),
+    _variant("too-many-requests=date:30,times=2", "It waits until then, and goes on.", _WELL),
+    _case("too-many-requests=", f"After five tries it gives up. {_NOTHING}", _unread("RS-NET-06")),
+    _variant(
+        "too-many-requests=90000",
+        f"More than five minutes are not waited for. {_NOTHING}",
+        _unread("RS-NET-06"),
+        "powerschool",
+    ),
+    _variant(
+        "too-many-requests=date:999999999999",
+        f"More than five minutes are not waited for. {_NOTHING}",
+        _unread("RS-NET-06"),
+        "oneroster-1.1",
+    ),
+    _variant("too-many-requests=@token", _NOTHING, _unread("RS-NET-06"), "powerschool"),
+    _case("server-error=500@users", f"After five tries it gives up. {_STALE}", _unread("RS-NET-05", "users")),
+    _variant("server-error=502@enrollments", _STALE, _unread("RS-NET-05", "enrollments")),
+    _variant("server-error=503", _NOTHING, _unread("RS-NET-05")),
+    _variant("server-error=503,times=2", _AGAIN, _WELL),
+    _variant("server-error=500@token", _NOTHING, _unread("RS-AUTH-02"), "oneroster-1.1"),
+    _case(
+        "hang@users",
+        f"It waits two minutes for an answer to begin, five times. {_STALE}",
+        _unread("RS-NET-04", "users"),
+    ),
+    _variant(
+        "hang",
+        f"A server that does not answer at all is asked for nothing else. {_NOTHING}",
+        _unread("RS-NET-04"),
+    ),
+    _variant("hang@token", _NOTHING, _unread("RS-NET-04"), "oneroster-1.2"),
+    _variant(
+        "redirect=https://elsewhere.example/", f"Nothing is sent there. {_NOTHING}", _unread("RS-NET-03")
+    ),
+    _variant("forbidden@classes", _STALE, _unread("RS-AUTH-04", "classes")),
+    _variant("not-found@enrollments", _STALE, _unread("RS-PAGE-09", "enrollments")),
+    _variant(
+        "refuse-parameters",
+        f"It tries out what would help, and says so. {_NOTHING}",
+        {
+            "first": "failed RS-NET-07 RS-PRV-01 RS-PRV-02 RS-PRV-06 failed=all",
+            "later": "failed RS-NET-07 RS-PRV-01 RS-PRV-06 RS-SAFE-05 stale=all",
+        },
+    ),
     # ------------------------------------------------------------------ how the bytes come
-    _case("drip@users", "", {}),
-    _variant("drip-for-ever@enrollments", "", {}),
-    _case("reset@enrollments", "", {}),
-    _variant("reset,times=2", "", {}),
-    _variant("reset=0@users", "", {}),
-    _variant("cut-off@users", "", {}),
-    _case("huge-page=2@users", "", {}),
-    _variant("zip-bomb=8@users", "", {}),
+    _case(
+        "drip@users",
+        f"An answer may take a quarter of an hour, however steadily it drips. {_STALE}",
+        _unread("RS-NET-04", "users"),
+    ),
+    _variant("drip-for-ever@enrollments", f"The same. {_STALE}", _unread("RS-NET-04", "enrollments")),
+    _case(
+        "reset@enrollments", f"After five tries it gives up. {_STALE}", _unread("RS-PAGE-02", "enrollments")
+    ),
+    _variant("reset,times=2", _AGAIN, _WELL),
+    _variant("reset=0@users", _STALE, _unread("RS-NET-04", "users")),
+    _variant("cut-off@users", _STALE, _unread("RS-PAGE-02", "users")),
+    _case(
+        "huge-page=2@users", f"The answer is given up at the limit. {_STALE}", _unread("RS-NET-08", "users")
+    ),
+    _variant(
+        "zip-bomb=8@users", f"The same: what is unpacked is counted. {_STALE}", _unread("RS-NET-08", "users")
+    ),
     # ------------------------------------------------------------------ what is in a page
-    _case("not-json@users", "", {}),
-    _variant("not-json", "", {}),
-    _case("truncated@enrollments", "", {}),
-    _variant("truncated@users,times=1", "", {}),
-    _case("encoding=latin-1@users", "", {}),
-    _variant("encoding=utf-16@users", "", {}),
-    _variant("encoding=utf-8-sig", "", {}),
-    _variant("encoding=invalid@classes", "", {}),
-    _variant("encoding=surrogates@users", "", {}),
-    _variant("encoding=nul", "", {}),
-    _case("deep-nesting@users", "", {}),
-    _variant("deep-nesting=500@users", "", {}),
+    _case("not-json@users", _STALE, _unread("RS-PAGE-01", "users")),
+    _variant("not-json", _NOTHING, _unread("RS-PAGE-01")),
+    _case(
+        "truncated@enrollments", f"It is asked for once more. {_STALE}", _unread("RS-PAGE-02", "enrollments")
+    ),
+    _variant("truncated@users,times=1", _AGAIN, _WELL),
+    _case("encoding=latin-1@users", f"Nothing is guessed. {_STALE}", _unread("RS-PAGE-02", "users")),
+    _variant("encoding=utf-16@users", _STALE, _unread("RS-PAGE-01", "users")),
+    _variant("encoding=utf-8-sig", "The mark is left out.", _WELL),
+    _variant("encoding=invalid@classes", _STALE, _unread("RS-PAGE-02", "classes")),
+    _variant(
+        "encoding=surrogates@users",
+        f"They are no text that could be stored. {_STALE}",
+        _unread("RS-PAGE-02", "users"),
+    ),
+    _variant("encoding=nul", "They are left out: no database stores them.", _WELL),
+    _case("deep-nesting@users", _STALE, _unread("RS-PAGE-02", "users")),
+    _variant("deep-nesting=500@users", "Nothing of it is kept, and the sync goes on.", _WELL),
     _variant("huge-values@users", "", {}),
-    _variant("envelope-in-200@classes", "", {}),
-    _variant("no-collection@enrollments", "", {}),
-    _variant("other-collection=classes@enrollments", "", {}),
-    _variant("own-wrapper=people@users", "", {}),
-    _variant("other-arrays", "", {}),
-    _variant("bare-array", "", {}),
-    _variant("no-source-ids=5@users", "", {}),
+    _variant(
+        "envelope-in-200@classes",
+        f"It is not taken for an empty page. {_STALE}",
+        _unread("RS-PAGE-03", "classes"),
+    ),
+    _variant(
+        "no-collection@enrollments",
+        f"It is not taken for an empty page. {_STALE}",
+        _unread("RS-PAGE-04", "enrollments"),
+    ),
+    _variant("other-collection=classes@enrollments", _STALE, _unread("RS-PAGE-05", "enrollments")),
+    _variant("own-wrapper=people@users", "The rows are found where they are.", _WELL),
+    _variant("other-arrays", "The rows are found where they are.", _WELL),
+    _variant("bare-array", "The rows are found where they are.", _WELL),
+    _variant(
+        "no-source-ids=5@users",
+        "Rows without an id are left out; as nobody knows whose they are, nothing is removed.",
+        _both("partial RS-ROW-01 unproven=users"),
+    ),
     # ------------------------------------------------------------------ which rows, and how many
-    _variant("ignore-filter", "", {}),
-    _case("ignore-offset@enrollments", "", {}, shapes=("many",)),
-    _variant("ignore-limit", "", {}),
-    _case("clamp=7", "", {}),
-    _case("shift-pages=3@enrollments", "", {}, shapes=("many",)),
-    _case("shift-pages=-3@enrollments", "", {}, shapes=("many",), stores=("sqlite",)),
-    _case("repeat-pages@enrollments,after=1", "", {}, shapes=("many",)),
-    _case("shuffle-pages@users", "", {}, shapes=("many",)),
-    _case("endless-pages@users", "", {}),
-    _case("no-counts", "", {}, stores=("sqlite",)),
-    _case("wrong-total=5@users", "", {}),
+    _variant("ignore-filter", "No filter is ever sent.", _WELL),
+    _case(
+        "ignore-offset@enrollments",
+        f"It asks for everything at once, and gives up if that is not all. {_STALE}",
+        _unread("RS-PAGE-06", "enrollments"),
+        shapes=("many",),
+    ),
+    _variant("ignore-limit", "What comes at once is taken at once.", _WELL),
+    _case("clamp=7", "The offset goes on by the rows that came.", _WELL),
+    _case(
+        "shift-pages=3@enrollments",
+        f"It is read twice. {_DOUBTED}",
+        _both("partial RS-PAGE-07 unproven=enrollments"),
+        shapes=("many",),
+    ),
+    _case(
+        "shift-pages=-3@enrollments",
+        "It is read on beyond the total, to an empty page: all rows are there, although some came twice.",
+        _both("successful RS-PAGE-07"),
+        shapes=("many",),
+        stores=("sqlite",),
+    ),
+    _case(
+        "repeat-pages@enrollments,after=1",
+        "It is read on beyond the total, to an empty page: all rows are there, although some came twice.",
+        _both("successful RS-PAGE-07"),
+        shapes=("many",),
+    ),
+    _case(
+        "shuffle-pages@users",
+        f"It is read twice. {_DOUBTED}",
+        _both("partial RS-PAGE-07 unproven=users"),
+        shapes=("many",),
+    ),
+    _case(
+        "endless-pages@users",
+        f"After more pages than any real collection has it is given up. {_STALE}",
+        _unread("RS-PAGE-10", "users"),
+    ),
+    _case(
+        "no-counts",
+        "It is read until a page is empty, or the last row comes alone.",
+        _WELL,
+        stores=("sqlite",),
+    ),
+    _case("wrong-total=5@users", f"It is read twice. {_DOUBTED}", _both("partial RS-PAGE-07 unproven=users")),
     _case("wrong-total=-5@users", "", {}),
     _case("changing-total@enrollments", "", {}, shapes=("many",)),
-    _case("empty@users", "", {}),
-    _variant("empty@enrollments", "", {}),
-    _variant("empty@classes", "", {}),
-    _variant("empty@orgs", "", {}),
+    _case(
+        "empty@users",
+        "Every school is kept back. What was published stays.",
+        {
+            "first": "failed RS-PRV-04 RS-REF-01 RS-REF-05 RS-SAFE-07 RS-SAFE-08",
+            "later": "failed RS-PRV-04 RS-REF-01 RS-REF-05 RS-SAFE-04 RS-SAFE-07 RS-SAFE-08 unproven=users",
+        },
+    ),
+    _variant(
+        "empty@enrollments",
+        "At first a school may have none; later nothing is removed.",
+        {
+            "first": "successful RS-SAFE-14 RS-SAFE-15 RS-SAFE-16",
+            "later": "partial RS-SAFE-04 unproven=enrollments",
+        },
+    ),
+    _variant(
+        "empty@classes",
+        "Every school is kept back: its enrolments refer to nothing. What was published stays.",
+        {
+            "first": "failed RS-PRV-04 RS-REF-01 RS-REF-05 RS-SAFE-13",
+            "later": "failed RS-PRV-04 RS-REF-01 RS-REF-05 RS-SAFE-04 unproven=classes",
+        },
+    ),
+    _variant(
+        "empty@orgs",
+        "Schools go by the ids that the other rows name; nothing is removed.",
+        {"first": "successful RS-REF-04", "later": "partial RS-SAFE-04 unproven=orgs"},
+    ),
     _variant("empty", "", {}),
     # ------------------------------------------------------------------ what the rows say
-    _case("rows-added=2@users,after=1", "", {}, shapes=("many",)),
-    _case("rows-removed=2@enrollments,after=1", "", {}, shapes=("many",), goes=True),
-    _case("rows-changed=3@users,after=1", "", {}, shapes=("many",)),
-    _case("lose-school", "", {}),
-    _variant("lose-school@users", "", {}),
-    _variant("lose-school@enrollments", "", {}),
-    _case("re-key", "", {}),
-    _variant("re-key=users", "", {}),
-    _variant("re-key=classes", "", {}),
-    _case("mask", "", {}),
-    _case("withhold", "", {}),
+    _case(
+        "rows-added=2@users,after=1",
+        "It is read twice, and those who came are published.",
+        _both("successful RS-SAFE-16"),
+        shapes=("many",),
+    ),
+    _case(
+        "rows-removed=2@enrollments,after=1",
+        "It is read twice; only what the second, undisturbed reading does not have is removed.",
+        _WELL,
+        shapes=("many",),
+        goes=True,
+    ),
+    _case(
+        "rows-changed=3@users,after=1",
+        "What changed is published, now or at the next sync.",
+        _WELL,
+        shapes=("many",),
+    ),
+    _case(
+        "lose-school",
+        "The school is kept back, all others are published.",
+        {"first": "successful", "later": "partial RS-SAFE-11"},
+    ),
+    _variant(
+        "lose-school@users",
+        "The school is kept back, all others are published.",
+        _both("partial RS-REF-01 RS-REF-05 RS-SAFE-07 RS-SAFE-08"),
+    ),
+    _variant(
+        "lose-school@enrollments",
+        "At first a school may have none; later the removals wait.",
+        {
+            "first": "successful RS-SAFE-14 RS-SAFE-15 RS-SAFE-16",
+            "later": "partial RS-SAFE-02 RS-SAFE-03 RS-SAFE-14 RS-SAFE-15 RS-SAFE-16",
+        },
+    ),
+    _case(
+        "re-key",
+        "People, classes and memberships are recognised, and keep our ids.",
+        {"first": "successful", "later": "successful RS-SAFE-19"},
+    ),
+    _variant(
+        "re-key=users",
+        "People are recognised, and keep our ids.",
+        {"first": "successful", "later": "successful RS-SAFE-19"},
+    ),
+    _variant(
+        "re-key=classes",
+        "Classes are recognised, and keep our ids.",
+        {"first": "successful", "later": "successful RS-SAFE-19"},
+    ),
+    _case(
+        "mask", "Every school is kept back. What was published stays.", _both("failed RS-PRV-04 RS-SAFE-09")
+    ),
+    _case(
+        "withhold",
+        "Every school is kept back. What was published stays.",
+        {
+            "first": "failed RS-GRD-01 RS-PRV-04 RS-SAFE-09",
+            "later": "failed RS-GRD-01 RS-PRV-04 RS-SAFE-09",
+            "first powerschool": "failed RS-PRV-04 RS-SAFE-09",
+            "later powerschool": "failed RS-PRV-04 RS-SAFE-09",
+        },
+    ),
     _variant("mask=email", "", {}),
     _variant("withhold=email", "", {}),
 )

@@ -144,6 +144,20 @@ def test_a_total_that_ends_with_a_whole_page_is_asked_once_whether_more_follows(
     assert pull(School(users(30))).server.asked("users") == [0, 10, 20, 30]
 
 
+@widths
+@pytest.mark.parametrize("wrong", [-1, -5, -10, -15, -25, -30])
+def test_a_total_that_ends_with_a_full_page_is_not_believed_without_looking_beyond(
+    width: int, wrong: int
+) -> None:
+    """Rows beyond it would be missing from a complete extract, and so be removed."""
+    count = 40 - wrong
+    school = School(users(count), total=lambda endpoint, true, offset: true + wrong)
+    read = pull(school, width=width)
+    assert whole(read, school)
+    assert len(read.ids) == count
+    assert read.codes == ["RS-PAGE-07"]
+
+
 def test_rows_are_asked_for_in_the_order_of_their_ids_and_never_filtered() -> None:
     query = pull(School(users(3))).server.requests[0].query
     assert query == {"limit": "10", "offset": "0", "sort": "sourcedId", "orderBy": "asc"}
