@@ -43,14 +43,18 @@ def night(
 
 def standing(tonight: Tonight, before: Roster) -> dict[School, set[str]]:
     """Roles and grades at each school of those who stay as published, because a provider of theirs is
-    not read whole: "a failed read is not an empty one", and an unproven one "removes nothing"."""
-    unread = {here.name for here in tonight.feeds if here.feed.states["users"] != "ok"}
+    unread: "a failed read is not an empty one". Nobody of a grade is "gone" either whom an unproven
+    extract, which "removes nothing", does not have."""
+    feeds = {here.name: here for here in tonight.feeds}
     out: dict[School, set[str]] = {}
     for user in before.live:
-        person = before.people[before.links[user]]
-        for role, school in person.roles if user[0] in unread else ():
+        here, person = feeds.get(user[0]), before.people[before.links[user]]
+        if here is None or here.feed.states["users"] == "ok" or user[1] in here.ids["users"]:
+            continue
+        for role, school in person.roles:
             if school:
-                out.setdefault(school, set()).update({role}, person.fields.get("grades") or [])  # type: ignore[arg-type]
+                told = {role} if here.feed.unread else set()
+                out.setdefault(school, set()).update(told, person.fields.get("grades") or [])  # type: ignore[arg-type]
     return out
 
 
