@@ -220,7 +220,7 @@ def no_weaker_value_wins(night: Night) -> Iterator[str]:
         i["code"] == "RS-SAFE-06" for i in night.document["issues"]
     ):
         return
-    strongest = sorted(night.feeds.values(), key=lambda feed: -feed.options.merge.priority)
+    strongest = sorted(night.feeds.values(), key=lambda feed: -(feed.options.merge.priority or 0))
     sent = {(feed.name, row["sourcedId"]): row for feed in strongest for row in feed.rows["users"]}
     users = defaultdict(list)
     for row in live(night.after["person_sources"]).values():

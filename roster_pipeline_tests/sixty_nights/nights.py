@@ -179,7 +179,7 @@ class Nights:
     def _decision(self, roster: Roster) -> tuple[str, School | None] | None:
         if not roster.holds or self.rng.random() < 0.7:
             return None
-        schools: list[School | None] = sorted({school for _, school, _ in roster.holds if school})  # type: ignore[type-var]
+        schools = sorted({school for _, school, _ in roster.holds if school})
         where = self.rng.choice([None, None, *schools])
         return self.rng.choice(("approved", "approved", "rejected")), where
 
