@@ -34,6 +34,7 @@ from roster_pipeline.rosters.plan import plan
 from roster_pipeline.rosters.schools import Schools, find_schools
 from roster_pipeline.rosters.sessions import Sessions, find_sessions
 from roster_pipeline.rosters.source import REQUIRED, Published, Source, Tonight
+from roster_pipeline.rosters.undone import fingerprints
 from roster_pipeline.store import holds, ledger
 from roster_pipeline.store.database import enrolled_sources, registers, school_sources, sync_outcomes
 from roster_pipeline.store.lease import Lease
@@ -133,7 +134,7 @@ class Sync:
                 stores.database.connect().execution_options(immediate=True) as connection,
                 connection.begin(),
             ):
-                day = as_of or _not_before(connection, tenant, nights.as_of(registered.tenant, now))
+                day = as_of or not_before(connection, tenant, nights.as_of(registered.tenant, now))
                 sync_id, day, given = ledger.begin(
                     connection,
                     tenant=tenant,
@@ -482,6 +483,11 @@ class Sync:
         _remember_new(connection, enrolled_sources, self.tenant, enrolled, before.enrolled)
         roster, day = found.roster, dt.date.fromisoformat(merged["as_of"])
         holds.remember(connection, self.tenant, self.sync_id, day, roster.held, roster.unjudged)
+        unknown = {
+            school for school, known in holds.are_set_back(connection, self.tenant).items() if not known
+        }
+        if unknown:
+            holds.settle(connection, self.tenant, fingerprints(found.sources, before, unknown))
         told = read_table(connection, sync_outcomes, self.tenant)
         now = outcome.of_every_user(found.current, found.identities)
         gone = outcome.of_gone_users(told, now, found.sources, self._registered.retired)
@@ -800,13 +806,26 @@ def scope_of(stores: Stores, old: Tenant, new: Tenant) -> Scope:
     return Scope(gone, comes, tuple(issue for issue in told if issue.code in _IN_VAIN))
 
 
+def newest_sources(stores: Stores, registered: Registered) -> list[Source]:
+    """The tenant's providers with the rows last extracted, under the document as it stands."""
+    tenant = registered.tenant
+    with stores.database.connect() as connection:
+        register = _read_register(connection, tenant.tenant)
+    extracts, cache = _newest_extracts(stores.lake, tenant.tenant), _FrameCache(stores.lake, tenant.tenant)
+    return build_sources(tenant, registered.provider_ids, extracts, register["options"], cache)
+
+
+def _newest_extracts(lake: Lake, tenant: str) -> dict[str, Any]:
+    raw = [lake.facts(tenant, _raw(kind)) for kind in KINDS]
+    return {who: entry for facts in raw if facts for who, entry in facts["providers"].items()}
+
+
 def _found_under(
     stores: Stores, registered: Registered, document: Tenant, published: Published, register: dict[str, Any]
 ) -> Found | None:
     """What the rules find in the newest extracts under a document; None without any."""
     lake, tenant = stores.lake, document.tenant
-    raw = [lake.facts(tenant, _raw(kind)) for kind in KINDS]
-    extracts = {who: entry for facts in raw if facts for who, entry in facts["providers"].items()}
+    extracts = _newest_extracts(lake, tenant)
     if not extracts or not register["as_of"]:
         return None
     ids = registry.ids_under(document, registered.provider_ids)
@@ -907,7 +926,7 @@ def _raw(kind: str) -> str:
     return f"raw_{kind}"
 
 
-def _not_before(connection: Connection, tenant: str, day: dt.date) -> dt.date:
+def not_before(connection: Connection, tenant: str, day: dt.date) -> dt.date:
     """`as_of` never goes back, except by `--as-of`."""
     last = _read_register(connection, tenant)["as_of"]
     return max(day, dt.date.fromisoformat(last)) if last else day

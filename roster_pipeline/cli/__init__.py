@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "holds": "holds",
     "approve": "holds",
     "reject": "holds",
+    "undo": "undo",
     "export": "export",
     "codes": "codes",
     "db": "db",

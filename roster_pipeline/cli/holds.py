@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 @click.option("--rows", "with_rows", is_flag=True, help="Also list the rows that would go.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def holds(tenant: str, with_rows: bool, as_json: bool) -> None:
-    """List the removals of the tenant T that wait: where, how many, since when, and what was decided."""
+    """List what waits of the tenant T: where, how much, since when, and what was decided.
+
+    Removals that look like a mistake, and schools that an undo set back.
+    """
     stores = _stores()
     try:
         found = [_told(row) for row in _waiting(stores, tenant)]
@@ -60,10 +63,13 @@ def _decision(word: str, help_: str) -> click.Command:
         from roster_pipeline.store.holds import APPROVAL_DAYS
 
         now = datetime.now(UTC)
-        found = decide(os.environ, tenant, _STATES[word], school=school, who=who or _user(), why=why, now=now)
+        found = decide(os.environ, tenant, _STATES[word], school=school, who=who or user(), why=why, now=now)
         for line in _lines([{**_told(row), "state": _STATES[word]} for row in found]):
             click.echo(line)
-        click.echo(_NEXT[word].format(tenant=tenant, days=APPROVAL_DAYS))
+        going = [row for row in found if row.code != SET_BACK]
+        for rows, next_ in ((going, _NEXT), ([row for row in found if row not in going], _NEXT_OF_UNDO)):
+            if rows:
+                click.echo(next_[word].format(tenant=tenant, days=APPROVAL_DAYS))
 
     return command
 
@@ -74,6 +80,13 @@ _NEXT = {
     "roster-pipeline sync {tenant}",
     "reject": "They stay as published until the source changes.",
 }
+_NEXT_OF_UNDO = {
+    "approve": "What was set back follows its source again at the next sync within {days} days: "
+    "roster-pipeline sync {tenant}",
+    "reject": "What was set back stays so until the source changes.",
+}
+SET_BACK = "RS-SAFE-20"
+"""The code of a school that an undo set back: it waits as a whole."""
 approve = _decision("approve", "Let what waits of the tenant T go at the next sync: exactly that, and once.")
 reject = _decision("reject", "Keep what waits of the tenant T as it is published, until the source changes.")
 
@@ -112,9 +125,7 @@ def _lines(found: Sequence[dict[str, Any]]) -> Iterator[str]:
     table = [
         (
             one["school"] or "no school",
-            one["kind"].replace("_", " ") + (f" of class {one['class_id']}" if one["class_id"] else ""),
-            f"{one['count']:,}",
-            f"{one['total']:,}",
+            *_rows(one),
             one["since"],
             str(one["since_sync"]),
             one["state"] + (f" until {one['expires_on']}" if one["expires_on"] else ""),
@@ -131,7 +142,15 @@ def _lines(found: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield from (f"    {row}" for row in one.get("rows", ()))
 
 
-def _user() -> str:
+def _rows(one: dict[str, Any]) -> tuple[str, str, str]:
+    if one["code"] == SET_BACK:
+        return "all of it, set back by an undo", "", ""
+    of_class = f" of class {one['class_id']}" if one["class_id"] else ""
+    return one["kind"].replace("_", " ") + of_class, f"{one['count']:,}", f"{one['total']:,}"
+
+
+def user() -> str:
+    """Who calls, for those who look at it later."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # nobody that the system knows by name, as in some containers

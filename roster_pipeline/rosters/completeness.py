@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from roster_pipeline.codes import CATALOGUE, Issue, Severity
-from roster_pipeline.rosters import rows
+from roster_pipeline.rosters import rows, undone
 from roster_pipeline.rosters.current import Current
 from roster_pipeline.rosters.flaws import CODES, Facts
 from roster_pipeline.rosters.schools import Schools
@@ -41,6 +41,11 @@ class Completeness:
     schools: pd.DataFrame
     issues: list[Issue] = field(default_factory=list)
 
+    @property
+    def set_back(self) -> set[str]:
+        """The school_ids of those that an undo set back and that wait; "" for those of no school."""
+        return undone.schools_in(self.issues)
+
     def with_state(self, *states: str) -> set[str]:
         """The school_ids in any of these states."""
         return set(self.schools.loc[self.schools["state"].isin(states), "school_id"])
@@ -57,11 +62,17 @@ def judge_schools(
     """The state of every school that any provider has, or that is published."""
     facts = Facts(sources, schools, sessions, current, published, tonight)
     excluded = schools.wholly_excluded()
-    issues: list[Issue] = []
+    waiting = undone.waiting(sources, published, tonight)
+    issues: list[Issue] = [waiting.pop("")] if "" in waiting else []
+    removing = {source.provider_id for source in sources if source.options.excluded_rosters == "remove"}
     out = []
     for school in _schools(sources, schools.orgs, published):
         state, code = PUBLISHED, ""
-        if school.school_id in excluded:
+        is_kept_out = school.school_id in excluded and school.provider_id not in removing
+        if school.school_id in waiting and not is_kept_out:
+            state, code = KEPT, undone.CODE
+            issues.append(waiting[school.school_id])
+        elif school.school_id in excluded:
             state = RETIRED if _is_left_behind(school, published, tonight) else EXCLUDED
         elif school.providers and school.providers <= tonight.retired:
             state = RETIRED

@@ -72,7 +72,9 @@ def hold(place: Place, code: str, keys: Iterable[tuple[str, ...]], total: int) -
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class Known:
+    """A hold as the syncs before left it, and what was decided of it."""
+
     total: int
     why: str
     fingerprint: str
@@ -87,7 +89,7 @@ class Memory:
         """Takes `REMEMBERED` columns, all str; an approval counts until its `expires_on`, inclusive."""
         self._day = as_of.isoformat()
         self._known = {
-            (row.kind, row.school_id, row.class_id): _Known(
+            (row.kind, row.school_id, row.class_id): Known(
                 int(row.total), row.why, row.fingerprint, row.state, row.expires_on
             )
             for row in rows.each(frame)
@@ -97,6 +99,15 @@ class Memory:
     def places(self) -> set[Place]:
         """Where something waited."""
         return set(self._known)
+
+    def at(self, place: Place) -> Known:
+        """What waited at a place of `places`."""
+        return self._known[place]
+
+    def is_approved(self, place: Place) -> bool:
+        """Whether what waited there may go tonight, if it is the same."""
+        known = self._known.get(place)
+        return known is not None and known.state == APPROVED and known.expires_on >= self._day
 
     def total(self, place: Place, now: int) -> int:
         """Of how many rows those that would go are counted: never of more than when they began to wait.
@@ -108,10 +119,7 @@ class Memory:
 
     def approves(self, found: Hold) -> bool:
         """Whether exactly these removals were approved."""
-        known = self._known.get(found.place)
-        if known is None or known.state != APPROVED or known.expires_on < self._day:
-            return False
-        return known.fingerprint == found.fingerprint
+        return self.is_approved(found.place) and self._known[found.place].fingerprint == found.fingerprint
 
     def why(self, found: Hold) -> str | None:
         """The pattern that these removals showed when they began to wait; None for new ones."""

@@ -225,8 +225,11 @@ class _Merge:
             source.provider_id for source in sources if source.options.merge.attach_to_existing_users_only
         }
         self.current, self.published, self.tonight = current, published, tonight
-        self.kept_back = completeness.with_state(KEPT)
+        # "" where people of no school wait, too.
+        self.set_back = completeness.set_back
+        self.kept_back = completeness.with_state(KEPT) | self.set_back
         self.frozen = completeness.with_state(KEPT, SILENT, EXCLUDED) - self._removed_exclusions(completeness)
+        self.frozen |= self.set_back
         self.excluded = completeness.with_state(EXCLUDED)
         self.dropped: dict[tuple[int, str], str] = {}
         self.tell: Counter[tuple[str, int]] = Counter()
@@ -334,14 +337,15 @@ class _Merge:
             schools = lists.get(record["schools"])
             if schools is None:
                 schools = lists[record["schools"]] = rows.parse_list(record["schools"])
-            speaking = set(schools) - self.excluded
+            speaking = (set(schools) or {""}) - self.excluded
             if speaking and speaking <= self.kept_back:
                 link = self.links.get(key)
                 if link is None or not self._is_standing(link):
                     self.dropped[key] = "school_kept_back"
                 else:  # the school keeps its last good roster: this user speaks by it, too
                     reason[key] = "frozen"
-                    self.folding[key] = record["master"], record["user_ids"]
+                    if not speaking <= self.set_back:  # there, nobody is folded anew either
+                        self.folding[key] = record["master"], record["user_ids"]
                 continue
             out.append(
                 _Row(
@@ -398,7 +402,9 @@ class _Merge:
                 continue
             if source is None:
                 if key[0] in self.tonight.retired:
-                    self.link_state[key] = RETIRED
+                    # Whoever was set back to before the provider was retired waits with their schools.
+                    waits = not self._schools_of(link["person_id"]).isdisjoint(self.set_back)
+                    self.link_state[key] = STANDS if waits else RETIRED
                 continue  # a directory's; those speak for themselves
             state = self._state_without_row(source, reason.get(key))
             if state != STANDS and self._keeps_link(link["person_id"], spoken_for):
@@ -440,14 +446,17 @@ class _Merge:
         if not self._is_frozen(person_id):
             return False
         person = self.people[person_id].final()
-        schools = {role["school_id"] for role in person.roles if role["school_id"]}
-        return person.person_id not in spoken_for or schools <= self.frozen
+        return person.person_id not in spoken_for or self._schools_of(person_id) <= self.frozen
 
     def _is_frozen(self, person_id: str) -> bool:
+        return not self._schools_of(person_id).isdisjoint(self.frozen)
+
+    def _schools_of(self, person_id: str) -> set[str]:
+        """The schools at which a published person has a role; "" for none, nothing of nobody."""
         person = self.people.get(person_id)
-        return person is not None and any(
-            role["school_id"] in self.frozen for role in person.final().roles if role["school_id"]
-        )
+        if person is None:
+            return set()
+        return {role["school_id"] for role in person.final().roles if role["school_id"]} or {""}
 
     def _protect_values(self, users: list[_Row]) -> None:
         """Values that vanish from a provider in numbers stay as they were (RS-SAFE-06).
@@ -855,6 +864,8 @@ class _Merge:
     def _may_join(self, one: _Person, other: _Person, one_rows: list[_Row], other_rows: list[_Row]) -> bool:
         if one.final() is other.final() or not (self._exists_for(one) and self._exists_for(other)):
             return False
+        if any(who.alive and self._schools_of(who.person_id) <= self.set_back for who in (one, other)):
+            return False  # an undo may have parted them
         if {row.provider_id for row in one.rows} & {row.provider_id for row in other.rows}:
             return False
         bare = any(self.by_id[row.provider_id].options.merge.key == _BARE for row in [*one.rows, *other.rows])

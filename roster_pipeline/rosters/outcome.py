@@ -6,7 +6,7 @@ The document made here is the contract's `sync --json`; the ledger, the UI and t
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from roster_pipeline.codes import Issue
 from roster_pipeline.oneroster import vocabulary
 from roster_pipeline.oneroster.collections import COLLECTIONS
 from roster_pipeline.rosters import completeness as school_states
-from roster_pipeline.rosters import rows
+from roster_pipeline.rosters import rows, undone
 from roster_pipeline.rosters.changes import TOLD, Changes
 from roster_pipeline.rosters.completeness import Completeness
 from roster_pipeline.rosters.current import Current
@@ -35,7 +35,8 @@ GUIDE_COUNTS: Final = (
 
 _FAILS: Final = "sync failed"
 _SEVERITIES: Final = (_FAILS, "school kept back", "warning", "note")
-_WAITING = {"RS-SES-02"}  # classes stay as published although the rows say otherwise
+# Classes stay as published although the rows say otherwise, or whole schools, because they were set back.
+_WAITING = {"RS-SES-02", undone.CODE}
 _MAKE_PARTIAL: Final = _WAITING | {
     "RS-PAGE-07", "RS-PAGE-08", "RS-ROW-01", "RS-PRV-02",
     "RS-SAFE-01", "RS-SAFE-02", "RS-SAFE-03", "RS-SAFE-04", "RS-SAFE-05",
@@ -73,7 +74,11 @@ def status_of(found: Found, issues: Iterable[Issue]) -> tuple[str, list[Issue]]:
     if not any(source.readable for source in found.sources):
         return FAILED, [Issue("RS-PRV-01", "None of the tenant's providers was readable.")]
     held_back = states[school_states.KEPT] + states[school_states.SILENT]
-    if held_back and not states[school_states.PUBLISHED]:
+    # What was set back was read, and stays as somebody wants it.
+    kept = found.completeness.schools
+    kept = kept[kept["state"].isin([school_states.KEPT, school_states.SILENT])]
+    set_back = set(kept["code"]) == {undone.CODE}
+    if held_back and not states[school_states.PUBLISHED] and not set_back:
         return FAILED, [Issue("RS-PRV-04", "Every school was kept back.", count=held_back)]
     if all(frame.empty for source in found.sources for frame in map(source.frames.__getitem__, COLLECTIONS)):
         return FAILED, [Issue("RS-PRV-05", "All collections are empty.")]
@@ -85,7 +90,7 @@ def status_of(found: Found, issues: Iterable[Issue]) -> tuple[str, list[Issue]]:
         return SUCCESSFUL, []
     # A sync that had trouble and found nothing to publish: the issues beside it say why.
     nothing = found.roster.tables["people"].empty and found.roster.tables["classes"].empty
-    return (FAILED if nothing else PARTIAL), []
+    return (FAILED if nothing and not set_back else PARTIAL), []
 
 
 def collections(found: Found) -> dict[int, dict[str, dict[str, Any]]]:
@@ -219,7 +224,7 @@ def report(
         "status": status,
         "counts": {
             **_guide_counts(people, len(tables["classes"])),
-            **_roster_counts(tables),
+            **roster_counts(tables),
             "schools_published": states[school_states.PUBLISHED],
             "schools_kept": states[school_states.KEPT],
             "schools_excluded": states[school_states.EXCLUDED],
@@ -287,7 +292,8 @@ def _guide_counts(people: pd.DataFrame, classes: int) -> dict[str, int]:
     }
 
 
-def _roster_counts(tables: dict[str, pd.DataFrame]) -> dict[str, int]:
+def roster_counts(tables: Mapping[str, pd.DataFrame]) -> dict[str, int]:
+    """How many people, by role, and what belongs to them, these published tables hold."""
     people = tables["people"]
     active = people[people["inactive_since"] == ""]
     holds = Counter({text: int(count) for text, count in active["roles"].value_counts().items()})

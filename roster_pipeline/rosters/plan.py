@@ -21,7 +21,7 @@ import pandas as pd
 from roster_pipeline.codes import Issue
 from roster_pipeline.rosters import completeness as school_states
 from roster_pipeline.rosters import identities as fates
-from roster_pipeline.rosters import rows, safeguards, suspicions
+from roster_pipeline.rosters import rows, safeguards, suspicions, undone
 from roster_pipeline.rosters.changes import KEYS
 from roster_pipeline.rosters.completeness import Completeness
 from roster_pipeline.rosters.current import Current
@@ -101,6 +101,9 @@ class _Plan:
             completeness.with_state(school_states.KEPT, school_states.SILENT, school_states.EXCLUDED)
             - self.taken_out
         )
+        # "" where people of no school wait, too.
+        self.set_back = completeness.set_back
+        self.frozen |= self.set_back
         self.all_read = all(source.usable for source in sources)
         self.retired_schools = completeness.with_state(school_states.RETIRED)
         # What comes back after an exclusion replaces the old roster without a hold.
@@ -244,10 +247,13 @@ class _Plan:
     def _unjudged(self) -> set[Place]:
         """Where something waited, and tonight proves nothing about what is published there."""
         judged = {found.place for found in self.held}
+        known = {*self.school_names, ""}
         return {
             place
             for place in self.memory.places - judged
-            if place[1] in self.frozen or not self._is_proven(place[1])
+            # What was set back waits until the school is published, however it was read.
+            if place[1] in self.frozen
+            or not (self._is_proven(place[1]) or (place[0] == undone.KIND and place[1] in known))
         }
 
     def _is_proven(self, school_id: str) -> bool:
@@ -302,13 +308,42 @@ class _Plan:
         now = self.sessions.sessions
         now = now[now["reason"] == ""].assign(provider="")
         now = now[~now["session_id"].duplicated()]
+        as_they_are = self._waiting_sessions(now)
+        now = now[~rows.among(now["session_id"], as_they_are)]
         named = {name for text in classes["session_ids"].unique() for name in rows.parse_list(text)}
         missing = old[~rows.among(old["session_id"], set(now["session_id"].tolist()))]
         stays = [
-            row.session_id in named or not self._may_settle(int(row.provider_id), "academicSessions")
+            row.session_id in named | as_they_are
+            or not self._may_settle(int(row.provider_id), "academicSessions")
             for row in rows.each(missing)
         ]
         return _table(pd.concat([now, missing[stays]]) if any(stays) else now, old)
+
+    def _waiting_sessions(self, now: pd.DataFrame) -> set[str]:
+        """The sessions that only schools name which wait because they were set back: they stay as they are.
+
+        A session that no class names, nor one within it, belongs to no school.
+        """
+        if not self.set_back:
+            return set()
+        old = self.published.academic_sessions
+        parents = [dict(rows.keys(frame, "session_id", "parent_id")) for frame in (now, old)]
+        waiting: set[str] = set()
+        others: set[str] = set()
+        tonight = self.sessions.classes[self.sessions.classes["reason"] == ""]
+        for frame in (tonight, self.published.classes):
+            for school, text in set(rows.keys(frame, "school_id", "session_ids")):
+                found = waiting if school in self.set_back else others
+                open_ = rows.parse_list(text)
+                while open_:
+                    session = open_.pop()
+                    if session and session not in found:
+                        found.add(session)
+                        open_ += [known[session] for known in parents if session in known]
+        if "" in self.set_back:
+            every = {*old["session_id"].tolist(), *now["session_id"].tolist()}
+            waiting |= every - others
+        return waiting - others
 
     def _may_settle(self, provider_id: int, *collections: str) -> bool:
         """Whether absence from tonight's rows of this provider means something."""
@@ -344,6 +379,8 @@ class _Plan:
     def _class_cause(self, row: Any, verdict: dict[str, str] | None) -> str:
         provider_id, school_id = int(row.provider_id), row.school_id
         source = self.by_id.get(provider_id)
+        if school_id in self.set_back:
+            return STAYS
         if source is None:
             return SETTLED if provider_id in self.tonight.retired else STAYS
         if school_id in self.frozen or not source.usable:
@@ -386,6 +423,7 @@ class _Plan:
         school_of = dict(rows.keys(classes, "class_id", "school_id"))
         live = rows.among(kept["class_id"], set(classes["class_id"].tolist()))
         frozen_class = {class_id for class_id, school in school_of.items() if school in self.frozen}
+        self.set_back_classes = {one for one in frozen_class if school_of[one] in self.set_back}
         frozen = rows.among(kept["class_id"], frozen_class)
         was = set(rows.keys(old, "class_id", "person_id"))
         for mask, why in (
@@ -454,9 +492,14 @@ class _Plan:
         if class_id not in live_classes:
             return str(self.class_cause.get(class_id, SETTLED))
         source = self.by_id.get(provider_id)
-        if source is None:
+        if source is None and class_id not in self.set_back_classes:
             return SETTLED if provider_id in self.tonight.retired else STAYS
-        if class_id in frozen_classes or class_id in self.held_classes or person_id in self.held_people:
+        if (
+            source is None
+            or class_id in frozen_classes
+            or class_id in self.held_classes
+            or person_id in self.held_people
+        ):
             return STAYS
         if not source.proven("classes", "users", "enrollments"):
             return STAYS
@@ -508,16 +551,16 @@ class _Plan:
         """Whether a published person's schools are all kept back or excluded."""
         if person_id not in old_people:
             return False
-        schools = self._schools_of(old_people, person_id)
-        return bool(schools) and self.frozen.issuperset(schools)
+        return self.frozen.issuperset(self._schools_of(old_people, person_id) or [""])
 
     def _link_cause(self, row: Any, old_people: dict[str, dict[str, str]]) -> str:
         student, guardian = row.student_id, row.guardian_id
         provider_id = int(row.provider_id)
         source = self.by_id.get(provider_id)
-        if source is None:
+        at = self._schools_of(old_people, student) or [""]
+        if source is None and self.set_back.isdisjoint(at):
             return SETTLED if provider_id in self.tonight.retired else STAYS
-        if not source.proven("users") or self.frozen.intersection(self._schools_of(old_people, student)):
+        if source is None or not source.proven("users") or self.frozen.intersection(at):
             return STAYS  # never removed while one of the student's schools is kept back
         if any(not self.by_id[who].proven("users") for who in self._families_of(student, guardian)):
             return STAYS  # the union of what all say: this one is not heard tonight
@@ -589,9 +632,10 @@ class _Plan:
         joined: dict[str, list[str]] = defaultdict(list)
         for younger, older in self.merged.items():
             joined[older].append(younger)
+        self.waiting_people = self._waiting_people(old_people)
         for record in rows.records(self.identities.people):
             person_id, fate = record["person_id"], record["fate"]
-            if fate == fates.LIVE:
+            if fate == fates.LIVE and person_id not in self.waiting_people:
                 before = [old_people[p] for p in (person_id, *joined.get(person_id, ())) if p in old_people]
                 out.append(
                     {
@@ -604,6 +648,9 @@ class _Plan:
         gone: dict[str, dict[str, str]] = {}
         for person_id, record in old_people.items():
             fate = self.fate.get(person_id, fates.GONE)
+            if person_id in self.waiting_people:
+                gone[person_id] = record
+                continue
             if fate == fates.LIVE or person_id in self.merged or fate == fates.GUARDIAN:
                 continue
             after = self._after(person_id, record, fate)
@@ -612,13 +659,37 @@ class _Plan:
         present = {record["person_id"] for record in out}
         students = dict.fromkeys(present, "") | {p: r["inactive_since"] for p, r in gone.items()}
         for person_id, record in old_people.items():
-            if self.fate.get(person_id) == fates.GUARDIAN and person_id not in self.merged:
+            if (
+                self.fate.get(person_id) == fates.GUARDIAN
+                and person_id not in gone
+                and person_id not in self.merged
+            ):
                 after = self._guardian_after(person_id, record, links, students)
                 if after is not None:
                     gone[person_id] = after
         out.extend(gone.values())
         self.staying = {person for person, record in gone.items() if not record["inactive_since"]}
         return _table(out, self.published.people.drop(columns=["removed", "created_sync"]))
+
+    def _waiting_people(self, old_people: dict[str, dict[str, str]]) -> set[str]:
+        """Published people whose schools all wait because they were set back: they stay as they are.
+
+        Somebody whom tonight's rows see elsewhere as well does not wait there.
+        """
+        if not self.set_back:
+            return set()
+        links = self.identities.links
+        live = links[(links["state"] == fates.LIVE) & rows.among(links["provider_id"], self.by_id)]
+        speaking = set(live["person_id"].tolist())
+        people = rows.keys(self.identities.people, "person_id", "roles")
+        seen = {person_id: roles for person_id, roles in people if person_id in speaking}
+        return {
+            person_id
+            for person_id, record in old_people.items()
+            if person_id not in self.merged
+            and self.set_back.issuperset(_role_schools(record["roles"]) or [""])
+            and self.set_back.issuperset(_role_schools(seen.get(person_id, "")))
+        }
 
     def _after(self, person_id: str, record: dict[str, str], fate: str) -> dict[str, str] | None:
         """A published person without a live row: as they are now, or None if removed."""
@@ -712,7 +783,7 @@ class _Plan:
                 strict=True,
             )
         }
-        found = here[live].assign(provider="")
+        found = here[live & ~rows.among(here["person_id"], self.waiting_people)].assign(provider="")
         now = str(self.tonight.sync_id)
         found["linked_sync"] = [
             then[key][1] if then.get(key, ("",))[0] == person else now
@@ -720,6 +791,9 @@ class _Plan:
                 rows.keys(found, "provider_id", "source_id"), found["person_id"], strict=True
             )
         ]
+        as_they_are = self.published.live_links
+        waits = as_they_are[rows.among(as_they_are["person_id"], self.waiting_people)]
+        found = pd.concat([found, waits]) if len(waits) else found
         return _table(found, old.drop(columns=["removed"]))
 
     def _was_live(self, links: pd.DataFrame) -> pd.Series:

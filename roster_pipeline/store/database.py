@@ -266,8 +266,8 @@ history = Table(  # published rows as they were before a sync changed them: what
     Column("sync_id", Integer, primary_key=True),  # the sync that changed the row
     Column("kind", Text, primary_key=True),  # the published table
     Column("row_key", Text, primary_key=True),  # JSON array of the key's values, without the tenant
-    # A JSON object of the row's own columns; null where nothing was live. A row that a sync made for the
-    # first time has no entry: its `created_sync` says as much.
+    # A JSON object of the row's own columns, with `removed_at` where it was not live. A row that a sync made
+    # for the first time has no entry: its `created_sync` says as much. `store.history` has two more kinds.
     Column("before", Text),
 )
 

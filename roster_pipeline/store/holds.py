@@ -7,12 +7,13 @@ that wait when it is made: it is kept with their fingerprint.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import ColumnElement, Row, and_, delete, insert, select, update
 
 from roster_pipeline.codes import CodedError
+from roster_pipeline.rosters import undone
 from roster_pipeline.rosters.holds import APPROVED, WAITING, Hold, Place
 from roster_pipeline.store.database import decisions, holds, schools
 
@@ -48,6 +49,9 @@ def remember(
         if before[place].state == APPROVED:
             used = and_(
                 decisions.c.tenant == tenant,
+                decisions.c.kind == place[0],
+                decisions.c.school_id == place[1],
+                decisions.c.class_id == place[2],
                 decisions.c.fingerprint == before[place].fingerprint,
                 decisions.c.decision == APPROVED,
                 decisions.c.sync_id.is_(None),
@@ -64,6 +68,52 @@ def remember(
         elif known.fingerprint != one.fingerprint:  # other rows: what was decided was not about them
             fresh = {"state": WAITING, "expires_on": None}
             connection.execute(update(holds).where(_at(tenant, one.place)).values(**values, **fresh))
+
+
+def set_back(
+    connection: Connection,
+    tenant: str,
+    sync_id: int,
+    day: dt.date,
+    school_id: str,
+    *,
+    count: int,
+    why: str,
+    fingerprint: str,
+) -> None:
+    """A school, or those of no school ("" ), waits from an undo on; what waited there before is replaced."""
+    lift(connection, tenant, school_id)
+    kind, school_id, class_id = undone.place_of(school_id)
+    connection.execute(
+        insert(holds).values(
+            tenant=tenant, kind=kind, school_id=school_id, class_id=class_id, code=undone.CODE,
+            count=count, total=count, why=why, fingerprint=fingerprint,
+            since_sync=sync_id, since=day, state=WAITING,
+        )
+    )  # fmt: skip
+
+
+def lift(connection: Connection, tenant: str, school_id: str) -> None:
+    """A school does not wait any more for what an undo set back."""
+    connection.execute(delete(holds).where(_at(tenant, undone.place_of(school_id))))
+
+
+def are_set_back(connection: Connection, tenant: str) -> dict[str, str]:
+    """school_id → the fingerprint of its rows in the sources, of every school that an undo set back."""
+    mine = select(holds.c.school_id, holds.c.fingerprint).where(
+        holds.c.tenant == tenant, holds.c.kind == undone.KIND
+    )
+    return {row.school_id: row.fingerprint for row in connection.execute(mine)}
+
+
+def settle(connection: Connection, tenant: str, fingerprints: Mapping[str, str]) -> None:
+    """Gives schools whose rows were not known when they were set back the fingerprint of their rows.
+
+    From then on a change of the source can be told.
+    """
+    for school, fingerprint in fingerprints.items():
+        unknown = and_(_at(tenant, undone.place_of(school)), holds.c.fingerprint == "")
+        connection.execute(update(holds).where(unknown).values(fingerprint=fingerprint))
 
 
 def waiting(connection: Connection, tenant: str) -> Sequence[Row[Any]]:
@@ -103,7 +153,7 @@ def decide(
     Raises:
         CodedError: RS-RUN-10 if nothing waits there.
     """
-    wanted = _school_ids(connection, tenant, school)
+    wanted = school_ids(connection, tenant, school)
     found = [row for row in waiting(connection, tenant) if wanted is None or row.school_id in wanted]
     if not found:
         where = f" at “{school}”" if school else ""
@@ -125,7 +175,8 @@ def decide(
     return found
 
 
-def _school_ids(connection: Connection, tenant: str, school: str | None) -> set[str] | None:
+def school_ids(connection: Connection, tenant: str, school: str | None) -> set[str] | None:
+    """The schools that a school_id, an identifier or an exact name means; None for all."""
     if school is None:
         return None
     fits = (schools.c.school_id == school) | (schools.c.identifier == school) | (schools.c.name == school)

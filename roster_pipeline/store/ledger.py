@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 RUNNING, INTERRUPTED = "running", "interrupted"
 DRY_RUN = "dry run"
 """The trigger of a sync that was only tried out."""
+UNDO = "undo"
+"""The trigger of what set a roster back: published like a sync, but nothing was read."""
 
 
 def begin(
@@ -206,13 +208,14 @@ def latest(connection: Connection, tenant: str, *, limit: int) -> list[dict[str,
 
 
 def newest(connection: Connection, tenant: str) -> dict[str, Any] | None:
-    """The document of the tenant's newest sync that ended; None if there was none."""
+    """The document of the tenant's newest sync that ended, an undo left out; None if there was none."""
     report = connection.execute(
         select(syncs.c.report)
         .where(
             syncs.c.tenant == tenant,
             syncs.c.report.is_not(None),
             syncs.c.status.not_in([RUNNING, INTERRUPTED]),
+            syncs.c.trigger.is_distinct_from(UNDO),
         )
         .order_by(syncs.c.sync_id.desc())
         .limit(1)

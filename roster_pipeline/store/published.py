@@ -94,7 +94,7 @@ def read_table(
     `names` are the columns, all of the table's own by default; `where` is a further condition in SQL.
     """
     names = names or columns_of(table)
-    selected = [_as_text(table, name) for name in names] + list((extra or {}).values())
+    selected = [as_text(table, name) for name in names] + list((extra or {}).values())
     conditions = ["removed_at IS NULL"] if extra is None else []
     conditions += [where] if where else []
     further = "".join(f" AND {condition}" for condition in conditions)
@@ -121,9 +121,11 @@ def frame_of(names: list[str], records: Sequence[Sequence[Any]]) -> pd.DataFrame
     )
 
 
-def _as_text(table: Table, name: str) -> str:
+def as_text(table: Table, name: str, prefix: str = "") -> str:
+    """The SQL that reads a column as the text that the rules have of it; `provider_id` stays a number."""
     kind = table.columns[name].type
-    if name == "provider_id":
+    name = prefix + name
+    if name == prefix + "provider_id":
         return name
     if isinstance(kind, Boolean):
         return f"CASE WHEN {name} THEN 'true' WHEN NOT {name} THEN 'false' ELSE '' END"

@@ -40,3 +40,8 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_receipts_tenant"), "receipts", ["tenant"], unique=False)
+    # Of what earlier releases published nothing is known: the kind is `store.history.PRUNED`.
+    op.execute(
+        "INSERT INTO history (tenant, sync_id, kind, row_key, before) "
+        "SELECT tenant, MAX(sync_id), 'pruned', '[]', NULL FROM syncs GROUP BY tenant"
+    )
