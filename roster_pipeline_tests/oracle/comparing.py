@@ -13,7 +13,7 @@ from typing import Any
 from roster_pipeline.oneroster.collections import COLLECTIONS, COLUMNS, LISTS
 from roster_pipeline_tests.oracle import publishing
 from roster_pipeline_tests.oracle.changes import change
-from roster_pipeline_tests.oracle.register import FIELDS, Roster, Told
+from roster_pipeline_tests.oracle.register import APPROVED_FOR, FIELDS, Roster, Told
 from roster_pipeline_tests.oracle.tenants import Made, make
 from roster_pipeline_tests.oracle.tonight import Feed, Row, Silent, User
 from roster_pipeline_tests.oracle.tonight import dates as dates_of
@@ -44,7 +44,7 @@ def compare(number: int, nights: int, run: Run) -> Made:
     made = make(random.Random(number))
     run.ended = ""
     try:
-        _compare(made, nights, run)
+        _compare(made, number, nights, run)
     except AssertionError as broken:  # an invariant of `Night.check`
         run.differences.append(f"tenant {number}: {broken}")
     except Exception as error:
@@ -55,12 +55,13 @@ def compare(number: int, nights: int, run: Run) -> Made:
     return made
 
 
-def _compare(made: Made, nights: int, run: Run) -> None:
+def _compare(made: Made, seed: int, nights: int, run: Run) -> None:
     story = Story(made.providers, made.directories, made.settings)
     for provider in made.providers:
         story.id_of(provider)
     roster, names, complete = Roster(), Names(), {}  # type: ignore[var-annotated]
     run.tenants += 1
+    decides = random.Random(f"decisions {seed}")
     for number in range(nights):
         if number:
             change(made)
@@ -84,6 +85,11 @@ def _compare(made: Made, nights: int, run: Run) -> None:
             run.differences += [f"TENANT, {made.happened}: {text}" for text in found]
             return
         roster = told.roster
+        if roster.holds and decides.random() < 0.5:
+            decision = decides.choice(("approved", "approved", "rejected"))
+            roster.decide(decision, made.as_of)
+            story.decide(decision, expires_on=(made.as_of + APPROVED_FOR).isoformat())
+            made.told.append(decision)
 
 
 def _place(why: Silent) -> str:
@@ -171,6 +177,7 @@ def differences(night: Night, told: Told, names: Names) -> list[str]:
         *_people(night, told, names),
         *_classes(night, told, names),
         *_schools(night, told),
+        *_held(night, told),
         *_counts(night, told),
     ]
 
@@ -276,6 +283,30 @@ def _schools(night: Night, told: Told) -> list[str]:
         state = "kept" if one in tonight.kept_back else "excluded" if tonight.excluded(one) else "published"
         out += _unlike(f"state of {one}", theirs.get(school[one]), state)
     return out
+
+
+def _held(night: Night, told: Told) -> list[str]:
+    """What waits where, and of how many."""
+    if told.unsure:
+        return []
+    school = _school_ids(night, told)
+    provider = {who: name for name, who in night.provider_ids.items()}
+    class_ids = {
+        (provider[row["provider_id"]], row["source_id"]): row["class_id"] for row in night.table("classes")
+    }
+    theirs = {
+        (row["kind"].replace("_", " "), row["school_id"], row["class_id"]): int(row["total"])
+        for row in night.published.holds.to_dict("records")
+    }
+    ours = {
+        (
+            kind,
+            school.get(where, "?") if where else "",
+            class_ids.get(class_, "?") if class_ else "",
+        ): hold.total
+        for (kind, where, class_), hold in told.roster.holds.items()
+    }
+    return _sets("what waits, of how many", theirs, ours)
 
 
 def _tenant_counts(night: Night, told: Told) -> list[str]:

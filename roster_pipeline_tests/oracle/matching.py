@@ -107,6 +107,7 @@ class Matching:
     known: Mapping[int, Known]
     standing: Collection[User]
     new_number: Callable[[], int]
+    under_new_ids: Mapping[User, int] = field(default_factory=dict)  # docs/holds.md, "New ids"
     now: Decided = field(default_factory=Decided)
     joined: set[int] = field(default_factory=set)
     groups: dict[str, list[Group]] = field(default_factory=dict)
@@ -210,7 +211,7 @@ class Matching:
         """ "2. Else the merge key among the people live in this sync, by their values of this sync: exactly
         one candidate: matched. Several: unmatched, ambiguous. 4. Else created." """
         if not key:
-            return "created", None
+            return self._created(source, group)
         every_one = [
             (person, users)
             for person, users in self._people().items()
@@ -223,7 +224,10 @@ class Matching:
         if len(candidates) > 1:
             return "unmatched", None
         if not candidates:
-            return self._returning(source, group, key)
+            found = self._returning(source, group, key)
+            if found[1] is None and self._created(source, group)[1] is not None:
+                raise Silent  # somebody under a new id whose e-mail is new, too
+            return found
         person = candidates[0][0]
         every = [self._values(user) for user in self.now.person if self.now.person[user] == person]
         mine = [self._values(user) for user in group]
@@ -241,6 +245,15 @@ class Matching:
             if theirs and ours and theirs != ours:
                 raise Silent  # somebody of several family names
         return "matched", person
+
+    def _created(self, source: Source, group: Group) -> tuple[str, int | None]:
+        """ "4. Else created"; but "whoever has no e-mail is recognised by identifier and both names"."""
+        found = {self.under_new_ids[user] for user in group if user in self.under_new_ids}
+        if len(found) != 1:
+            return "created", None
+        (person,) = found
+        here = any(name == source.name and one == person for (name, _), one in self.now.person.items())
+        return ("created", None) if here or person in self.now.merged_into else ("matched", person)
 
     def _returning(self, source: Source, group: Group, key: str) -> tuple[str, int | None]:
         """ "3. Else the key among removed or inactive people, if given and family names agree: the same

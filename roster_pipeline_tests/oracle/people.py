@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Hashable
+from dataclasses import replace
 from typing import Any, TypeVar
 
+from roster_pipeline_tests.oracle import new_ids
 from roster_pipeline_tests.oracle.matching import Known, Matching, Source, Values
-from roster_pipeline_tests.oracle.register import FIELDS, Person, Roster, waits
+from roster_pipeline_tests.oracle.register import FIELDS, Hold, Person, Place, Roster, waits
 from roster_pipeline_tests.oracle.tonight import Here, Row, School, Silent, Tonight, User
 
-Row_ = TypeVar("Row_")  # a published row of any kind, by its key
+Row_ = TypeVar("Row_", bound=Hashable)  # a published row of any kind, by its key
 
 
 class PeopleTonight:
@@ -26,6 +28,8 @@ class PeopleTonight:
         self.unsure: set[int] = set()
         self.ended_graces: set[int] = set()
         self.updated: set[int] = set()
+        self.holds: dict[Place, Hold] = {}
+        self.let_go: set[Any] = set()
 
     def closed(self, school: School | None) -> bool:
         """ "Kept back: keeps its last good row, classes, memberships and roles"; "what was published for an
@@ -87,7 +91,10 @@ class PeopleTonight:
         standing = {user for user in self.before.live if self.stands(user)}
         for user in standing:
             users[user[0]][user] = last[user]
-        matching = Matching(sources, users, self.before.links, last, known, standing, lambda: next(numbers))
+        matching = Matching(
+            sources, users, self.before.links, last, known, standing, lambda: next(numbers),
+            new_ids.users(self.tonight, self.before),
+        )  # fmt: skip
         self.decided = matching.run()
         for here in self.tonight.feeds:
             for adult in {adult for _, adult in here.agents if not here.users[adult]}:
@@ -355,37 +362,59 @@ class PeopleTonight:
         total = [number for number, person in self.before.people.items() if person.state == "active"]
         asleep = [number for number, person in self.before.people.items() if person.state == "inactive"]
         settled = [number for number, why in self.leaving.items() if why != "gone"]
-        self.held_people = self.waiting(gone, total, asleep, self.groups_of, settled)
+        self.held_people = self.hold(self.waiting("people", gone, total, asleep, self.groups_of, settled))
+        self.approved_people = self.let_go & set(gone) - self.held_people
         for number in self.held_people:
             del self.leaving[number]
             self.now.live |= {u for u in self.before.live if self.before.links[u] == number}
             self.reasons.add("removal waits: people")
 
+    def hold(self, found: dict[Place, tuple[set[Row_], int]]) -> set[Row_]:
+        """The rows that wait of those that would have to: "an approval lets exactly these rows go, once"."""
+        out: set[Row_] = set()
+        for place, (rows, total) in found.items():
+            known = self.before.holds.get(place)
+            if known and known.lets_go(rows, self.tonight.as_of):
+                self.let_go |= rows
+                continue
+            same = known and known.rows == frozenset(rows)
+            self.holds[place] = (
+                replace(known, total=total) if known and same else Hold(frozenset(rows), total)
+            )
+            out |= rows
+        return out
+
     def waiting(
         self,
+        kind: str,
         gone: Collection[Row_],
         total: Collection[Row_],
         extra: Collection[Row_],
         schools: Callable[[Row_], Collection[School | None]],
         settled: Collection[Row_] = (),
-    ) -> set[Row_]:
-        """Which of `gone` wait, school by school; `extra` are rows of which the page does not say whether
-        they are among the school's `total`; `settled` go for reasons that "are not counted"."""
-        out: set[Row_] = set()
+    ) -> dict[Place, tuple[set[Row_], int]]:
+        """Which of `gone` wait, school by school, and of how many; `extra` are rows of which the page does
+        not say whether they are among the school's `total`; `settled` go for reasons that "are not counted".
+        "What waits goes on waiting, whatever is added meanwhile: it is counted among the rows that were there
+        when it began to" (docs/holds.md)."""
+        out: dict[Place, tuple[set[Row_], int]] = {}
         limits = self.tonight.tenant.safeguards
         for school in {school for one in gone for school in schools(one)}:
             n, every, more = (sum(school in schools(one) for one in some) for some in (gone, total, extra))
-            if waits(n, every, limits) != waits(n, every + more, limits):
+            at: Place = (kind, school, None)
+            at_first = self.before.holds[at].total if at in self.before.holds else every
+            if waits(n, min(every, at_first), limits) != waits(n, min(every, at_first) + more, limits):
                 raise Silent  # whether inactive people count among the school's
+            every = min(every, at_first)
             if school in self.taken_out() | self.before.again:
                 # "What an option takes out of scope is removed without a hold." "The first complete sync
                 # after a school is included again replaces its roster without a hold."
                 continue
             left = every - sum(school in schools(one) for one in settled)
-            if n == left and not waits(n, every, limits):
+            if n >= left and not waits(n, every, limits):
                 raise Silent  # whether "all of a school's rows" are those that what is not counted leaves
             if waits(n, every, limits):
-                out |= {one for one in gone if school in schools(one)}
+                out[at] = {one for one in gone if school in schools(one)}, every
         return out
 
     def taken_out(self) -> set[School]:

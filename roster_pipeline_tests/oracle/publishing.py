@@ -7,10 +7,11 @@ import datetime as dt
 from dataclasses import dataclass
 
 from roster_pipeline.tenants.document import Tenant
+from roster_pipeline_tests.oracle import new_ids
 from roster_pipeline_tests.oracle import tonight as rules
 from roster_pipeline_tests.oracle.matching import Decided, fold
 from roster_pipeline_tests.oracle.people import PeopleTonight
-from roster_pipeline_tests.oracle.register import Class, Membership, Roster, Told
+from roster_pipeline_tests.oracle.register import Class, Membership, Place, Roster, Told, called
 from roster_pipeline_tests.oracle.tonight import Feed, Here, Row, School, Silent, Tonight, User
 
 
@@ -20,6 +21,9 @@ def night(
     """One night: `feeds` with the strongest first, directories in document order."""
     tonight = Tonight(tenant, as_of, [rules.read(feed) for feed in feeds])
     rules.join_schools(tonight, before.school_of, before.orgs)
+    names = new_ids.classes(tonight, before)
+    before = copy.deepcopy(before)
+    new_ids.rename(before, {old: new for new, old in names.items()})
     rules.judge_classes(
         tonight, {name: (one.school, (one.start, one.end)) for name, one in before.classes.items()}
     )
@@ -28,19 +32,29 @@ def night(
     had_rows |= {class_.school for class_ in before.classes.values()}
     rules.judge_schools(tonight, had_rows, before.grades(), standing(tonight, before))
     drop_rows_of_kept_schools(tonight, before)
-    return Publishing(tonight, before, directories).run()
+    publishing = Publishing(tonight, before, directories)
+    told = publishing.run()
+    # What stays as it is, stays so under the old ids.
+    stays = {one.school for one in told.roster.classes.values()}
+    stays = stays if told.status == "failed" else {one for one in stays if publishing.closed(one)}
+    new_ids.rename(told.roster, new_ids.closed_again(names, told.roster, stays))
+    return told
 
 
 def standing(tonight: Tonight, before: Roster) -> dict[School, set[str]]:
     """Roles and grades at each school of those who stay as published, because a provider of theirs is
-    unread: "a failed read is not an empty one"."""
-    unread = {here.name for here in tonight.feeds if here.feed.unread}
+    unread: "a failed read is not an empty one". Nobody of a grade is "gone" either whom an unproven
+    extract, which "removes nothing", does not have."""
+    feeds = {here.name: here for here in tonight.feeds}
     out: dict[School, set[str]] = {}
     for user in before.live:
-        person = before.people[before.links[user]]
-        for role, school in person.roles if user[0] in unread else ():
+        here, person = feeds.get(user[0]), before.people[before.links[user]]
+        if here is None or here.feed.states["users"] == "ok" or user[1] in here.ids["users"]:
+            continue
+        for role, school in person.roles:
             if school:
-                out.setdefault(school, set()).update({role}, person.fields.get("grades") or [])  # type: ignore[arg-type]
+                told = {role} if here.feed.unread else set()
+                out.setdefault(school, set()).update(told, person.fields.get("grades") or [])  # type: ignore[arg-type]
     return out
 
 
@@ -160,10 +174,13 @@ class Publishing(PeopleTonight):
             if class_ not in self.waiting_classes:
                 del self.now.classes[class_]
         settled = [one for one in self.before.classes if one not in self.now.classes]
+        found = self.waiting(
+            "classes", gone, list(self.before.classes), [], lambda one: {self.before.classes[one].school},
+            settled,
+        )  # fmt: skip
+        held = self.hold(found)
         for class_ in gone:
-            if class_ in self.waiting(
-                gone, list(self.before.classes), [], lambda one: {self.before.classes[one].school}, settled
-            ):
+            if class_ in held:
                 self.waiting_classes.add(class_)
                 self.reasons.add("removal waits: classes")
             else:
@@ -171,12 +188,10 @@ class Publishing(PeopleTonight):
         for here in self.tonight.feeds:
             for name, fate in here.classes.items():
                 if fate == "":
-                    spans = here.class_spans[name]
-                    starts, ends = [b for b, _ in spans], [e for _, e in spans]
                     self.now.classes[here.name, name] = Class(
                         here.school_of[here.rows["classes"][name]["school"]],
-                        min(b for b in starts if b) if starts and all(starts) else None,
-                        max(e for e in ends if e) if ends and all(ends) else None,
+                        *rules.outer(here.class_spans[name]),
+                        *called(here, here.rows["classes"][name]),
                     )
 
     # ------------------------------------------------------------------ memberships
@@ -217,7 +232,8 @@ class Publishing(PeopleTonight):
                 settled.append(membership)
             elif self.stays(membership):
                 pass
-            elif membership in new or membership in past:
+            elif membership in new or membership in past or number in self.approved_people:
+                # "With people go their memberships" (docs/holds.md).
                 del self.now.memberships[membership]
                 settled += [membership] if membership not in new else []
             else:
@@ -245,29 +261,38 @@ class Publishing(PeopleTonight):
         def school_of(one: Membership) -> set[School | None]:
             return {self.before.classes[one[0]].school} if one[0] in self.before.classes else set()
 
-        held = self.waiting(counted, total, [], school_of, settled)
-        gone = [c for c in set(self.before.classes) - set(self.now.classes) - self.ended if self.is_gone(c)]
-        theirs = [one for one in self.before.memberships if one[0] in gone]
-        if self.waiting([*counted, *theirs], total, [], school_of) != held:
+        found = self.waiting("memberships", counted, total, [], school_of, settled)
+        first = {one for rows, _ in found.values() for one in rows}
+
+        def would_wait(rows: list[Membership]) -> set[Membership]:
+            again = self.waiting("memberships", rows, total, [], school_of)
+            return {one for some, _ in again.values() for one in some}
+
+        gone = set(self.before.classes) - set(self.now.classes) - self.ended - self.let_go
+        theirs = [one for one in self.before.memberships if one[0] in gone and self.is_gone(one[0])]
+        if would_wait([*counted, *theirs]) != first:
             raise Silent  # a class may go, but its members would wait
         ended = [
             one for one in settled if one[1] in self.ended_graces and one[0] in self.now.classes
         ]  # fmt: skip
-        if self.waiting([*counted, *ended], total, [], school_of) - {*ended} != held:
+        if would_wait([*counted, *ended]) - {*ended} != first:
             raise Silent  # whether memberships of people whose grace ends are counted
+        held = self.hold(found)
+        let_go = self.let_go - held
         for class_ in {one[0] for one in counted}:
-            mine = [one for one in counted if one[0] == class_]
-            members = [one for one in self.before.memberships if one[0] == class_]
+            mine = [one for one in counted if one[0] == class_ and one not in let_go]
+            members = sum(one[0] == class_ for one in self.before.memberships)
+            school = self.before.classes[class_].school
+            at: Place = ("memberships", school, class_)
+            members = min(members, self.before.holds[at].total) if at in self.before.holds else members
             more = len(mine) + sum(one[0] == class_ for one in ended)
-            waits = [
-                n >= limits.class_share * len(members) and n >= limits.class_rows for n in (len(mine), more)
-            ]
-            if self.before.classes[class_].school in self.before.again:
+            waits = [n >= limits.class_share * members and n >= limits.class_rows for n in (len(mine), more)]
+            if school in self.before.again:
                 continue
             if waits[0] != waits[1]:
                 raise Silent  # the same of one class
             if waits[0]:
-                held |= set(mine)
+                held |= self.hold({at: (set(mine), members)})
         for one in counted:
             if one in held:
                 self.reasons.add("removal waits: memberships")
@@ -311,7 +336,11 @@ class Publishing(PeopleTonight):
                 raise Silent  # whether a provider that had stopped saying so has to be heard once more
             elif "inactive" not in (states[one], states[other]):
                 counted.append(link)
-        held = self.waiting(counted, self.before.guardian_links, [], lambda one: self.groups_of(one[0]))
+        held = self.hold(
+            self.waiting(
+                "guardian links", counted, self.before.guardian_links, [], lambda one: self.groups_of(one[0])
+            )
+        )
         if held:
             self.reasons.add("removal waits: guardian links")
         self.now.guardian_links -= set(counted) - held
@@ -377,6 +406,11 @@ class Publishing(PeopleTonight):
     # ------------------------------------------------------------------ for the next night
 
     def remember(self) -> None:
+        self.now.holds = self.holds | {
+            place: hold
+            for place, hold in self.before.holds.items()
+            if place not in self.holds and self.cannot_judge(place[1])
+        }
         for school in self.tonight.orgs:
             having = [h.feed for h in self.tonight.feeds if school in {*h.school_of.values(), *h.had_schools}]
             if self.tonight.excluded(school):
@@ -415,6 +449,17 @@ class Publishing(PeopleTonight):
             for row in rows:
                 self.now.rows[name, row["id"]] = self.row((name, row["id"]))
                 self.now.roles[name, row["id"]] = {(row.get("role", ""), None)}
+
+    def cannot_judge(self, school: School | None) -> bool:
+        """Whether a place tells nothing tonight of what waits there: the school stays as it is, or not all
+        that bring it were read whole ("it ends when the source brings the rows back", docs/holds.md)."""
+        known = {name for (name, _), one in self.now.school_of.items() if one == school}
+        return self.closed(school) or any(
+            here.feed.states[name] != "ok"
+            for here in self.tonight.feeds
+            if school is None or here.name in known
+            for name in ("orgs", "classes", "users", "enrollments")
+        )
 
 
 @dataclass

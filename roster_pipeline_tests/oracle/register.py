@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from roster_pipeline.tenants.document import Safeguards
 from roster_pipeline_tests.oracle.matching import Decided
-from roster_pipeline_tests.oracle.tonight import Row, School, Tonight, User
+from roster_pipeline_tests.oracle.tonight import Here, Row, School, Tonight, User
 
 FIELDS: Final = {
     "given_name": "givenName", "family_name": "familyName", "email": "email", "identifier": "identifier",
     "phone": "phone", "username": "username", "grades": "grades",
 }  # fmt: skip
+APPROVED_FOR: Final = dt.timedelta(days=3)
 Membership = tuple[User, int, str]  # class, person, role
+Place = tuple[str, School | None, User | None]  # kind of row, school, class (of a class's members alone)
 
 
 @dataclass
@@ -34,6 +37,37 @@ class Class:
     school: School
     start: dt.date | None
     end: dt.date | None
+    title: str = ""
+    code: str = ""
+
+
+def called(here: Here, row: Row) -> tuple[str, str]:
+    """Title and code of a class; one without a title is called as its course is."""
+    course = here.rows["courses"].get(row["course"], {})
+    return row.get("title") or course.get("title", ""), row.get("classCode", "")
+
+
+@dataclass(frozen=True)
+class Hold:
+    """What waits at a place (docs/holds.md): exactly these rows, and of how many when they began to."""
+
+    rows: frozenset[Hashable]
+    total: int
+    state: str = "waiting"  # or approved, rejected
+    until: dt.date | None = None  # of an approval: the last day on which it counts
+
+    def lets_go(self, rows: Iterable[Hashable], as_of: dt.date) -> bool:
+        """ "An approval lets exactly these rows go ... of the same day or the three days after it"."""
+        return self.state == "approved" and self.rows == frozenset(rows) and (self.until or as_of) >= as_of
+
+    def renamed(self, names: Mapping[User, User]) -> Hold:
+        """The same where classes have other ids."""
+        rows = {names.get(row, row) for row in self.rows}  # type: ignore[call-overload]
+        rows = {
+            (names.get(row[0], row[0]), *row[1:]) if isinstance(row, tuple) and len(row) == 3 else row
+            for row in rows
+        }
+        return replace(self, rows=frozenset(rows))
 
 
 @dataclass
@@ -58,6 +92,14 @@ class Roster:
     enrolled: set[User] = field(default_factory=set)
     left: set[User] = field(default_factory=set)  # users of whom it was last said that they have left
     complete: set[str] = field(default_factory=set)
+    holds: dict[Place, Hold] = field(default_factory=dict)
+
+    def decide(self, state: str, day: dt.date, school: School | None = None) -> None:
+        """Approves or rejects everything that waits, or what waits at a school."""
+        until = day + APPROVED_FOR if state == "approved" else None
+        for place, hold in self.holds.items():
+            if school in (None, place[1]):
+                self.holds[place] = replace(hold, state=state, until=until)
 
     def belongs(self, number: int) -> set[School]:
         """ "A person [belongs] to the schools of their orgs and enrolments."""

@@ -255,6 +255,15 @@ def spans_of(here: Here, class_: Row) -> list[Span]:
     return [(min(begins), max(ends))] if begins and ends else []
 
 
+def outer(spans: list[Span]) -> Span:
+    """From the first day to the last; one that is missing is open."""
+    starts, ends = [begin for begin, _ in spans], [end for _, end in spans]
+    return (
+        min(b for b in starts if b) if starts and all(starts) else None,
+        max(e for e in ends if e) if ends and all(ends) else None,
+    )
+
+
 def judge_classes(tonight: Tonight, before: dict[User, tuple[School, Span]]) -> None:
     """Fates of classes but for kept-back schools; the sessions of each school.
 
@@ -340,6 +349,8 @@ def drop_weaker_classes(tonight: Tonight, before: dict[User, tuple[School, Span]
             fate = here.classes.get(class_, "gone")
             if name != here.name or fate not in ("not current", "gone"):
                 continue
+            if fate == "gone" and not here.options.sync_classroom_data:
+                continue  # "off: no classes", so it brings none
             if here.feed.states["classes"] == "failed" or not is_over(here, span, tonight.as_of):
                 brought.setdefault(school, here)
         past |= set(school_of.values()) - set(brought)
@@ -522,7 +533,6 @@ def judge_schools(
         if tonight.excluded(school) or tonight.silent(school):
             continue
         found = faults(tonight, school, grades_before.get(school, {}), standing.get(school, set()))
-        unknown = any(not here.feed.complete for here in tonight.feeds)
         rows = [1 for here in tonight.feeds for schools in here.schools_of.values() if school in schools]
         rows += [
             1
@@ -538,6 +548,10 @@ def judge_schools(
             proven = [feed for feed in having if feed.complete or feed.states["classes"] == "ok"]
             if school in had_rows and proven and not all(feed.complete for feed in having):
                 raise Silent  # whether all rows of a school vanish where not all was read
+            # Who never had the school may be read or not: nothing of it is theirs.
+            unknown = any(not feed.complete for feed in having) or (
+                not having and any(not here.feed.complete for here in tonight.feeds)
+            )
             kept = {"vanished"} if school in had_rows and not unknown else set()
             tonight.empty.add(school)
         if kept:
