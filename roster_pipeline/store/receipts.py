@@ -15,8 +15,8 @@ from sqlalchemy import delete, insert, select, update
 
 from roster_pipeline.codes import CodedError
 from roster_pipeline.rosters.forgotten import Forgotten
+from roster_pipeline.store.copying import upsert
 from roster_pipeline.store.database import forgotten, person_sources, receipts
-from roster_pipeline.store.publish import upsert
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
