@@ -40,7 +40,7 @@ from roster_pipeline.rosters.forgotten import (
     marks_to_forget,
 )
 from roster_pipeline.store import database as db
-from roster_pipeline.store import erasing, receipts
+from roster_pipeline.store import erasing, holds, receipts
 from roster_pipeline.store.erasing import Human
 from roster_pipeline.store.lease import Lease
 from roster_pipeline.tenants import registry
@@ -163,6 +163,7 @@ def forget(
         lease.check(connection)
         salt = receipts.salt_of(connection, tenant) or secrets.token_hex(receipts.SALT_BYTES)
         erased = erasing.erase_rows(connection, tenant, meant.human)
+        holds.unsettle(connection, tenant)
         receipt_id = receipts.issue(connection, tenant, who=who, why=why, salt=salt, now=now, erased=erased)
         receipts.remember(connection, tenant, {digest(salt, mark): receipt_id for mark in meant.marks})
     finish(stores, tenant)

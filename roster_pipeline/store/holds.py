@@ -116,6 +116,15 @@ def settle(connection: Connection, tenant: str, fingerprints: Mapping[str, str])
         connection.execute(update(holds).where(unknown).values(fingerprint=fingerprint))
 
 
+def unsettle(connection: Connection, tenant: str) -> None:
+    """Forgets what the rows of schools that were set back looked like: somebody's are gone from them.
+
+    Else that would be taken for a change of the source, and undo the undo. The next sync settles them anew.
+    """
+    mine = holds.c.tenant == tenant, holds.c.kind == undone.KIND, holds.c.state != APPROVED
+    connection.execute(update(holds).where(*mine).values(fingerprint=""))
+
+
 def waiting(connection: Connection, tenant: str) -> Sequence[Row[Any]]:
     """Every hold of the tenant with the school's name (`name`, None for no school), the oldest first."""
     named = and_(schools.c.tenant == holds.c.tenant, schools.c.school_id == holds.c.school_id)
