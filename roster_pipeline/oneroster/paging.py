@@ -28,6 +28,10 @@ from roster_pipeline.oneroster.fields import LONGEST_TEXT, bounded, without_cont
 from roster_pipeline.oneroster.wire import SourceError, decode, rows_of
 
 
+MOST_IN_A_PAGE: Final = 500_000
+"""Rows: each takes some hundred bytes while it becomes columns, however little it holds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """One page, decoded: the rows received, their ids ("" for none), and what the headers told."""
@@ -120,6 +124,11 @@ class Listing:
             rows, wrapper = rows_of(
                 document.content, self.collection, self.endpoint, self._wrapper, lenient=self._lenient
             )
+            if len(rows) > MOST_IN_A_PAGE:
+                told = (
+                    f"{self._what(offset)}: the answer has {len(rows)} rows; the limit is {MOST_IN_A_PAGE}."
+                )
+                raise SourceError("RS-NET-08", told)
             if rows:
                 self._wrapper = wrapper
             table, ids = decode(self.collection, rows, implied_role=self._implied_role)

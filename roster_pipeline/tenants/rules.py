@@ -211,7 +211,7 @@ def _names(document: dict[str, Any], entries: list[tuple[Place, dict[str, Any]]]
         at = (*place, "was")
         if was in present and was != entry.get("name"):
             text = (
-                f"\"{shown(was)}\" is another one's present name; "
+                f'"{shown(was)}" is another one\'s present name; '
                 "write this one's former name, or leave it out"
             )
             yield Problem("RS-CFG-11", at, text)
