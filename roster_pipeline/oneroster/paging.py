@@ -27,7 +27,6 @@ from roster_pipeline.oneroster.collections import MOST_BYTES, MOST_ROWS
 from roster_pipeline.oneroster.fields import LONGEST_TEXT, bounded, without_controls
 from roster_pipeline.oneroster.wire import SourceError, decode, rows_of
 
-
 MOST_IN_A_PAGE: Final = 500_000
 """Rows: each takes some hundred bytes while it becomes columns, however little it holds."""
 

@@ -236,6 +236,16 @@ def test_clocks_that_differ_are_told_with_the_refusal() -> None:
             get(found)
 
 
+def test_a_date_that_is_none_tells_nothing_of_the_clocks() -> None:
+    with (
+        serving(replies(Reply(status=401, headers={"Date": ODD_DATE}))) as server,
+        client(server.url) as found,
+        pytest.raises(SourceError, match="RS-AUTH-01") as caught,
+    ):
+        get(found)
+    assert "apart" not in caught.value.message
+
+
 # ------------------------------------------------------------------------------------------- tokens
 
 
@@ -516,9 +526,13 @@ def test_a_server_that_asks_for_more_than_five_minutes_is_given_up() -> None:
     assert clock.slept == []
 
 
-def test_a_retry_after_that_says_nothing_is_ignored() -> None:
+ODD_DATE = "Mon, 01 Jan 2026 00:00:00 +99999999999999999999"  # for Python no ValueError, but an OverflowError
+
+
+@pytest.mark.parametrize("told", ["soon", "Mon", ODD_DATE])
+def test_a_retry_after_that_says_nothing_is_ignored(told: str) -> None:
     with (
-        serving(replies(Reply(status=429, headers={"Retry-After": "soon"}), Reply(GOOD))) as server,
+        serving(replies(Reply(status=429, headers={"Retry-After": told}), Reply(GOOD))) as server,
         client(server.url) as found,
     ):
         assert get(found) == GOOD
