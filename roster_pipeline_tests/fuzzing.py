@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any, Final
@@ -56,10 +57,12 @@ def _guided(target: str, seconds: int) -> int:
 
 def _fuzz(target: str, seconds: int, corpus: str, found: str) -> None:
     """Does not return: libFuzzer ends the process, with 0 unless something was found."""
-    import atheris  # type: ignore[import-untyped]  # it comes without types
+    import atheris
 
     with atheris.instrument_imports(include=["roster_pipeline"]):
         # The readers of files are imported at their first use, which would be too late.
+        for name in ("directory", "oneroster_csv"):
+            import_module(f"roster_pipeline.providers.{name}")
         from roster_pipeline_tests.examining import TARGETS
 
     examine, seeds = TARGETS[target]
@@ -69,7 +72,8 @@ def _fuzz(target: str, seconds: int, corpus: str, found: str) -> None:
         [
             sys.argv[0], corpus, f"-max_total_time={seconds}", f"-max_len={LONGEST[target]}",
             f"-artifact_prefix={found}", "-print_final_stats=1",
-            "-timeout=20", "-rss_limit_mb=1024", "-seed=1",
+            "-timeout=120",
+            "-report_slow_units=60", "-rss_limit_mb=1024", "-seed=1",
         ],
         examine,
     )  # fmt: skip

@@ -299,7 +299,7 @@ class Transport:
             return float(told[:12])
         try:
             when = parsedate_to_datetime(told)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return 0.0
         when = when if when.tzinfo else when.replace(tzinfo=UTC)
         return max(0.0, (when - self.clock()).total_seconds())
@@ -549,7 +549,7 @@ class Client:
         try:
             theirs = parsedate_to_datetime(answer.headers["Date"])
             apart = abs((theirs - self._transport.clock()).total_seconds())
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             return ""
         return f"; its clock and ours are {apart:.0f} seconds apart" if apart > 120 else ""
 

@@ -29,6 +29,9 @@ from roster_pipeline.oneroster.fields import LONGEST_TEXT, bounded, without_cont
 from roster_pipeline.oneroster.resuming import LEAST_PAGES, Bookmark, Order, Resumption, ascending, order_of
 from roster_pipeline.oneroster.wire import SourceError, decode, rows_of
 
+MOST_IN_A_PAGE: Final = 500_000
+"""Rows: each takes some hundred bytes while it becomes columns, however little it holds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -136,6 +139,11 @@ class Listing:
             rows, wrapper = rows_of(
                 document.content, self.collection, self.endpoint, self._wrapper, lenient=self._lenient
             )
+            if len(rows) > MOST_IN_A_PAGE:
+                told = (
+                    f"{self._what(offset)}: the answer has {len(rows)} rows; the limit is {MOST_IN_A_PAGE}."
+                )
+                raise SourceError("RS-NET-08", told)
             if rows:
                 self._wrapper = wrapper
             table, ids = decode(self.collection, rows, implied_role=self._implied_role)

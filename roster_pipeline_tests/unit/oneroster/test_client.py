@@ -24,6 +24,7 @@ from roster_pipeline.codes import CodedError
 from roster_pipeline.oneroster.addresses import is_loopback
 from roster_pipeline.oneroster.auth import OAuth1, OAuth2
 from roster_pipeline.oneroster.client import (
+    Answer,
     Client,
     Document,
     Gate,
@@ -234,6 +235,11 @@ def test_clocks_that_differ_are_told_with_the_refusal() -> None:
         clock.sleep(10**8)  # the server's Date is today's
         with client(server.url, clock) as found, pytest.raises(SourceError, match="seconds apart"):
             get(found)
+
+
+def test_a_date_that_is_none_tells_nothing_of_the_clocks() -> None:
+    with serving(replies(Reply(status=401))) as server, client(server.url) as found:
+        assert found._skew(Answer(401, httpx.Headers({"Date": ODD_DATE}), b"")) == ""
 
 
 # ------------------------------------------------------------------------------------------- tokens
@@ -516,9 +522,13 @@ def test_a_server_that_asks_for_more_than_five_minutes_is_given_up() -> None:
     assert clock.slept == []
 
 
-def test_a_retry_after_that_says_nothing_is_ignored() -> None:
+ODD_DATE = "Mon, 01 Jan 2026 00:00:00 +99999999999999999999"  # for Python no ValueError, but an OverflowError
+
+
+@pytest.mark.parametrize("told", ["soon", "Mon", ODD_DATE])
+def test_a_retry_after_that_says_nothing_is_ignored(told: str) -> None:
     with (
-        serving(replies(Reply(status=429, headers={"Retry-After": "soon"}), Reply(GOOD))) as server,
+        serving(replies(Reply(status=429, headers={"Retry-After": told}), Reply(GOOD))) as server,
         client(server.url) as found,
     ):
         assert get(found) == GOOD

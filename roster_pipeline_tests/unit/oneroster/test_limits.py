@@ -94,6 +94,13 @@ def test_values_that_are_tiny_on_the_wire_alone_are_not_parsed(piece: bytes) -> 
     assert _objects(few) >= _held(few)
 
 
+def test_more_rows_than_any_page_has_are_not_made_into_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    school = School(users(30), ignores_limit=True)
+    assert whole(pull(school), school)
+    monkeypatch.setattr("roster_pipeline.oneroster.paging.MOST_IN_A_PAGE", 29)
+    assert refusal(school).code == "RS-NET-08"
+
+
 def _held(body: bytes) -> int:
     """The bytes that Python needs for a document, as it tells them."""
     held, todo = 0, [orjson.loads(body)]

@@ -454,6 +454,23 @@ def test_any_value_at_any_key_is_read_or_refused_and_never_breaks(key, value, ba
         assert parse(as_document(tenant), file=FILE) == tenant
 
 
+def test_of_very_many_problems_the_first_hundred_are_told() -> None:
+    error = refusal(document() + "".join(f"key{number}: x\n" for number in range(300)))
+    assert len(error.lines) == 101
+    assert error.lines[-1][1].endswith("200 more problems follow; correct these first")
+
+
+def test_what_a_terminal_would_obey_or_could_not_show_is_not_repeated() -> None:
+    error = refusal(document() + f'"\\e[2J{"x" * 500}": 1\n')
+    assert error.message.isprintable()
+    assert "x" * 30 in error.message
+    assert "x" * 100 not in error.message
+
+
+def test_a_number_beyond_any_use_is_refused() -> None:
+    assert "at most" in refusal(document(safeguards={"rows": 10**30})).message
+
+
 # ------------------------------------------------------------------------------------- and back
 
 
