@@ -179,7 +179,7 @@ def shared() -> Iterator[Engine]:
 RANDOM = given(seed=st.integers(0, 2**32), nights=st.integers(1, 5), data=st.data())
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @RANDOM
 def test_going_back_gives_what_was_before_any_sync_and_can_be_taken_back(
     shared: Engine, seed: int, nights: int, data: st.DataObject
@@ -200,7 +200,7 @@ def test_going_back_gives_what_was_before_any_sync_and_can_be_taken_back(
     assert world.every[-1].keys() == world.every[-2].keys()
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @RANDOM
 def test_going_back_for_one_school_gives_its_slice_and_leaves_the_others(
     shared: Engine, seed: int, nights: int, data: st.DataObject
