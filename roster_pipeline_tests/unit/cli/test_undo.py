@@ -39,7 +39,7 @@ def test_the_difference_is_shown_first_and_done_with_yes(nights: Nights):
     assert "RS-CFG-10" in told.stderr
     assert "nothing is changed yet" in told.stderr
     lines = told.stdout.splitlines()
-    assert lines[0].split() == "SCHOOL ROWS ADDED BACK CHANGED BACK REMOVED AGAIN".split()
+    assert " ".join(lines[0].split()) == "SCHOOL ROWS ADDED BACK CHANGED BACK REMOVED AGAIN"
     assert ["North", "School", "classes", "1"] in [line.split() for line in lines]
     assert ["North", "School", "memberships", "9"] in [line.split() for line in lines]
     assert "Will wait: North School" in lines

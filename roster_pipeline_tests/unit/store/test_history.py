@@ -6,7 +6,7 @@ import datetime as dt
 import itertools
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -44,10 +44,8 @@ def schools_of(row: dict[str, Any]) -> set[str]:
 def a_night(rng: random.Random, day: int, before: Tables) -> Tables:
     """A roster in which every row has a chance to be another than the night before, or to be gone."""
 
-    def again(
-        kind: str, key: tuple[Any, ...], new: Callable[[], dict[str, Any] | None]
-    ) -> dict[str, Any] | None:
-        return dict(before[kind][key]) if key in before[kind] and rng.random() < 0.6 else new()
+    def again(kind: str, key: tuple[Any, ...], new: dict[str, Any] | None) -> dict[str, Any] | None:
+        return dict(before[kind][key]) if key in before[kind] and rng.random() < 0.6 else new
 
     def maybe(row: dict[str, Any], share: float = 0.75) -> dict[str, Any] | None:
         return row if rng.random() < share else None
@@ -61,22 +59,22 @@ def a_night(rng: random.Random, day: int, before: Tables) -> Tables:
             }  # fmt: skip
     for session in ("year", "autumn", "spring"):
         parent = "" if session == "year" else "year"
-        row = again("academic_sessions", (session,), lambda s=session, p=parent: maybe(
-            {"session_id": s, "title": rng.choice("xyz"), "parent_id": p, "provider_id": 1, "provider": "sis"}
+        row = again("academic_sessions", (session,), maybe(
+            {"session_id": session, "title": rng.choice("xyz"), "parent_id": parent, "provider_id": 1, "provider": "sis"}
         ))  # fmt: skip
         if row:
             out["academic_sessions"][session,] = row
     for class_id, school in CLASSES.items():
-        row = again("classes", (class_id,), lambda c=class_id, s=school: maybe(
-            {"class_id": c, "school_id": s, "title": rng.choice("xyz"), "provider_id": 1, "provider": "sis"}
+        row = again("classes", (class_id,), maybe(
+            {"class_id": class_id, "school_id": school, "title": rng.choice("xyz"), "provider_id": 1, "provider": "sis"}
         ))  # fmt: skip
         if row and (school,) in out["schools"]:
             named = [one for one in ("autumn", "spring") if (one,) in out["academic_sessions"]]
             row["session_ids"] = json.dumps(rng.sample(named, min(len(named), 1)))
             out["classes"][class_id,] = row
     for person in PEOPLE:
-        row = again("people", (person,), lambda p=person: maybe(
-            {"person_id": p, "email": rng.choice(["", "a@x", "b@x"]), "enabled": "true",
+        row = again("people", (person,), maybe(
+            {"person_id": person, "email": rng.choice(["", "a@x", "b@x"]), "enabled": "true",
              "inactive_since": rng.choice(["", "", f"2025-10-{day:02}"])}
         ))  # fmt: skip
         if row is None:
