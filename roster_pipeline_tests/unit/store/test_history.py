@@ -60,13 +60,15 @@ def a_night(rng: random.Random, day: int, before: Tables) -> Tables:
     for session in ("year", "autumn", "spring"):
         parent = "" if session == "year" else "year"
         row = again("academic_sessions", (session,), maybe(
-            {"session_id": session, "title": rng.choice("xyz"), "parent_id": parent, "provider_id": 1, "provider": "sis"}
+            {"session_id": session, "title": rng.choice("xyz"), "parent_id": parent,
+             "provider_id": 1, "provider": "sis"}
         ))  # fmt: skip
         if row:
             out["academic_sessions"][session,] = row
     for class_id, school in CLASSES.items():
         row = again("classes", (class_id,), maybe(
-            {"class_id": class_id, "school_id": school, "title": rng.choice("xyz"), "provider_id": 1, "provider": "sis"}
+            {"class_id": class_id, "school_id": school, "title": rng.choice("xyz"), "provider_id": 1,
+             "provider": "sis"}
         ))  # fmt: skip
         if row and (school,) in out["schools"]:
             named = [one for one in ("autumn", "spring") if (one,) in out["academic_sessions"]]
