@@ -54,7 +54,7 @@ _UNFINISHED: Final = ".unfinished.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Interrupted:
+class Unfinished:
     """What an earlier reading of a collection left: its parts, and where it stood after the last of them."""
 
     folder: Path
@@ -156,7 +156,7 @@ class ExtractFiles:
             _end_part(state)
         (self.folder / f"{collection}{_UNFINISHED}").unlink(missing_ok=True)
 
-    def interrupted(self, collection: str) -> Interrupted | None:
+    def interrupted(self, collection: str) -> Unfinished | None:
         """The newest unfinished reading of the collection that is young enough to go on."""
         for folder in (self.folder, *self.before):
             for name, finished in ((f"{collection}.json", True), (f"{collection}{_UNFINISHED}", False)):
@@ -165,10 +165,10 @@ class ExtractFiles:
                     continue
                 began_at = dt.datetime.fromisoformat(found["began_at"])
                 if self.clock() - began_at <= GOES_ON_FOR:
-                    return Interrupted(folder, tuple(found["parts"]), found["bookmark"], began_at, finished)
+                    return Unfinished(folder, tuple(found["parts"]), found["bookmark"], began_at, finished)
         return None
 
-    def go_on(self, collection: str, interrupted: Interrupted) -> None:
+    def go_on(self, collection: str, interrupted: Unfinished) -> None:
         """Makes an interrupted reading's rows the first ones of this sync's."""
         self.restart(collection)
         state = self._state(collection)
