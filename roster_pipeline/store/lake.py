@@ -160,8 +160,8 @@ class ExtractFiles:
         """The newest unfinished reading of the collection that is young enough to go on."""
         for folder in (self.folder, *self.before):
             for name, finished in ((f"{collection}.json", True), (f"{collection}{_UNFINISHED}", False)):
-                found = _read_json(folder / name) or {}
-                if not found.get("bookmark") or not found["parts"]:
+                found = _noted(folder / name)
+                if not found.get("bookmark") or not found.get("parts"):
                     continue
                 began_at = dt.datetime.fromisoformat(found["began_at"])
                 if self.clock() - began_at <= GOES_ON_FOR:
@@ -202,7 +202,7 @@ class ExtractFiles:
         path = self.folder / f"{collection}{_UNFINISHED}"
         if state is not None:
             self._save(collection, state)
-        elif _read_json(path) is None:
+        elif not path.exists():
             _write_json(path, {"parts": [], "bookmark": None})
 
     def leave_all(self, collections: tuple[str, ...]) -> None:
@@ -418,10 +418,18 @@ def _writer(file: Any, collection: str) -> pq.ParquetWriter:
     )
 
 
+def _noted(path: Path) -> dict[str, Any]:
+    """What is noted of a reading; nothing where the note is not whole: that cannot be gone on from."""
+    try:
+        return _read_json(path) or {}
+    except ValueError:
+        return {}
+
+
 def _goes_on(folder: Path, now: dt.datetime) -> bool:
     """Whether an extract was interrupted, and can still go on."""
     unfinished = list(folder.glob(f"*{_UNFINISHED}"))
-    told = [_read_json(path) or {} for path in folder.glob("*.json")] if unfinished else []
+    told = [_noted(path) for path in folder.glob("*.json")] if unfinished else []
     began = [dt.datetime.fromisoformat(one["began_at"]) for one in told if one.get("began_at")]
     return any(now - one <= GOES_ON_FOR for one in began)
 
