@@ -89,7 +89,7 @@ def test_extracts_of_earlier_releases_are_one_file_a_collection(lake: Lake):
 
 
 def cut_short(lake: Lake, *ids: str, closed: str = "", ends: BaseException | None = None) -> None:
-    """An extract of sync 7 that ends early, after a page of users; a collection `closed` is through by then."""
+    """An extract of sync 7 that ends early, after a page of users; one, `closed`, is through."""
     with lake.extract("oak", 1, 7, ("orgs", "users")) as sink:
         sink.append("orgs", page("orgs", "o1"))
         sink.append("users", page("users", *ids), {"at": len(ids)})
