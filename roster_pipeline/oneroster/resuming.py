@@ -47,7 +47,7 @@ class Bookmark:
         return cls(**told) if set(told) == {field.name for field in fields(cls)} else None
 
 
-class Interrupted(Protocol):
+class Unfinished(Protocol):
     """What an earlier reading left. Its methods raise `CodedError` where that is damaged."""
 
     @property
@@ -76,7 +76,7 @@ class Interrupted(Protocol):
 class Resumption:
     """An interrupted reading, and what makes its rows this one's first."""
 
-    interrupted: Interrupted
+    interrupted: Unfinished
     bookmark: Bookmark
     go_on: Callable[[], None]
 

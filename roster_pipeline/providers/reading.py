@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from roster_pipeline.codes import Issue
 from roster_pipeline.oneroster.addresses import Network
-from roster_pipeline.oneroster.resuming import Interrupted
+from roster_pipeline.oneroster.resuming import Unfinished
 
 if TYPE_CHECKING:
     from roster_pipeline.oneroster.client import Limits
@@ -49,7 +49,7 @@ class LastingSink(Sink, Protocol):
     def leave(self, collection: str) -> None:
         """Told that the collection could not be read to its end; what was appended may be gone on from."""
 
-    def interrupted(self, collection: str) -> Interrupted | None:
+    def interrupted(self, collection: str) -> Unfinished | None:
         """What an earlier reading left of the collection, if that is not too old."""
 
     def go_on(self, collection: str, interrupted: Any) -> None:

@@ -54,7 +54,7 @@ _UNFINISHED: Final = ".unfinished.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Interrupted:
+class Unfinished:
     """What an earlier reading of a collection left: its parts, and where it stood after the last of them."""
 
     folder: Path
@@ -156,19 +156,19 @@ class ExtractFiles:
             _end_part(state)
         (self.folder / f"{collection}{_UNFINISHED}").unlink(missing_ok=True)
 
-    def interrupted(self, collection: str) -> Interrupted | None:
+    def interrupted(self, collection: str) -> Unfinished | None:
         """The newest unfinished reading of the collection that is young enough to go on."""
         for folder in (self.folder, *self.before):
             for name, finished in ((f"{collection}.json", True), (f"{collection}{_UNFINISHED}", False)):
-                found = _read_json(folder / name) or {}
-                if not found.get("bookmark") or not found["parts"]:
+                found = _noted(folder / name)
+                if not found.get("bookmark") or not found.get("parts"):
                     continue
                 began_at = dt.datetime.fromisoformat(found["began_at"])
                 if self.clock() - began_at <= GOES_ON_FOR:
-                    return Interrupted(folder, tuple(found["parts"]), found["bookmark"], began_at, finished)
+                    return Unfinished(folder, tuple(found["parts"]), found["bookmark"], began_at, finished)
         return None
 
-    def go_on(self, collection: str, interrupted: Interrupted) -> None:
+    def go_on(self, collection: str, interrupted: Unfinished) -> None:
         """Makes an interrupted reading's rows the first ones of this sync's."""
         self.restart(collection)
         state = self._state(collection)
@@ -202,7 +202,7 @@ class ExtractFiles:
         path = self.folder / f"{collection}{_UNFINISHED}"
         if state is not None:
             self._save(collection, state)
-        elif _read_json(path) is None:
+        elif not path.exists():
             _write_json(path, {"parts": [], "bookmark": None})
 
     def leave_all(self, collections: tuple[str, ...]) -> None:
@@ -441,10 +441,18 @@ def _writer(file: Any, collection: str) -> pq.ParquetWriter:
     )
 
 
+def _noted(path: Path) -> dict[str, Any]:
+    """What is noted of a reading; nothing where the note is not whole: that cannot be gone on from."""
+    try:
+        return _read_json(path) or {}
+    except ValueError:
+        return {}
+
+
 def _goes_on(folder: Path, now: dt.datetime) -> bool:
     """Whether an extract was interrupted, and can still go on."""
     unfinished = list(folder.glob(f"*{_UNFINISHED}"))
-    told = [_read_json(path) or {} for path in folder.glob("*.json")] if unfinished else []
+    told = [_noted(path) for path in folder.glob("*.json")] if unfinished else []
     began = [dt.datetime.fromisoformat(one["began_at"]) for one in told if one.get("began_at")]
     return any(now - one <= GOES_ON_FOR for one in began)
 

@@ -579,7 +579,7 @@ def test_a_part_that_is_not_whole_is_read_anew(tmp_path: Path, town: Tables) -> 
         folder = Path(there.here.stores.lake.url) / "tenants" / TENANT / "extracts" / "1" / str(first.sync_id)
         part = sorted(folder.glob(f"{TABLE}-*.parquet"))[1]
         part.write_bytes(part.read_bytes()[:100])
-        damaged = lake_module.Interrupted(folder, (part.name,), {}, there.now, finished=False)
+        damaged = lake_module.Unfinished(folder, (part.name,), {}, there.now, finished=False)
         with pytest.raises(CodedError, match="RS-DB-03"):
             damaged.ids()
         found = there.extract()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -70,6 +71,85 @@ def test_a_collection_that_is_given_up_is_empty(lake: Lake):
         sink.append("users", page("users", "s1"))
         sink.restart("users")
     assert lake.read_extract("oak", 1, 7, "users").empty
+
+
+def folder_of(lake: Lake, sync_id: int) -> Path:
+    return Path(lake.url) / "tenants" / "oak" / "extracts" / "1" / str(sync_id)
+
+
+def test_extracts_of_earlier_releases_are_one_file_a_collection(lake: Lake):
+    folder = folder_of(lake, 7)
+    folder.mkdir(parents=True)
+    pq.write_table(page("users", "s1", ""), folder / "users.parquet")
+    assert lake.read_extract("oak", 1, 7, "users")["sourcedId"].tolist() == ["s1", ""]
+    assert lake.has_rows_without_id("oak", 1, 7, "users")
+    lake.set_complete("oak", 1, {"users": {"sync_id": 7, "rows": 2, "as_of": "2025-10-15"}})
+    lake.prune("oak")
+    assert lake.read_extract("oak", 1, 7, "users").shape[0] == 2
+
+
+def cut_short(lake: Lake, *ids: str, closed: str = "", ends: BaseException | None = None) -> None:
+    """An extract of sync 7 that ends early, after a page of users; one, `closed`, is through."""
+    with lake.extract("oak", 1, 7, ("orgs", "users")) as sink:
+        sink.append("orgs", page("orgs", "o1"))
+        sink.append("users", page("users", *ids), {"at": len(ids)})
+        if closed:
+            sink.close(closed)
+        raise ends or KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    "ends", [KeyboardInterrupt(), SystemExit(), GeneratorExit(), CodedError("RS-DB-03", "x")]
+)
+def test_what_ends_an_extract_early_leaves_its_pages_and_where_to_go_on(lake: Lake, ends: BaseException):
+    with pytest.raises(type(ends)):
+        cut_short(lake, "s1", "s2", closed="orgs", ends=ends)
+    assert lake.is_unfinished("oak", 1, 7)
+    assert lake.read_extract("oak", 1, 7, "orgs")["sourcedId"].tolist() == ["o1"]
+    with pytest.raises(CodedError, match="RS-DB-03"):
+        lake.read_extract("oak", 1, 7, "users")  # nobody takes a part for the whole
+    with lake.extract("oak", 1, 8, ("orgs", "users"), interrupted=(7,)) as sink:
+        found = sink.interrupted("users")
+        assert found is not None
+        assert (found.ids(), found.bookmark, found.finished) == (["s1", "s2"], {"at": 2}, False)
+        sink.go_on("users", found)
+        sink.append("users", page("users", "s3"), {"at": 3})
+    assert lake.read_extract("oak", 1, 8, "users")["sourcedId"].tolist() == ["s1", "s2", "s3"]
+    assert not lake.is_unfinished("oak", 1, 8)
+
+
+def test_a_reading_that_is_done_again_leaves_the_last_one_until_it_is_through(lake: Lake):
+    with pytest.raises(KeyboardInterrupt):
+        cut_short(lake, "s1", closed="users")
+    with pytest.raises(KeyboardInterrupt):
+        cut_short(lake, "s2", "s3")
+    assert lake.read_extract("oak", 1, 7, "users")["sourcedId"].tolist() == ["s1"]
+    with lake.extract("oak", 1, 7, ("users",)) as sink:
+        sink.append("users", page("users", "s4"))
+    assert lake.read_extract("oak", 1, 7, "users")["sourcedId"].tolist() == ["s4"]
+
+
+def test_parts_are_closed_by_rows_and_by_time(lake: Lake):
+    now = [datetime(2025, 10, 15, tzinfo=UTC)]
+    with lake.extract("oak", 1, 7, ("users",), clock=lambda: now[0]) as sink:
+        for seconds in (0, 14, 15, 16, 31, 32):
+            now[0] = datetime(2025, 10, 15, tzinfo=UTC) + timedelta(seconds=seconds)
+            sink.append("users", page("users", f"s{seconds}"), {"at": seconds})
+        many = page("users", *(f"x{number}" for number in range(lake_module.PART_ROWS)))
+        sink.append("users", many, {"at": 99})
+        sink.append("users", page("users", "last"), {"at": 100})
+    parts = [pq.read_metadata(path).num_rows for path in sorted(folder_of(lake, 7).glob("*.parquet"))]
+    assert parts == [3, 2, 1 + lake_module.PART_ROWS, 1]
+    assert lake.read_extract("oak", 1, 7, "users")["sourcedId"].tolist()[-1] == "last"
+
+
+def test_a_note_that_is_not_whole_is_nothing_to_go_on_with(lake: Lake):
+    with pytest.raises(KeyboardInterrupt):
+        cut_short(lake, "s1")
+    (folder_of(lake, 7) / "users.unfinished.json").write_text("")
+    with lake.extract("oak", 1, 8, ("users",), interrupted=(7,)) as sink:
+        assert sink.interrupted("users") is None
+    lake.prune("oak", datetime.now(UTC))
 
 
 def test_a_directory_has_columns_of_its_own():
