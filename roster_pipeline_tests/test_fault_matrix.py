@@ -12,8 +12,8 @@ import pytest
 from roster_pipeline.codes import CATALOGUE
 from roster_pipeline.sandbox.misbehaviour import FAULTS
 from roster_pipeline_tests.fault_matrix import combinations, exports, servers
-from roster_pipeline_tests.fault_matrix.__main__ import Pair, chosen
 from roster_pipeline_tests.fault_matrix.cases import EXPORTS, PACKAGES, PAGES, SERVERS, STORES, SYNCS, Shape
+from roster_pipeline_tests.fault_matrix.processes import Pair, chosen
 from roster_pipeline_tests.fault_matrix.running import Ground, ground, run
 
 BY_ISSUE = (

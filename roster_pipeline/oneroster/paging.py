@@ -358,7 +358,7 @@ class Pull:
         so_far = _Pass(set())
         self._check_bounds(so_far)
         page = self._first(last=last)
-        previous, step, steady = page, 0, True
+        previous, step, steady, full = page, 0, True, page.rows
         while True:
             fresh = self._add(so_far, page, previous)
             self._check_bounds(so_far)
@@ -393,9 +393,9 @@ class Pull:
                 previous = page
             so_far.offset += page.rows
             if so_far.total is not None and so_far.offset >= so_far.total == so_far.distinct:
-                # Some servers count the page instead of the collection. If page one seems to be all,
-                # one more request tells; what it fails with does not matter.
-                more = self._beyond(so_far) if so_far.pages == 1 else None
+                # Some servers count the page instead of the collection, or only a part of it. Where the
+                # last page was full, one more request tells; what it fails with does not matter.
+                more = self._beyond(so_far) if page.rows >= full else None
                 if more is None:
                     so_far.proof = f"All {so_far.total} rows that the server counts were read."
                     break

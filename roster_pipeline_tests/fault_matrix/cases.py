@@ -80,3 +80,28 @@ class Combination:
 
     def __str__(self) -> str:
         return f"{self.case}/{self.kind}/{self.sync}/{self.shape}/{self.store}"
+
+
+# ------------------------------------------------------------------------------------ what many tell
+
+
+def unread(code: str, names: str = "all") -> dict[str, str]:
+    """What is told where collections could not be read."""
+    status = f"failed {code} RS-PRV-01" if names == "all" else f"partial {code}"
+    return {
+        "first": f"failed {code} RS-PRV-01 RS-PRV-02 failed={names}",
+        "later": f"{status} RS-SAFE-05 stale={names}",
+    }
+
+
+def both(told: str) -> dict[str, str]:
+    """What is told by a first sync and by a later one."""
+    return {"first": told, "later": told}
+
+
+WELL: Final = both("successful")
+
+DOUBTED: Final = "What came is added, and nothing is removed."
+STALE: Final = "What was published stays; the last complete extract stands in for what could not be read."
+NOTHING: Final = "Nothing is published; what was published before stays."
+AGAIN: Final = "It is asked for again, and the sync goes on."

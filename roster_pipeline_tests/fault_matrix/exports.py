@@ -42,7 +42,8 @@ def _rows_cut(files: Files, _: Tables) -> Files:
 
 def _quote_left_open(files: Files, _: Tables) -> Files:
     content = files["users.csv"]
-    return files | {"users.csv": content[: len(content) // 2] + b'"' + content[len(content) // 2 :]}
+    row = content.index(b"\r\n", len(content) // 2) + 2
+    return files | {"users.csv": content[:row] + b'"' + content[row:]}
 
 
 def _encoded(name: str, encoding: str) -> Spoils:
