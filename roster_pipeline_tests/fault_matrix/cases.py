@@ -12,14 +12,14 @@ from typing import Final, Literal
 from roster_pipeline.sandbox.misbehaviour import Misbehaviour
 from roster_pipeline.sandbox.source import Tables
 
+Shape = Literal["one", "many", "folder", "zip"]
 SYNCS: Final = ("first", "later")
 STORES: Final = ("sqlite", "postgres")
 SERVERS: Final = ("powerschool", "classlink", "oneroster-1.1", "oneroster-1.2")
 EXPORTS: Final = ("csv-1.1", "csv-1.2")
-PAGES: Final = ("one", "many")
-PACKAGES: Final = ("folder", "zip")
+PAGES: Final[tuple[Shape, ...]] = ("one", "many")
+PACKAGES: Final[tuple[Shape, ...]] = ("folder", "zip")
 
-Shape = Literal["one", "many", "folder", "zip"]
 Files = dict[str, bytes]
 
 
@@ -61,9 +61,9 @@ class Case:
         return self.told[max(fits, key=lambda key: len(key.split()))] if fits else "?"
 
     def pairs(self) -> Iterator[tuple[str, Shape, str]]:
-        """Each kind, shape and database that it comes in."""
-        for kind in self.kinds:
-            for shape in self.shapes:
+        """Each kind, shape and database that it comes in; of the two packages each version has one."""
+        for number, kind in enumerate(self.kinds, len(self.name)):
+            for shape in (PACKAGES[number % 2],) if self.shapes == PACKAGES else self.shapes:
                 for store in self.stores:
                     yield kind, shape, store
 

@@ -30,7 +30,8 @@ def _case(fault: str, does: str, told: dict[str, str], name: str = "", **more: A
 
 def _variant(fault: str, does: str, told: dict[str, str], kind: str = "", **more: Any) -> Case:
     kinds = (kind,) if kind else (SERVERS[sum(map(ord, fault)) % len(SERVERS)],)
-    return _case(fault, does, told, kinds=kinds, shapes=("one",), stores=("sqlite",), **more)
+    ways: dict[str, Any] = {"kinds": kinds, "shapes": ("one",), "stores": ("sqlite",)}
+    return _case(fault, does, told, **(ways | more))
 
 
 CASES: Final = (
@@ -53,7 +54,7 @@ CASES: Final = (
     ),
     _variant("refuse-credentials", NOTHING, unread("RS-AUTH-01"), "classlink"),
     # ------------------------------------------------------------------ no answer, or another one
-    _case("too-many-requests=2,times=2", "It waits as long as the server asks, and goes on.", WELL),
+    _variant("too-many-requests=2,times=2", "It waits as long as the server asks, and goes on.", WELL),
     _variant("too-many-requests=,times=2", "It waits, longer each time, and goes on.", WELL),
     _variant("too-many-requests=date:30,times=2", "It waits until then, and goes on.", WELL),
     _case("too-many-requests=", f"After five tries it gives up. {NOTHING}", unread("RS-NET-06")),
@@ -157,7 +158,7 @@ CASES: Final = (
     ),
     # ------------------------------------------------------------------ which rows, and how many
     _variant("ignore-filter", "No filter is ever sent.", WELL),
-    _case(
+    _variant(
         "ignore-offset@enrollments",
         f"It asks for everything at once, and gives up if that is not all. {STALE}",
         unread("RS-PAGE-06", "enrollments"),
@@ -171,12 +172,11 @@ CASES: Final = (
         both("partial RS-PAGE-07 unproven=enrollments"),
         shapes=("many",),
     ),
-    _case(
+    _variant(
         "shift-pages=-3@enrollments",
         "It is read on beyond the total, to an empty page: all rows are there, although some came twice.",
         both("successful RS-PAGE-07"),
         shapes=("many",),
-        stores=("sqlite",),
     ),
     _case(
         "repeat-pages@enrollments,after=1",
@@ -195,17 +195,18 @@ CASES: Final = (
         f"After more pages than any real collection has it is given up. {STALE}",
         unread("RS-PAGE-10", "users"),
     ),
-    _case(
+    _variant(
         "no-counts",
         "It is read until a page is empty, or the last row comes alone.",
         WELL,
-        stores=("sqlite",),
     ),
     _case("wrong-total=5@users", f"It is read twice. {DOUBTED}", both("partial RS-PAGE-07 unproven=users")),
-    _case(
+    _variant(
         "wrong-total=-5@users",
         "It is read on beyond the total, to an empty page.",
         both("successful RS-PAGE-07"),
+        kind="oneroster-1.1",
+        shapes=("many",),
     ),
     _case(
         "changing-total@enrollments",
@@ -303,7 +304,7 @@ CASES: Final = (
     _case(
         "mask", "Every school is kept back. What was published stays.", both("failed RS-PRV-04 RS-SAFE-09")
     ),
-    _case(
+    _variant(
         "withhold",
         "Every school is kept back. What was published stays.",
         {
