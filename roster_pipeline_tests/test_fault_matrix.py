@@ -103,7 +103,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
         ("hang@users", "powerschool", "one"),
         ("reset@enrollments", "classlink", "many"),
         ("rows-removed=2@enrollments,after=1", "oneroster-1.2", "many"),
-        ("shuffle-pages@users", "oneroster-1.1", "many"),
+        ("shuffle-pages@enrollments", "oneroster-1.1", "many"),
         ("lose-school", "classlink", "one"),
         ("re-key", "oneroster-1.1", "one"),
         ("mask", "powerschool", "one"),
