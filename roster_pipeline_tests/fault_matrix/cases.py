@@ -105,3 +105,6 @@ DOUBTED: Final = "What came is added, and nothing is removed."
 STALE: Final = "What was published stays; the last complete extract stands in for what could not be read."
 NOTHING: Final = "Nothing is published; what was published before stays."
 AGAIN: Final = "It is asked for again, and the sync goes on."
+
+NEW_IDS: Final = frozenset({"RS-SAFE-19"})
+"""The ids of before are new ones, too, when they come back."""

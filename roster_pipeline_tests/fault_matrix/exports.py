@@ -11,6 +11,7 @@ from roster_pipeline.sandbox.misbehaviour import parse
 from roster_pipeline.sandbox.source import Tables
 from roster_pipeline_tests.fault_matrix.cases import (
     EXPORTS,
+    NEW_IDS,
     NOTHING,
     PACKAGES,
     STALE,
@@ -217,6 +218,7 @@ CASES: Final = (
         "ids-new",
         "People, classes and memberships are recognised, and keep our ids.",
         {"first": "successful", "later": "successful RS-SAFE-19"},
+        after=NEW_IDS,
         faults=(parse("re-key"),),
     ),
     _case(

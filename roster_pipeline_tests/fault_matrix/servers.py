@@ -12,6 +12,7 @@ from roster_pipeline.sandbox.misbehaviour import parse
 from roster_pipeline_tests.fault_matrix.cases import (
     AGAIN,
     DOUBTED,
+    NEW_IDS,
     NOTHING,
     SERVERS,
     STALE,
@@ -19,7 +20,7 @@ from roster_pipeline_tests.fault_matrix.cases import (
     Case,
     both,
     unread,
-)  # fmt: skip
+)
 
 _WITH_TOKENS: Final = ("powerschool", "oneroster-1.1", "oneroster-1.2")
 
@@ -293,16 +294,19 @@ CASES: Final = (
         "re-key",
         "People, classes and memberships are recognised, and keep our ids.",
         {"first": "successful", "later": "successful RS-SAFE-19"},
+        after=NEW_IDS,
     ),
     _variant(
         "re-key=users",
         "People are recognised, and keep our ids.",
         {"first": "successful", "later": "successful RS-SAFE-19"},
+        after=NEW_IDS,
     ),
     _variant(
         "re-key=classes",
         "Classes are recognised, and keep our ids.",
         {"first": "successful", "later": "successful RS-SAFE-19"},
+        after=NEW_IDS,
     ),
     _case(
         "mask", "Every school is kept back. What was published stays.", both("failed RS-PRV-04 RS-SAFE-09")
