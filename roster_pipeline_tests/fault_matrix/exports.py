@@ -15,6 +15,7 @@ from roster_pipeline_tests.fault_matrix.cases import (
     NOTHING,
     PACKAGES,
     STALE,
+    SYNCS,
     WELL,
     Case,
     Files,
@@ -230,7 +231,10 @@ CASES: Final = (
     _variant(
         "withheld",
         "Every school is kept back. What was published stays.",
-        both("failed RS-GRD-01 RS-PRV-04 RS-SAFE-09"),
+        {
+            **both("failed RS-GRD-01 RS-PRV-04 RS-SAFE-09"),
+            **{f"{sync} csv-1.2": "failed RS-PRV-04 RS-SAFE-09" for sync in SYNCS},
+        },
         faults=(parse("withhold"),),
     ),
     _variant(

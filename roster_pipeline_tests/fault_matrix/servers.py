@@ -314,12 +314,8 @@ CASES: Final = (
     _variant(
         "withhold",
         "Every school is kept back. What was published stays.",
-        {
-            "first": "failed RS-GRD-01 RS-PRV-04 RS-SAFE-09",
-            "later": "failed RS-GRD-01 RS-PRV-04 RS-SAFE-09",
-            "first powerschool": "failed RS-PRV-04 RS-SAFE-09",
-            "later powerschool": "failed RS-PRV-04 RS-SAFE-09",
-        },
+        both("failed RS-GRD-01 RS-PRV-04 RS-SAFE-09"),
+        kind="classlink",
     ),
     _variant(
         "mask=email",
