@@ -20,7 +20,7 @@ DAGSTER = mkdir -p "$(DAGSTER_HOME)" && \
 	DAGSTER_HOME="$(DAGSTER_HOME)" $(BIN)/dagster
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test check format format-check lint types definitions docs ui options kills forget bench audit cases lock clean
+.PHONY: help venv install demo test check format format-check lint types definitions docs ui options faults kills nights forget fuzz bench audit cases lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,12 +67,16 @@ definitions: install ## do Dagster's definitions load?
 
 docs: install ## write the pages that are generated from the code
 	$(BIN)/roster-pipeline codes --markdown > docs/codes.md
+	$(BIN)/python -m roster_pipeline_tests.fault_matrix --write
 
 ui: install ## open Dagster's UI on http://127.0.0.1:3000, on the demo's data
 	@$(BIN)/roster-pipeline demo --ui --port $(PORT)
 
 options: install ## does the proof of every option fail when the option is ignored?
 	@$(BIN)/python -m roster_pipeline_tests.ignoring
+
+faults: install ## every fault with every kind of provider, as first and later sync, in SQLite and Postgres
+	@$(BIN)/python -m roster_pipeline_tests.fault_matrix
 
 kills: install ## SIGKILL at 200 random instants of syncs on each database, with readers polling
 	@$(BIN)/python -m roster_pipeline_tests.kills

@@ -12,8 +12,8 @@ import pytest
 from roster_pipeline.codes import CATALOGUE
 from roster_pipeline.sandbox.misbehaviour import FAULTS
 from roster_pipeline_tests.fault_matrix import combinations, exports, servers
-from roster_pipeline_tests.fault_matrix.__main__ import Pair, chosen
 from roster_pipeline_tests.fault_matrix.cases import EXPORTS, PACKAGES, PAGES, SERVERS, STORES, SYNCS, Shape
+from roster_pipeline_tests.fault_matrix.processes import Pair, chosen
 from roster_pipeline_tests.fault_matrix.running import Ground, ground, run
 
 BY_ISSUE = (
@@ -103,7 +103,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
         ("hang@users", "powerschool", "one"),
         ("reset@enrollments", "classlink", "many"),
         ("rows-removed=2@enrollments,after=1", "oneroster-1.2", "many"),
-        ("shuffle-pages@users", "oneroster-1.1", "many"),
+        ("shuffle-pages@enrollments", "oneroster-1.1", "many"),
         ("lose-school", "classlink", "one"),
         ("re-key", "oneroster-1.1", "one"),
         ("mask", "powerschool", "one"),

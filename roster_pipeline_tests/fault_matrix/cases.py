@@ -12,14 +12,14 @@ from typing import Final, Literal
 from roster_pipeline.sandbox.misbehaviour import Misbehaviour
 from roster_pipeline.sandbox.source import Tables
 
+Shape = Literal["one", "many", "folder", "zip"]
 SYNCS: Final = ("first", "later")
 STORES: Final = ("sqlite", "postgres")
 SERVERS: Final = ("powerschool", "classlink", "oneroster-1.1", "oneroster-1.2")
 EXPORTS: Final = ("csv-1.1", "csv-1.2")
-PAGES: Final = ("one", "many")
-PACKAGES: Final = ("folder", "zip")
+PAGES: Final[tuple[Shape, ...]] = ("one", "many")
+PACKAGES: Final[tuple[Shape, ...]] = ("folder", "zip")
 
-Shape = Literal["one", "many", "folder", "zip"]
 Files = dict[str, bytes]
 
 
@@ -61,9 +61,9 @@ class Case:
         return self.told[max(fits, key=lambda key: len(key.split()))] if fits else "?"
 
     def pairs(self) -> Iterator[tuple[str, Shape, str]]:
-        """Each kind, shape and database that it comes in."""
-        for kind in self.kinds:
-            for shape in self.shapes:
+        """Each kind, shape and database that it comes in; of the two packages each version has one."""
+        for number, kind in enumerate(self.kinds, len(self.name)):
+            for shape in (PACKAGES[number % 2],) if self.shapes == PACKAGES else self.shapes:
                 for store in self.stores:
                     yield kind, shape, store
 
@@ -80,3 +80,31 @@ class Combination:
 
     def __str__(self) -> str:
         return f"{self.case}/{self.kind}/{self.sync}/{self.shape}/{self.store}"
+
+
+# ------------------------------------------------------------------------------------ what many tell
+
+
+def unread(code: str, names: str = "all") -> dict[str, str]:
+    """What is told where collections could not be read."""
+    status = f"failed {code} RS-PRV-01" if names == "all" else f"partial {code}"
+    return {
+        "first": f"failed {code} RS-PRV-01 RS-PRV-02 failed={names}",
+        "later": f"{status} RS-SAFE-05 stale={names}",
+    }
+
+
+def both(told: str) -> dict[str, str]:
+    """What is told by a first sync and by a later one."""
+    return {"first": told, "later": told}
+
+
+WELL: Final = both("successful")
+
+DOUBTED: Final = "What came is added, and nothing is removed."
+STALE: Final = "What was published stays; the last complete extract stands in for what could not be read."
+NOTHING: Final = "Nothing is published; what was published before stays."
+AGAIN: Final = "It is asked for again, and the sync goes on."
+
+NEW_IDS: Final = frozenset({"RS-SAFE-19"})
+"""The ids of before are new ones, too, when they come back."""

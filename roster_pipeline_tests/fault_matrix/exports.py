@@ -9,23 +9,32 @@ from typing import Any, Final
 
 from roster_pipeline.sandbox.misbehaviour import parse
 from roster_pipeline.sandbox.source import Tables
-from roster_pipeline_tests.fault_matrix.cases import EXPORTS, PACKAGES, Case, Files
+from roster_pipeline_tests.fault_matrix.cases import (
+    EXPORTS,
+    NEW_IDS,
+    NOTHING,
+    PACKAGES,
+    STALE,
+    SYNCS,
+    WELL,
+    Case,
+    Files,
+    both,
+    unread,
+)
 
 Spoils = Callable[[Files, Tables], Files]
 
 
 def _case(name: str, does: str, told: dict[str, str], spoils: Spoils | None = None, **more: Any) -> Case:
-    return Case(
-        name,
-        does,
-        told,
-        spoils=spoils,
-        **({"kinds": EXPORTS, "shapes": PACKAGES, "stores": ("sqlite", "postgres")} | more),
-    )
+    ways: dict[str, Any] = {"kinds": EXPORTS, "shapes": PACKAGES}
+    return Case(name, does, told, spoils=spoils, **(ways | more))
 
 
-def _rows_case(fault: str, name: str, does: str, told: dict[str, str], **more: Any) -> Case:
-    return _case(name, does, told, faults=(parse(fault),), **more)
+def _variant(name: str, does: str, told: dict[str, str], spoils: Spoils | None = None, **more: Any) -> Case:
+    """In one of the two packages only, in SQLite only."""
+    package = PACKAGES[len(name) % len(PACKAGES)]
+    return _case(name, does, told, spoils, shapes=(package,), stores=("sqlite",), **more)
 
 
 def _cut(files: Files, _: Tables) -> Files:
@@ -42,7 +51,8 @@ def _rows_cut(files: Files, _: Tables) -> Files:
 
 def _quote_left_open(files: Files, _: Tables) -> Files:
     content = files["users.csv"]
-    return files | {"users.csv": content[: len(content) // 2] + b'"' + content[len(content) // 2 :]}
+    row = content.index(b"\r\n", len(content) // 2) + 2
+    return files | {"users.csv": content[:row] + b'"' + content[row:]}
 
 
 def _encoded(name: str, encoding: str) -> Spoils:
@@ -108,36 +118,129 @@ def _nothing(files: Files, _: Tables) -> Files:
 
 
 CASES: Final = (
-    _case("file-cut-off", "", {}, _cut),
-    _case("rows-cut", "", {}, _rows_cut),
-    _case("quote-left-open", "", {}, _quote_left_open, stores=("sqlite",)),
-    _case("half-written-zip", "", {}, shapes=("zip",)),
-    _case("latin-1", "", {}, _encoded("users.csv", "latin-1")),
-    _case("utf-16", "", {}, _encoded("users.csv", "utf-16"), stores=("sqlite",)),
-    _case("byte-order-mark", "", {}, _encoded("users.csv", "utf-8-sig"), stores=("sqlite",)),
-    _case("column-missing", "", {}, _header(lambda names: [name for name in names if name != "email"])),
-    _case("column-renamed", "", {}, _renamed),
-    _case("column-added", "", {}, _header(lambda names: [*names, "shoeSize"])),
-    _case("file-empty", "", {}, lambda files, _: files | {"users.csv": b""}),
-    _case("rows-all-gone", "", {}, _only_header),
-    _case("file-missing", "", {}, _without("users.csv")),
-    _case("export-missing", "", {}, _nothing),
-    _case("huge-cell", "", {}, _huge_cell),
-    _case("zip-bomb", "", {}, _bomb, shapes=("zip",)),
-    _case("manifest-missing", "", {}, _without("manifest.csv"), stores=("sqlite",)),
-    _case("manifest-says-absent", "", {}, _manifest(b"file.users,bulk", b"file.users,absent")),
-    _case("manifest-says-delta", "", {}, _manifest(b"file.users,bulk", b"file.users,delta")),
+    _case("file-cut-off", STALE, unread("RS-FILE-06", "enrollments"), _cut),
     _case(
-        "manifest-other-version",
-        "",
-        {},
-        _manifest(b"oneroster.version,1", b"oneroster.version,3"),
-        stores=("sqlite",),
+        "rows-cut",
+        "Nothing shows that rows are missing: at first the others are published, later removals wait.",
+        {
+            "first": "successful RS-SAFE-14 RS-SAFE-15 RS-SAFE-16",
+            "later": "partial RS-SAFE-02 RS-SAFE-03 RS-SAFE-14 RS-SAFE-15 RS-SAFE-16",
+        },
+        _rows_cut,
     ),
-    _case("last-years-export", "", {}, _last_years),
-    _rows_case("lose-school", "school-lost", "", {}),
-    _rows_case("re-key", "ids-new", "", {}),
-    _rows_case("mask", "masked", "", {}),
-    _rows_case("withhold", "withheld", "", {}),
-    _rows_case("mask=email", "e-mails-masked", "", {}, stores=("sqlite",)),
+    _variant("quote-left-open", STALE, unread("RS-FILE-06", "users"), _quote_left_open),
+    _case("half-written-zip", NOTHING, unread("RS-FILE-01"), shapes=("zip",)),
+    _case(
+        "latin-1",
+        f"Nothing is guessed. {STALE}",
+        unread("RS-FILE-08", "users"),
+        _encoded("users.csv", "latin-1"),
+    ),
+    _variant(
+        "utf-16",
+        f"Nothing is guessed. {STALE}",
+        unread("RS-FILE-08", "users"),
+        _encoded("users.csv", "utf-16"),
+    ),
+    _variant("byte-order-mark", "The mark is left out.", WELL, _encoded("users.csv", "utf-8-sig")),
+    _case(
+        "column-missing",
+        f"A column that is not there is not an empty one. {STALE}",
+        unread("RS-FILE-03", "users"),
+        _header(lambda names: [name for name in names if name != "email"]),
+    ),
+    _variant("column-renamed", STALE, unread("RS-FILE-03", "users"), _renamed),
+    _variant("column-added", "It is not looked at.", WELL, _header(lambda names: [*names, "shoeSize"])),
+    _case("file-empty", STALE, unread("RS-FILE-06", "users"), lambda files, _: files | {"users.csv": b""}),
+    _variant(
+        "rows-all-gone",
+        "Every school is kept back. What was published stays.",
+        {
+            "first": "failed RS-PRV-04 RS-REF-01 RS-REF-05 RS-SAFE-07 RS-SAFE-08",
+            "later": "failed RS-PRV-04 RS-REF-01 RS-REF-05 RS-SAFE-04 RS-SAFE-07 RS-SAFE-08 unproven=users",
+        },
+        _only_header,
+    ),
+    _case("file-missing", STALE, unread("RS-FILE-02", "users"), _without("users.csv")),
+    _variant("export-missing", NOTHING, unread("RS-FILE-01"), _nothing),
+    _case(
+        "huge-cell",
+        "What is longer than any real value is left out, and nothing is removed.",
+        both("partial RS-ROW-06 unproven=users"),
+        _huge_cell,
+    ),
+    _case(
+        "zip-bomb",
+        f"It is given up when more comes out than could be a roster. {NOTHING}",
+        unread("RS-FILE-05"),
+        _bomb,
+        shapes=("zip",),
+    ),
+    _variant(
+        "manifest-missing",
+        "The files are read as OneRoster 1.1 bulk, if their headers are.",
+        {
+            **both("successful RS-FILE-07"),
+            **{f"{sync} csv-1.2": told for sync, told in unread("RS-FILE-03").items()},
+        },
+        _without("manifest.csv"),
+    ),
+    _case(
+        "manifest-says-absent",
+        f"Users must not be absent. {STALE}",
+        unread("RS-FILE-09", "users"),
+        _manifest(b"file.users,bulk", b"file.users,absent"),
+    ),
+    _variant(
+        "manifest-says-delta",
+        f"Changes alone are not a roster. {STALE}",
+        unread("RS-FILE-09", "users"),
+        _manifest(b"file.users,bulk", b"file.users,delta"),
+    ),
+    _variant(
+        "manifest-other-version",
+        NOTHING,
+        unread("RS-FILE-09"),
+        _manifest(b"oneroster.version,1", b"oneroster.version,3"),
+    ),
+    _case(
+        "last-years-export",
+        "Every school is kept back: its last session ended too long ago. What was published stays.",
+        both("failed RS-PRV-04 RS-SES-01"),
+        _last_years,
+    ),
+    _case(
+        "school-lost",
+        "The school is kept back, all others are published.",
+        {"first": "successful", "later": "partial RS-SAFE-11"},
+        faults=(parse("lose-school"),),
+    ),
+    _case(
+        "ids-new",
+        "People, classes and memberships are recognised, and keep our ids.",
+        {"first": "successful", "later": "successful RS-SAFE-19"},
+        after=NEW_IDS,
+        faults=(parse("re-key"),),
+    ),
+    _case(
+        "masked",
+        "Every school is kept back. What was published stays.",
+        both("failed RS-PRV-04 RS-SAFE-09"),
+        faults=(parse("mask"),),
+    ),
+    _variant(
+        "withheld",
+        "Every school is kept back. What was published stays.",
+        {
+            **both("failed RS-GRD-01 RS-PRV-04 RS-SAFE-09"),
+            **{f"{sync} csv-1.2": "failed RS-PRV-04 RS-SAFE-09" for sync in SYNCS},
+        },
+        faults=(parse("withhold"),),
+    ),
+    _variant(
+        "e-mails-masked",
+        "Every school is kept back. What was published stays.",
+        both("failed RS-PRV-04 RS-SAFE-09"),
+        faults=(parse("mask=email"),),
+    ),
 )
