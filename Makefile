@@ -20,7 +20,7 @@ DAGSTER = mkdir -p "$(DAGSTER_HOME)" && \
 	DAGSTER_HOME="$(DAGSTER_HOME)" $(BIN)/dagster
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test check format format-check lint types definitions docs ui options bench cases lock clean
+.PHONY: help venv install demo test check format format-check lint types definitions docs ui options bench sixty-nights cases lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ options: install ## does the proof of every option fail when the option is ignor
 
 bench: install ## measure a large generated district against the floor
 	$(BIN)/python -m benchmarks
+
+sixty-nights: install ## two tenants through sixty generated nights each, against the oracle of the rules
+	@$(BIN)/python -m roster_pipeline_tests.sixty_nights --worlds 2
 
 cases: install ## run the worked examples from outside, where they are
 	@if [ -f "$(CASES)" ]; then \

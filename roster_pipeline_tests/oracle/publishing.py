@@ -260,7 +260,8 @@ class Publishing(PeopleTonight):
         if class_ in self.waiting_classes or self.closed(self.now.classes[class_].school):
             return True
         here = self.tonight.here(class_[0])
-        return not here.feed.complete
+        # Read so: a membership is of a class, so where classes are unproven, they "remove nothing" either.
+        return not here.feed.complete or here.feed.states["classes"] != "ok"
 
     def hold_memberships(self, counted: list[Membership], settled: list[Membership]) -> None:
         """ "... per school and kind of row ...; in a class, when they are at least half of its members and at

@@ -117,7 +117,7 @@ class Past:
 
 @dataclass
 class Plan:
-    """A night as it was drawn: the world, what is undone and decided before it, what the oracle makes of it."""
+    """A night as it was drawn: the world, what is undone and decided before, what the oracle makes of it."""
 
     world: World
     undone: Past | None
@@ -253,7 +253,7 @@ class Nights:
                 if name != "schools" and before[name] != after[name]
             ]
         again, _ = self._sync()
-        self.last_sync = again["sync_id"]
+        self.last_document = again
         if changes := syncing.changed(again):
             wrong.append(f"the same night again changed {changes}")
         if invariants.snapshot(self.here, TENANT) != after:
@@ -266,6 +266,13 @@ class Nights:
         if document["status"] != "failed":
             self.past = [*self.past[-4:], Past(document["sync_id"], copy.deepcopy(self.roster))]
         self.roster, self.complete, self.last = plan.told.roster, plan.complete, plan
+
+    def wrong_with_what_is_published(self) -> list[str]:
+        """How the roster differs from the oracle's now."""
+        assert self.last
+        found = self._read(self.last_document)
+        told = replace(self.last.told, roster=self.roster)
+        return published_differences(cast("rosters.Night", found), told, self.names)
 
     def _nobody_else(self, told: Told) -> list[str]:
         """4. An id of a person, once told, is theirs for ever."""
@@ -290,9 +297,9 @@ class Nights:
         self.tally.statuses[document["status"]] += 1
         return document, told
 
-    def _read(self, document: Document, sync_id: int = 0) -> Synced:
+    def _read(self, document: Document) -> Synced:
         lake = self.here.stores.lake
-        facts = lake.facts(TENANT, "merged_identities", sync_id or document["sync_id"])
+        facts = lake.facts(TENANT, "merged_identities", document["sync_id"])
         assert facts is not None
         outcomes = lake.read(TENANT, "merged_identities", facts)["outcomes"]
         return Synced(
@@ -342,7 +349,7 @@ class Nights:
             assert not schools, f"nothing to undo, but by the page {schools} differ"
             return
         told = replace(self.last.told, roster=roster)
-        found = self._read(document, self.last_sync)
+        found = self._read({**document, "sync_id": self.last_document["sync_id"]})
         wrong = published_differences(cast("rosters.Night", found), told, self.names)
         waits = {*document["undo"]["waits"], *document["undo"]["follows"]}
         ids = school_ids(cast("rosters.Night", found), told)
