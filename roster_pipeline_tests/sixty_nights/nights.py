@@ -146,7 +146,7 @@ class Nights:
             plan = self._draw()
             try:
                 self._night(plan)
-            except AssertionError as error:
+            except Exception as error:
                 error.add_note(
                     f"night {self.tally.nights + 1}, {plan.world.as_of}: {'; '.join(plan.world.told)}"
                 )
@@ -397,7 +397,7 @@ def run(seed: int, nights: int, folder: Path) -> Tally:
         found = Nights(seed, here)
         try:
             found.run(nights)
-        except AssertionError as error:
+        except Exception as error:
             error.add_note(f"world {seed}: {found.tally}")
             raise
         return found.tally
