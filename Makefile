@@ -20,7 +20,7 @@ DAGSTER = mkdir -p "$(DAGSTER_HOME)" && \
 	DAGSTER_HOME="$(DAGSTER_HOME)" $(BIN)/dagster
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test check format format-check lint types definitions docs ui options faults kills nights forget fuzz bench audit cases lock clean
+.PHONY: help venv install demo test check format format-check lint types definitions docs ui options faults kills sixty-nights forget fuzz bench audit cases lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,9 @@ forget: install ## erase many people at random, and look for them everywhere
 
 bench: install ## measure a large generated district against the floor
 	$(BIN)/python -m benchmarks
+
+sixty-nights: install ## two tenants through sixty generated nights each, against the oracle of the rules
+	@$(BIN)/python -m roster_pipeline_tests.sixty_nights --worlds 2
 
 # pip-audit gets an environment of its own, build/audit. Where no database of vulnerabilities can be reached it
 # says so, lists what is pinned, and ends well.

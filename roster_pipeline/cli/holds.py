@@ -110,7 +110,7 @@ def _told(row: Row[Any]) -> dict[str, Any]:
         "class_id": row.class_id or None,
         "code": row.code,
         "count": row.count,
-        "total": row.total,
+        "total": max(row.total, row.count),
         "why": row.why,
         "since_sync": row.since_sync,
         "since": row.since.isoformat(),

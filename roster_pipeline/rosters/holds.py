@@ -59,6 +59,11 @@ class Hold:
         return len(self.keys)
 
     @property
+    def of(self) -> int:
+        """Of how many rows that is told: some may have come since the others began to wait."""
+        return max(self.total, self.count)
+
+    @property
     def fingerprint(self) -> str:
         """The same for the same rows at the same place, whichever night, and for no others."""
         text = "\x1e".join(map("\x1f".join, (self.place, *self.keys)))

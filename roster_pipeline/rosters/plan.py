@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -235,7 +235,7 @@ class _Plan:
             where = self.school_names.get(found.school_id)
             what = found.kind.replace("_", " ")
             message = (
-                f"{found.count} of {found.total} {what} of {where or 'no school'} would go at once; they wait"
+                f"{found.count} of {found.of} {what} of {where or 'no school'} would go at once; they wait"
                 + _DECIDED.get(self.memory.decision(found), ".")
                 + (f" {found.why}" if found.why else "")
             )
@@ -696,14 +696,32 @@ class _Plan:
         if person_id in self.held_people or fate == fates.STANDS:
             return record
         since = record["inactive_since"]
-        if fate in (fates.LEFT, fates.OUT_OF_SCOPE):
+        waits = _known_as(record) in self.waiting_rows
+        if fate == fates.OUT_OF_SCOPE or (fate == fates.LEFT and not waits):
             return None
         if not since:
             return {**record, "inactive_since": self.tonight.day}
         days = (self.tonight.as_of - dt.date.fromisoformat(since)).days
-        if days <= self.tonight.grace_days or not self._may_remove(person_id, record):
+        if days <= self.tonight.grace_days or waits or not self._may_remove(person_id, record):
             return record
         return None
+
+    @cached_property
+    def waiting_rows(self) -> set[tuple[str, ...]]:
+        """What tells those whose rows are of schools that are kept back, and who are nobody's yet.
+
+        Somebody who has moved there is not removed before the school is published again.
+        """
+        dropped = {key for key, why in self.identities.users.items() if why == "school_kept_back"}
+        if not dropped:
+            return set()
+        columns = ("provider_id", "source_id", "email", "given_name", "family_name")
+        users = self.current.users
+        return {
+            _known_as({"email": email, "given_name": given, "family_name": family})
+            for who, user, email, given, family in rows.keys(users, *columns)
+            if (who, user) in dropped and email and given and family
+        }
 
     @cached_property
     def sources_of(self) -> dict[str, set[int]]:
@@ -803,6 +821,12 @@ class _Plan:
             index=links.index,
             dtype=bool,
         )
+
+
+def _known_as(person: Mapping[str, str]) -> tuple[str, ...]:
+    """The names and the address without its domain: by no more may two rows be one person."""
+    email = person["email"]
+    return email.rpartition("@")[0] or email, person["given_name"], person["family_name"]
 
 
 def _role_schools(roles: str) -> list[str]:

@@ -19,6 +19,8 @@ from roster_pipeline_tests.oracle.tonight import Feed, Row, Silent, User
 from roster_pipeline_tests.oracle.tonight import dates as dates_of
 from roster_pipeline_tests.rosters import Night, Provider, Story
 
+SET_BACK = "schools"  # the kind of place where a school waits after an undo
+
 
 @dataclass
 class Run:
@@ -170,16 +172,15 @@ def differences(night: Night, told: Told, names: Names) -> list[str]:
     directories = set(told.directories)
     ours = {u: what for u, what in told.outcomes.items() if u[0] not in directories}
     out += _sets("outcomes", outcomes, ours)
+    published = published_differences(night, told, names)
+    return [*out, *published, *_schools(night, told), *_counts(night, told)]
+
+
+def published_differences(night: Night, told: Told, names: Names) -> list[str]:
+    """What differs in what is published, and in what waits."""
     if wrong := names.learn(night, told):
-        return [*out, wrong]
-    return [
-        *out,
-        *_people(night, told, names),
-        *_classes(night, told, names),
-        *_schools(night, told),
-        *_held(night, told),
-        *_counts(night, told),
-    ]
+        return [wrong]
+    return [*_people(night, told, names), *_classes(night, told, names), *_held(night, told)]
 
 
 def _people(night: Night, told: Told, names: Names) -> list[str]:
@@ -197,7 +198,7 @@ def _people(night: Night, told: Told, names: Names) -> list[str]:
         {called.get(one, "somebody"): state for one, state in states.items() if one not in unsure},
         {called[one]: person.state for one, person in ours.items() if one not in unsure},
     )
-    school = _school_ids(night, told)
+    school = school_ids(night, told)
     for one, person in ours.items():
         row = rows.get(one)
         if row is None or person.state != "active" or one in unsure:
@@ -224,7 +225,8 @@ def _people(night: Night, told: Told, names: Names) -> list[str]:
     return out
 
 
-def _school_ids(night: Night, told: Told) -> dict[User, str]:
+def school_ids(night: Night, told: Told) -> dict[User, str]:
+    """The pipeline's id of each school, by each org that it is."""
     names = {who: name for name, who in night.provider_ids.items()}
     rows = night.published.school_sources.to_dict("records")
     ids = {(names[row["provider_id"]], row["source_id"]): row["school_id"] for row in rows}
@@ -237,7 +239,7 @@ def _school_ids(night: Night, told: Told) -> dict[User, str]:
 
 def _classes(night: Night, told: Told, names: Names) -> list[str]:
     provider = {who: name for name, who in night.provider_ids.items()}
-    school = _school_ids(night, told)
+    school = school_ids(night, told)
     theirs = {(provider[row["provider_id"]], row["source_id"]): row for row in night.table("classes")}
     ours = told.roster.classes
     out = _unlike("classes", set(theirs), set(ours))
@@ -273,7 +275,7 @@ def _classes(night: Night, told: Told, names: Names) -> list[str]:
 
 
 def _schools(night: Night, told: Told) -> list[str]:
-    school = _school_ids(night, told)
+    school = school_ids(night, told)
     tonight = told.tonight
     out = []
     theirs = {row["school_id"]: row["state"] for row in night.report["schools"]}
@@ -289,7 +291,7 @@ def _held(night: Night, told: Told) -> list[str]:
     """What waits where, and of how many."""
     if told.unsure:
         return []
-    school = _school_ids(night, told)
+    school = school_ids(night, told)
     provider = {who: name for name, who in night.provider_ids.items()}
     class_ids = {
         (provider[row["provider_id"]], row["source_id"]): row["class_id"] for row in night.table("classes")
@@ -297,7 +299,12 @@ def _held(night: Night, told: Told) -> list[str]:
     theirs = {
         (row["kind"].replace("_", " "), row["school_id"], row["class_id"]): int(row["total"])
         for row in night.published.holds.to_dict("records")
+        if row["kind"] != SET_BACK
     }
+    set_back = {
+        row["school_id"] for row in night.published.holds.to_dict("records") if row["kind"] == SET_BACK
+    }
+    out = _unlike("set back", set_back, {school.get(one, "?") for one in told.roster.undone})
     ours = {
         (
             kind,
@@ -306,7 +313,7 @@ def _held(night: Night, told: Told) -> list[str]:
         ): hold.total
         for (kind, where, class_), hold in told.roster.holds.items()
     }
-    return _sets("what waits, of how many", theirs, ours)
+    return out + _sets("what waits, of how many", theirs, ours)
 
 
 def _tenant_counts(night: Night, told: Told) -> list[str]:

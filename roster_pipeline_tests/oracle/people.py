@@ -435,7 +435,7 @@ class PeopleTonight:
             self.unsure.add(number)
             self.now.live |= {u for u in self.before.live if self.before.links[u] == number}
             return
-        if why == "gone":
+        if why == "gone" or (why == "left" and self.is_awaited(person)):
             person.state, person.since = "inactive", self.tonight.as_of
             self.now.live |= {
                 u for u in self.before.live if self.before.links[u] == number and u not in self.decided.reused
@@ -443,12 +443,33 @@ class PeopleTonight:
         else:
             person.state, person.since = "removed", None
 
+    def is_awaited(self, person: Person) -> bool:
+        """ "A person [belongs] to the schools of their orgs", and is "never removed while one is kept back":
+        whether somebody who may be they has a row at a school that is kept back, so that nobody is they."""
+        email = str(person.fields.get("email", ""))
+        names = person.fields.get("given_name"), person.fields.get("family_name")
+        rows = [
+            here.rows["users"][name]
+            for here in self.tonight.feeds
+            for name, fate in here.users.items()
+            if fate == "school kept back"
+        ]
+        return any(
+            row["email"]
+            and all(names)
+            and (row["givenName"], row["familyName"]) == names
+            and (row["email"].rpartition("@")[0] or row["email"]) == (email.rpartition("@")[0] or email)
+            for row in rows
+        )
+
     def end_of_grace(self, number: int, person: Person, why: str) -> None:
         """ "Removed after grace_days"; "exactly the limit is still within"; "removing people needs users and
         enrollments ok" (architecture.md, invariant 1), of the providers who know them; "never removed while
         one [of their schools] is kept back". Whom options take out, or who has left, goes now."""
         assert person.since
         settled = why not in ("gone", "guardian of nobody")
+        if self.is_awaited(person) and (why == "left" or not settled):
+            return
         if (self.tonight.as_of - person.since).days <= self.tonight.tenant.grace_days and not settled:
             return
         mine = {user for user, one in self.now.links.items() if one == number}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from roster_pipeline.tenants.document import Tenant
-from roster_pipeline_tests.oracle import new_ids
+from roster_pipeline_tests.oracle import new_ids, set_back
 from roster_pipeline_tests.oracle import tonight as rules
 from roster_pipeline_tests.oracle.matching import Decided, fold
 from roster_pipeline_tests.oracle.people import PeopleTonight
@@ -21,6 +21,8 @@ def night(
     """One night: `feeds` with the strongest first, directories in document order."""
     tonight = Tonight(tenant, as_of, [rules.read(feed) for feed in feeds])
     rules.join_schools(tonight, before.school_of, before.orgs)
+    rows = {school: set_back.rows_of(tonight, before.school_of, school) for school in before.undone}
+    tonight.kept_back = {school: {"undone"} for school in set_back.waiting(tonight, before, rows)}
     names = new_ids.classes(tonight, before)
     before = copy.deepcopy(before)
     new_ids.rename(before, {old: new for new, old in names.items()})
@@ -34,6 +36,12 @@ def night(
     drop_rows_of_kept_schools(tonight, before)
     publishing = Publishing(tonight, before, directories)
     told = publishing.run()
+    if told.status != "failed":
+        told.roster.undone = {
+            school: replace(one, rows=rows[school]) if one.rows is None else one
+            for school, one in before.undone.items()
+            if publishing.closed(school)
+        }
     # What stays as it is, stays so under the old ids.
     stays = {one.school for one in told.roster.classes.values()}
     stays = stays if told.status == "failed" else {one for one in stays if publishing.closed(one)}
@@ -121,6 +129,8 @@ class Publishing(PeopleTonight):
         }
         schools = [s for s in known if not tonight.excluded(s) and s not in tonight.empty]
         schools += [s for s in tonight.kept_back if s not in schools]
+        if schools and all(tonight.kept_back.get(s) == {"undone"} for s in schools):
+            return False  # they were read, and stay as somebody wants them
         return bool(schools) and all(s in tonight.kept_back or tonight.silent(s) for s in schools)
 
     def status(self) -> str:
@@ -250,7 +260,8 @@ class Publishing(PeopleTonight):
         if class_ in self.waiting_classes or self.closed(self.now.classes[class_].school):
             return True
         here = self.tonight.here(class_[0])
-        return not here.feed.complete
+        # Read so: a membership is of a class, so where classes are unproven, they "remove nothing" either.
+        return not here.feed.complete or here.feed.states["classes"] != "ok"
 
     def hold_memberships(self, counted: list[Membership], settled: list[Membership]) -> None:
         """ "... per school and kind of row ...; in a class, when they are at least half of its members and at

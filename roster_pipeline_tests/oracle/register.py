@@ -70,6 +70,19 @@ class Hold:
         return replace(self, rows=frozenset(rows))
 
 
+@dataclass(frozen=True)
+class Undone:
+    """A school that an undo set back: its rows in the sources then, None where they were not known."""
+
+    rows: frozenset[str] | None
+    state: str = "waiting"
+    until: dt.date | None = None
+
+    def is_approved(self, as_of: dt.date) -> bool:
+        """Whether the school may follow its source again."""
+        return self.state == "approved" and (self.until or as_of) >= as_of
+
+
 @dataclass
 class Roster:
     """What is published, and what the next night has to know."""
@@ -93,6 +106,7 @@ class Roster:
     left: set[User] = field(default_factory=set)  # users of whom it was last said that they have left
     complete: set[str] = field(default_factory=set)
     holds: dict[Place, Hold] = field(default_factory=dict)
+    undone: dict[School, Undone] = field(default_factory=dict)
 
     def decide(self, state: str, day: dt.date, school: School | None = None) -> None:
         """Approves or rejects everything that waits, or what waits at a school."""
@@ -100,6 +114,9 @@ class Roster:
         for place, hold in self.holds.items():
             if school in (None, place[1]):
                 self.holds[place] = replace(hold, state=state, until=until)
+        for where, undone in self.undone.items():
+            if school in (None, where):
+                self.undone[where] = replace(undone, state=state, until=until)
 
     def belongs(self, number: int) -> set[School]:
         """ "A person [belongs] to the schools of their orgs and enrolments."""

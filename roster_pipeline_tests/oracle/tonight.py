@@ -530,7 +530,7 @@ def judge_schools(
     more students gone at once; sessions outdated." """
     every = set(tonight.orgs) | had_rows
     for school in sorted(every):
-        if tonight.excluded(school) or tonight.silent(school):
+        if tonight.excluded(school) or tonight.silent(school) or school in tonight.kept_back:
             continue
         found = faults(tonight, school, grades_before.get(school, {}), standing.get(school, set()))
         rows = [1 for here in tonight.feeds for schools in here.schools_of.values() if school in schools]

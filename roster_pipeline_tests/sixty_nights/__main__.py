@@ -9,6 +9,7 @@ import argparse
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 from roster_pipeline_tests.sixty_nights.nights import run
@@ -26,7 +27,9 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 tally = run(seed, given.nights, Path(folder))
-            except AssertionError as error:
+            except Exception as error:  # whatever ends it, the next world goes on
+                if not isinstance(error, AssertionError):
+                    traceback.print_exc()
                 print(f"world {seed} FAILED: {error}", *getattr(error, "__notes__", ()), sep="\n", flush=True)
                 continue
         passed += 1

@@ -14,18 +14,20 @@ import json
 import random
 import shutil
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
 
+from roster_pipeline.codes import CodedError
 from roster_pipeline.store import holds
 from roster_pipeline.store.published import StoredRoster
 from roster_pipeline.tenants import registry
+from roster_pipeline.undo import undo
 from roster_pipeline_tests import rosters, syncing
-from roster_pipeline_tests.oracle import publishing
-from roster_pipeline_tests.oracle.comparing import Names, differences
+from roster_pipeline_tests.oracle import publishing, set_back
+from roster_pipeline_tests.oracle.comparing import Names, differences, published_differences, school_ids
 from roster_pipeline_tests.oracle.register import Roster, Told
 from roster_pipeline_tests.oracle.tonight import Feed, School, Silent
 from roster_pipeline_tests.sixty_nights import exports, invariants
@@ -48,6 +50,7 @@ class Tally:
     statuses: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     decisions: Counter[str] = field(default_factory=Counter)
+    undos: Counter[str] = field(default_factory=Counter)
     codes: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
@@ -58,7 +61,8 @@ class Tally:
 
         return (
             f"{self.nights} nights, {self.syncs} syncs ({some(self.statuses)}); faults: {some(self.faults)}; "
-            f"decisions: {some(self.decisions)}; {self.redrawn} nights drawn anew; codes: {some(self.codes)}"
+            f"decisions: {some(self.decisions)}; undos: {some(self.undos)}; "
+            f"{self.redrawn} nights drawn anew; codes: {some(self.codes)}"
         )
 
 
@@ -103,11 +107,20 @@ class Synced:
         return records
 
 
+@dataclass(frozen=True)
+class Past:
+    """A sync that published, and the oracle's roster before it."""
+
+    sync_id: int
+    before: Roster
+
+
 @dataclass
 class Plan:
-    """A night as it was drawn: the world, what is decided before it, and what the oracle makes of it."""
+    """A night as it was drawn: the world, what is undone and decided before, what the oracle makes of it."""
 
     world: World
+    undone: Past | None
     decision: tuple[str, School | None] | None
     told: Told
     feeds: list[Feed]
@@ -122,6 +135,8 @@ class Nights:
         self.world, self.here, self.tally = make(seed), here, Tally()
         self.roster, self.complete, self.names, self.ids = Roster(), Complete(), Names(), Ids()
         self.folder = here.home.folder / "exports"
+        self.past: list[Past] = []
+        self.last: Plan | None = None
         self._apply()
         self.neighbour = self._settle_neighbour()
 
@@ -131,7 +146,7 @@ class Nights:
             plan = self._draw()
             try:
                 self._night(plan)
-            except AssertionError as error:
+            except Exception as error:
                 error.add_note(
                     f"night {self.tally.nights + 1}, {plan.world.as_of}: {'; '.join(plan.world.told)}"
                 )
@@ -167,23 +182,34 @@ class Nights:
             world, roster = copy.deepcopy(self.world), copy.deepcopy(self.roster)
             if self.roster.people:
                 go_on(world, self.rng, quiet=attempt > _ATTEMPTS * 0.9)
-            decision = self._decision(roster)
-            if decision:
-                roster.decide(decision[0], self.world.as_of, decision[1])
+            past = self.rng.choice(self.past) if self.past and self.rng.random() < 0.12 else None
             try:
-                return self._told(world, roster, decision)
+                if past:
+                    roster = self._set_back(past)[0]
+                decision = self._decision(roster)
+                if decision:
+                    roster.decide(decision[0], self.world.as_of, decision[1])
+                return self._told(world, roster, past, decision)
             except Silent:
                 self.tally.redrawn += 1
         raise AssertionError("the page is silent about every night that was drawn")
 
     def _decision(self, roster: Roster) -> tuple[str, School | None] | None:
-        if not roster.holds or self.rng.random() < 0.7:
+        if not (roster.holds or roster.undone) or self.rng.random() < 0.7:
             return None
-        schools = sorted({school for _, school, _ in roster.holds if school})
+        schools = sorted({school for _, school, _ in roster.holds if school} | set(roster.undone))
         where = self.rng.choice([None, None, *schools])
         return self.rng.choice(("approved", "approved", "rejected")), where
 
-    def _told(self, world: World, roster: Roster, decision: tuple[str, School | None] | None) -> Plan:
+    def _set_back(self, past: Past) -> tuple[Roster, set[School]]:
+        """The oracle's roster after an undo, and the schools that it concerns."""
+        assert self.last
+        feeds = copy.deepcopy(self.last.feeds)
+        return set_back.undo(self.roster, past.before, self.registered.tenant, feeds, self.world.as_of)
+
+    def _told(
+        self, world: World, roster: Roster, past: Past | None, decision: tuple[str, School | None] | None
+    ) -> Plan:
         tenant, complete = self.registered.tenant, self.complete
         feeds = []
         for options in tenant.strongest_first:
@@ -193,11 +219,15 @@ class Nights:
         people = world.directory.people.items()
         directories = {world.directory.name: [{"id": who, **row} for who, row in people]}
         told = publishing.night(tenant, copy.deepcopy(feeds), directories, roster, world.as_of)
-        return Plan(world, decision, told, feeds, complete)
+        return Plan(world, past, decision, told, feeds, complete)
 
     # ------------------------------------------------------------------ a night
 
     def _night(self, plan: Plan) -> None:
+        if plan.undone:
+            self._undo(plan.undone)
+        elif self.past and self.rng.random() < 0.05:
+            self._undo_and_back()
         if plan.decision:
             self._decide(*plan.decision)
         self.world = plan.world
@@ -223,6 +253,7 @@ class Nights:
                 if name != "schools" and before[name] != after[name]
             ]
         again, _ = self._sync()
+        self.last_document = again
         if changes := syncing.changed(again):
             wrong.append(f"the same night again changed {changes}")
         if invariants.snapshot(self.here, TENANT) != after:
@@ -232,7 +263,16 @@ class Nights:
         if invariants.snapshot(self.here, NEIGHBOUR) != self.neighbour:
             wrong.append("the other tenant was touched")
         assert not wrong, "\n".join(wrong)
-        self.roster, self.complete = plan.told.roster, plan.complete
+        if document["status"] != "failed":
+            self.past = [*self.past[-4:], Past(document["sync_id"], copy.deepcopy(self.roster))]
+        self.roster, self.complete, self.last = plan.told.roster, plan.complete, plan
+
+    def wrong_with_what_is_published(self) -> list[str]:
+        """How the roster differs from the oracle's now."""
+        assert self.last
+        found = self._read(self.last_document)
+        told = replace(self.last.told, roster=self.roster)
+        return published_differences(cast("rosters.Night", found), told, self.names)
 
     def _nobody_else(self, told: Told) -> list[str]:
         """4. An id of a person, once told, is theirs for ever."""
@@ -278,11 +318,77 @@ class Nights:
             found = holds.decide(
                 connection, TENANT, decision, school=name, who="a test", why="", now=now, day=self.world.as_of
             )
-        ours = sum(school in (None, place[1]) for place in self.roster.holds)
+        places = [*(place[1] for place in self.roster.holds), *self.roster.undone]
+        ours = sum(school in (None, place) for place in places)
         assert len(found) == ours, f"{len(found)} decided on, {ours} wait by the page"
         assert invariants.snapshot(self.here, TENANT) == before, "a decision changed what is published"
         self.roster.decide(decision, self.world.as_of, school)
         self.tally.decisions[decision] += 1
+
+    # ------------------------------------------------------------------ undoing
+
+    def _undone(self, sync_id: int, school: str | None = None) -> Document | None:
+        """What an undo tells; None where nothing differs from what was published before that sync."""
+        noon = dt.datetime.combine(self.world.as_of, dt.time(12), dt.UTC)
+        try:
+            told = undo(
+                self.here.stores, TENANT, sync_id, school=school, who="a test", why="", clock=lambda: noon
+            )
+        except CodedError as error:
+            if error.code == "RS-RUN-11":
+                return None
+            raise
+        return cast("Document", json.loads(json.dumps(told)))
+
+    def _undo(self, past: Past) -> None:
+        """The roster is as it was before a sync; the schools concerned wait."""
+        assert self.last
+        roster, schools = self._set_back(past)
+        document = self._undone(past.sync_id)
+        if document is None:
+            assert not schools, f"nothing to undo, but by the page {schools} differ"
+            return
+        told = replace(self.last.told, roster=roster)
+        found = self._read({**document, "sync_id": self.last_document["sync_id"]})
+        wrong = published_differences(cast("rosters.Night", found), told, self.names)
+        waits = {*document["undo"]["waits"], *document["undo"]["follows"]}
+        ids = school_ids(cast("rosters.Night", found), told)
+        ours = {ids.get(school, "?") for school in schools}
+        if waits != ours:
+            wrong.append(f"the undo concerns {sorted(waits)}, by the page {sorted(ours)}")
+        assert not wrong, "\n".join([f"after the undo of sync {past.sync_id}:", *wrong])
+        self.roster, self.past = roster, []
+        self.tally.undos["of a sync"] += 1
+
+    def _undo_and_back(self) -> None:
+        """An undo, of the whole tenant or of one school, that is undone leaves everything as it was."""
+        past = self.rng.choice(self.past)
+        schools = [None, *sorted(row["name"] for row in self.roster.orgs.values())]
+        school = self.rng.choice(schools)
+        before = self._live()
+        document = self._undone(past.sync_id, school)
+        if document is None:
+            assert self._live() == before, "an undo that was refused changed something"
+            return
+        self._undone(document["sync_id"])
+        after = self._live()
+        wrong = [name for name in before if before[name] != after[name]]
+        assert not wrong, f"undoing the undo of sync {past.sync_id} at {school} left other {wrong}"
+        self.tally.undos["of a school and back" if school else "and back"] += 1
+
+    def _live(self) -> dict[str, Any]:
+        """What is published and what waits, without the bookkeeping of syncs."""
+        found = invariants.snapshot(self.here, TENANT)
+        out: dict[str, Any] = {
+            name: {
+                key: {n: value for n, value in row.items() if n not in ("created_sync", "changed_sync")}
+                for key, row in invariants.live(table).items()
+            }
+            for name, table in found.items()
+        }
+        with self.here.stores.database.connect() as connection:
+            out["holds"] = sorted(map(repr, holds.waiting(connection, TENANT)))
+        return out
 
 
 def run(seed: int, nights: int, folder: Path) -> Tally:
@@ -291,7 +397,7 @@ def run(seed: int, nights: int, folder: Path) -> Tally:
         found = Nights(seed, here)
         try:
             found.run(nights)
-        except AssertionError as error:
+        except Exception as error:
             error.add_note(f"world {seed}: {found.tally}")
             raise
         return found.tally

@@ -187,3 +187,17 @@ def test_two_schools_are_decided_apart():
     held.loc[one, ["state", "expires_on"]] = ["approved", "9999-12-31"]
     tenant.night().check()
     assert waiting(tenant)["classes"] == 5
+
+
+def test_no_more_are_told_to_go_than_there_are():
+    # One waits, being all of the school's; then others come, and one of those would go as well.
+    sis = school_of("t1 s1..s9").org("south").users("s11", orgs="south")
+    tenant = story(sis)
+    tenant.night().check()
+    sis.gone("s11").users("s12..s15", orgs="south")
+    tenant.night().check()
+    sis.gone("s12")
+    night = tenant.night().check()
+    (issue,) = [one for one in night.issues if one.code == "RS-SAFE-03"]
+    assert issue.message.startswith("2 of 2 people of South School")
+    assert night.people >= {"s11", "s12"}
