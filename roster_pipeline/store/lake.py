@@ -119,7 +119,7 @@ class Lake:
         """Whether an extract's collection has rows that cannot be told apart."""
         path = self._tenant(tenant) / "extracts" / str(provider_id) / str(sync_id) / f"{collection}.parquet"
         with _coded(), path.open("rb") as file:
-            ids = pq.read_table(file, columns=["sourcedId"])["sourcedId"]
+            ids = pq.ParquetFile(file).read(columns=["sourcedId"])["sourcedId"]
         return bool(pc.any(pc.equal(ids, "")).as_py())
 
     def complete(self, tenant: str, provider_id: int) -> dict[str, dict[str, Any]]:
@@ -199,7 +199,8 @@ def _writer(file: Any, collection: str) -> pq.ParquetWriter:
 
 def _frame(path: Path) -> pd.DataFrame:
     with _coded(), path.open("rb") as file:
-        return pq.read_table(file).to_pandas()
+        # Not `read_table`, which makes a data set of the file first: most of the time that a small one takes.
+        return pq.ParquetFile(file).read().to_pandas()
 
 
 def _make(folder: Path) -> None:
