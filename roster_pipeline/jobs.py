@@ -85,7 +85,11 @@ def decide_holds() -> None:
     _decide()
 
 
-_UNFINISHED: Final = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+_UNFINISHED: Final = [
+    dg.DagsterRunStatus.NOT_STARTED,  # a command makes its run and starts it a moment later
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
 
 
 def selection(tenant: Tenant) -> list[dg.AssetKey]:

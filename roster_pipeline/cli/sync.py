@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import traceback
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
@@ -161,18 +162,27 @@ def _execute(
     from dagster._core.events import RunFailureReason
     from dagster._core.execution.api import execute_run
 
+    from roster_pipeline import tags
     from roster_pipeline.jobs import end_dead_runs, run_tags, selection
     from roster_pipeline.partitions import NAME
+    from roster_pipeline.store.lease import this_process
 
+    run_id = str(uuid.uuid4())
+    given = {
+        # Whoever typed the command sees how it ended; Dagster is not to start it again by itself.
+        "dagster/max_retries": "0",
+        # From the first moment on: a run that nobody ends keeps the tenant's place in the queue for hours.
+        tags.PROCESS: tags.of_process(this_process(), run_id),
+    }
     try:
         end_dead_runs(instance, tenant.tenant)
         instance.add_dynamic_partitions(NAME, [tenant.tenant])
         chosen = frozenset(selection(tenant))
         run = instance.create_run_for_job(
             job,
+            run_id=run_id,
             run_config=_QUIET,
-            # Whoever typed the command sees how it ended; Dagster is not to start it again by itself.
-            tags=run_tags(tenant, "manual", as_of=as_of, dry_run=dry_run) | {"dagster/max_retries": "0"},
+            tags=run_tags(tenant, "manual", as_of=as_of, dry_run=dry_run) | given,
             asset_selection=chosen,
             # Where its definitions are: with this the run can be executed again in the UI.
             remote_job_origin=_origin(job.name),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import pandas as pd
 
 from roster_pipeline.rosters import rows
@@ -45,15 +46,22 @@ def compare(name: str, before: pd.DataFrame, after: pd.DataFrame) -> Changes:
     old_keys, new_keys = _index(before, KEYS[name]), _index(after, KEYS[name])
     place = old_keys.get_indexer(new_keys)
     is_new = place < 0
-    known, matching = after[~is_new], before.iloc[place[~is_new]].reset_index(drop=True)
-    differs = pd.Series(False, index=range(len(known)))
+    known, matching = _where(after, ~is_new), before.iloc[place[~is_new]]
+    differs = np.zeros(len(known), dtype=bool)
     for column in after.columns:
-        differs |= known[column].reset_index(drop=True) != matching[column]
+        differs |= np.asarray(known[column].array != matching[column].array, dtype=bool)
     return Changes(
-        added=after[is_new],
-        updated=known[differs.to_numpy()],
-        removed=before[new_keys.get_indexer(old_keys) < 0],
+        added=_where(after, is_new),
+        updated=_where(known, differs),
+        removed=_where(before, new_keys.get_indexer(old_keys) < 0),
     )
+
+
+def _where(frame: pd.DataFrame, mask: np.ndarray) -> pd.DataFrame:
+    """`frame[mask]`; on most nights none of the rows or all of them, which costs nothing to take."""
+    if mask.all():
+        return frame
+    return frame[mask] if mask.any() else frame.iloc[:0]
 
 
 def _index(frame: pd.DataFrame, keys: list[str]) -> pd.Index:

@@ -1131,8 +1131,7 @@ def _json(value: object) -> str:
 
 
 def _frame(records: Iterable[tuple[object, ...]], columns: list[str]) -> pd.DataFrame:
-    frame = pd.DataFrame(list(records), columns=columns)
-    return frame.astype({name: "int64" if name == "provider_id" else "str" for name in columns})
+    return rows.typed(pd.DataFrame(list(records), columns=columns))
 
 
 def _has_family_role(row: _Row) -> bool:

@@ -124,21 +124,18 @@ def collections(found: Found) -> dict[int, dict[str, dict[str, Any]]]:
                 read = len(source.frames[name]) if source.states[name] != "failed" else 0
                 told.update(read=read, dropped={"provider_not_usable": read} if read else {})
     for name, frame in frames.items():
-        reason = frame["reason"]
-        late = overrides.get(name)
-        if late:
-            keys = rows.keys(frame, "provider_id", "source_id")
-            later = pd.Series([late.get(key, "") for key in keys], index=frame.index, dtype="str")
-            reason = reason.where(reason != "", later)
-        for (provider_id, why), count in (
-            pd.DataFrame({"p": frame["provider_id"], "r": reason}).value_counts().items()
-        ):
-            told = out[int(provider_id)][name]
-            told["read"] += int(count)
+        late = overrides.get(name, {})
+        counted = Counter(
+            (provider_id, reason or late.get((provider_id, source_id), ""))
+            for provider_id, source_id, reason in rows.keys(frame, "provider_id", "source_id", "reason")
+        )
+        for (provider_id, why), count in counted.most_common():
+            told = out[provider_id][name]
+            told["read"] += count
             if why:
-                told["dropped"][why] = int(count)
+                told["dropped"][why] = count
             else:
-                told["kept"] += int(count)
+                told["kept"] += count
     return out
 
 

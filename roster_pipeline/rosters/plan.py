@@ -865,5 +865,4 @@ def _table(found: pd.DataFrame | list[dict[str, str]], like: pd.DataFrame) -> pd
     frame = (
         pd.DataFrame(found, columns=like.columns) if isinstance(found, list) else found[list(like.columns)]
     )
-    types = {name: "int64" if name == "provider_id" else "str" for name in like.columns}
-    return frame.astype(types).reset_index(drop=True)
+    return rows.typed(frame).reset_index(drop=True)

@@ -55,8 +55,9 @@ def reasons(frame: pd.DataFrame) -> pd.Series:
 
 def mapped(values: pd.Series, function: Callable[[str], str]) -> pd.Series:
     """`function` of each value, called once for each different one."""
-    table = {value: function(value) for value in values.unique()}
-    return values.map(table).astype("str")
+    told = values.tolist()
+    table = {value: function(value) for value in dict.fromkeys(told)}
+    return pd.Series([table[value] for value in told], index=values.index, dtype="str", name=values.name)
 
 
 def dates(values: pd.Series) -> tuple[pd.Series, int]:
@@ -111,6 +112,14 @@ def stacked(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
             {name: pd.Series(dtype="int64" if name == "provider_id" else "str") for name in columns}
         )
     return pd.concat(frames, ignore_index=True)[columns]
+
+
+def typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with str columns; `provider_id` is int64."""
+    types = {name: "int64" if name == "provider_id" else "str" for name in frame.columns}
+    # Most have their type already, and each that is cast is copied.
+    other = {name: kind for name, kind in types.items() if frame[name].dtype != kind}
+    return frame.astype(other) if other else frame
 
 
 def keys(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:

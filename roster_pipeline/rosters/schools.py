@@ -197,8 +197,9 @@ def _apply_options(source: Source, found: Schools, published: Published) -> None
         for name in (row.source_id, row.identifier, row.name, row.school_id):
             if name:
                 names.setdefault(name, set()).add(row.school_id)
+    sent = set(mine["school_id"].tolist())
     for row in rows.each(published.schools[published.schools["provider_id"] == source.provider_id]):
-        if row.school_id not in set(mine["school_id"]):  # excluded, and no longer sent
+        if row.school_id not in sent:  # excluded, and no longer sent
             for name in (row.source_id, row.identifier, row.name, row.school_id):
                 if name:
                     names.setdefault(name, set()).add(row.school_id)

@@ -115,7 +115,7 @@ def frame_of(names: list[str], records: Sequence[Sequence[Any]]) -> pd.DataFrame
     values = list(zip(*records, strict=True)) if records else [()] * len(names)
     return pd.DataFrame(
         {
-            name: pd.Series(list(column), dtype="int64" if name == "provider_id" else "str")
+            name: pd.array(list(column), dtype="int64" if name == "provider_id" else "str")
             for name, column in zip(names, values, strict=True)
         }
     )

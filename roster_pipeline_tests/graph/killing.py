@@ -70,7 +70,7 @@ def _run_until_call(
         if function == COMMIT:
             _die_before_commit(here.stores.database)
         else:
-            _die_at(function, number, afterwards=afterwards)
+            die_at(function, number, afterwards=afterwards)
         here.sync(tenant, as_of)
 
 
@@ -92,7 +92,8 @@ def _die_before_commit(engine: Any) -> None:
     event.listen(engine, "commit", commit)
 
 
-def _die_at(function: str, number: int, *, afterwards: bool) -> None:
+def die_at(function: str, number: int, *, afterwards: bool = False) -> None:
+    """Lets this process die as `function` is called, wherever the call looks it up."""
     module_name, _, path = function.partition(":")
     owner: Any = importlib.import_module(module_name)
     *holders, name = path.split(".")

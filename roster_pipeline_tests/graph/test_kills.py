@@ -275,11 +275,11 @@ def test_a_kill_leaves_the_old_roster_or_the_new_one_on_postgres(
 
 def test_a_kill_at_a_random_instant_leaves_the_old_roster_or_the_new_one(tmp_path: Path) -> None:
     """A sample of what `python -m roster_pipeline_tests.kills` does with hundreds."""
-    with instants.lanes(tmp_path, "", seed=1) as (first, *_, later):
-        found = [first.run(1), later.run(2)]
-    assert [one.failures for one in found] == [[], []]
-    assert [one.killed for one in found] == [1, 2]
-    assert all(reads > 0 for one in found for reads in one.reads.values())
+    with instants.lanes(tmp_path, "", seed=1) as every:
+        found = every[-1].run(2)  # later syncs of a REST server
+    assert found.failures == []
+    assert found.killed == 2
+    assert min(found.reads.values()) > 0
 
 
 def test_both_databases_come_to_the_same(on_sqlite: Evening, on_postgres: Evening) -> None:

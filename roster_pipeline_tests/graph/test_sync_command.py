@@ -13,6 +13,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from roster_pipeline.jobs import end_dead_runs
 from roster_pipeline_tests.graph.held import Holding, holding
 from roster_pipeline_tests.graph.terminal import AS_OF, COMMAND, DAY, Terminal
 from roster_pipeline_tests.syncing import codes, csv_provider, deployment
@@ -216,6 +217,38 @@ def test_whoever_ends_it_is_told_and_the_tenant_is_free_again(
     (run,) = terminal.runs()
     assert run.status in (dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.FAILURE)
     terminal.here.begin("one", DAY).close()
+
+
+_UNTIL_CALL = """
+from roster_pipeline_tests.graph.killing import die_at
+from roster_pipeline.cli import main
+die_at({function!r}, 1)
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "function, left",
+    [
+        ("dagster._core.execution.api:execute_run", dg.DagsterRunStatus.NOT_STARTED),
+        ("roster_pipeline.store.lease:Lease.take", dg.DagsterRunStatus.STARTED),
+    ],
+    ids=["before the run starts", "before it has the lease"],
+)
+def test_a_run_is_over_although_its_process_died_before_it_had_the_lease(
+    terminal: Terminal, function: str, left: dg.DagsterRunStatus
+) -> None:
+    """It would keep the tenant's place in the queue for three hours, and with it the nightly sync."""
+    terminal.apply("one")
+    command = [*COMMAND[:-1], _UNTIL_CALL.format(function=function), "sync", "one"]
+    ended = subprocess.run(command, cwd=terminal.root, env=terminal.settings(), timeout=300, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    (dead,) = terminal.runs()
+    assert dead.status == left
+    with dg.DagsterInstance.get() as instance:
+        assert end_dead_runs(instance, "one") == [dead.run_id]
+    (dead,) = terminal.runs()
+    assert dead.status == dg.DagsterRunStatus.FAILURE
 
 
 def test_after_a_kill_the_next_sync_works_and_the_dead_run_is_over(terminal: Terminal, held: Holding) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import time
@@ -131,7 +132,9 @@ class Commands:
             return
         if look(self.here.stores.database, TENANT) != expected:
             yield "the roster is not that of an uninterrupted sync, byte for byte"
-        with dg.DagsterInstance.local_temp(str(self.here.home.folder / "dagster")) as instance:
+        # Its settings name the folder by the environment; the commands find their own.
+        os.environ["DAGSTER_HOME"] = str(self.here.home.folder / "dagster")
+        with dg.DagsterInstance.get() as instance:
             runs = {run.run_id: run.status for run in instance.get_runs()}
         if runs[json.loads(told)["run_id"]] != dg.DagsterRunStatus.SUCCESS:
             yield "its run did not succeed"

@@ -48,7 +48,7 @@ PHASES: Final = ("begin", "extract", "rules", "plan", "transaction", "commit", "
 IN_TRANSACTION: Final = 0.3
 """The share of the instants that are drawn from the publishing transaction alone, not from all of a sync."""
 
-PATIENCE: Final = 120.0
+PATIENCE: Final = 300.0
 """Seconds after which a sync that is still running hangs."""
 
 
