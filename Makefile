@@ -20,7 +20,7 @@ DAGSTER = mkdir -p "$(DAGSTER_HOME)" && \
 	DAGSTER_HOME="$(DAGSTER_HOME)" $(BIN)/dagster
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test check format format-check lint types definitions docs ui options faults kills sixty-nights forget fuzz bench audit cases lock clean
+.PHONY: help venv install demo test check format format-check lint types definitions docs ui options faults kills sixty-nights forgetting fuzz bench audit cases lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,7 +81,7 @@ faults: install ## every fault with every kind of provider, as first and later s
 kills: install ## SIGKILL at 200 random instants of syncs on each database, with readers polling
 	@$(BIN)/python -m roster_pipeline_tests.kills
 
-forget: install ## erase many people at random, and look for them everywhere
+forgetting: install ## erase many people at random, and look for them everywhere
 	@$(BIN)/python -m roster_pipeline_tests.forgetting 30
 
 bench: install ## measure a large generated district against the floor

@@ -204,21 +204,21 @@ def prove(folder: Path, seed: int, database_url: str = "") -> str:
         second = here.night()
         assert second["status"] == "successful"
 
-        key = victim["sourcedId"]
-        rows = [before_change, *(row for row in here.tables["sis"]["users"] if row["sourcedId"] == key)]
-        rows += [row for row in here.tables["portal"]["users"] if row["sourcedId"] == f"portal-{key}"]
-        rows += [row for row in here.logins if row["id"] == f"login-{key}"]
+        key, stores = victim["sourcedId"], here.place.stores
+        with forgetting.alone_with(stores, TENANT, now):
+            meant = forgetting.find(stores, TENANT, f"sis/{key}")
+        before = rows_of_others(here.place, meant)
+        # A row that no link and no value ties to them is somebody else's for all that anybody knows.
+        theirs = {user for _, user in meant.human.users}
         everybody = [row for tables in here.tables.values() for row in tables["users"]] + here.logins
-        others = "\n".join(json.dumps(row, ensure_ascii=False) for row in everybody if row not in rows)
-        own = {value for row in rows for value in _values(row) if value not in others}
+        rows = [row for row in everybody if row.get("sourcedId", row.get("id")) in theirs]
+        others = [json.dumps(row, ensure_ascii=False) for row in everybody if row not in rows]
+        rows.append(before_change)
+        values = {value for row in rows for value in _values(row)}
+        own = {value for value in values if not any(value in other for other in others)}
         assert own
-        for one in list(everybody):
-            own = {value for value in own if one in rows or value not in json.dumps(one, ensure_ascii=False)}
         assert spoken_of(here.place, own), "the search finds them while they are there"
 
-        stores = here.place.stores
-        with forgetting.alone_with(stores, TENANT, now):
-            before = rows_of_others(here.place, forgetting.find(stores, TENANT, f"sis/{key}"))
         meant, receipt = here.forget(f"sis/{key}")
         own |= meant.human.people
         found = spoken_of(here.place, own)

@@ -205,9 +205,10 @@ class ForgettingSink:
         """Stands before `sink`, for one provider's reading."""
         self._sink, self._forgotten, self._provider_id = sink, forgotten, provider_id
 
-    def append(self, collection: str, page: pa.Table, *bookmark: Any) -> None:
-        """Hands the page on, blanked."""
-        self._sink.append(collection, self._forgotten.blanked(self._provider_id, collection, page), *bookmark)
+    def append(self, collection: str, page: pa.Table, *more: Any, **named: Any) -> None:
+        """Hands the page on, blanked, with whatever comes beside it."""
+        page = self._forgotten.blanked(self._provider_id, collection, page)
+        self._sink.append(collection, page, *more, **named)
 
     def __getattr__(self, name: str) -> Any:
         """The sink's own."""

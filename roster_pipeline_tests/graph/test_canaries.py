@@ -296,6 +296,8 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
         _run(outcome, "check", "-c", main, "check", "classlink")
         _run(outcome, "check echo", "-c", main, "check", "echo-401")
         _run(outcome, "syncs", "-c", main, "syncs", "csv-cut", "--json")
+        _run(outcome, "forget", "-c", main, "forget", "powerschool", "--person", PERSON["email"], "--yes")
+        _run(outcome, "receipts", "-c", main, "forget", "powerschool", "--list", "--json")
     # As a run of the UI: in a worker whose output Dagster keeps.
     _run(
         outcome, "worker", "-m", "dagster", "asset", "materialize", "--select", "*", "--partition", "csv-cut",
@@ -393,10 +395,17 @@ def test_graphql_answers_hold_nothing_personal_and_no_secret(outcome: Outcome) -
 def test_the_ledger_and_the_registry_hold_nothing_personal_and_no_secret(outcome: Outcome) -> None:
     names = [table.name for table in database.metadata.sorted_tables if table.name.startswith("sync")]
     names += ["tenants", "providers", "registers", "leases", "school_sources", "enrolled_sources"]
+    names += ["holds", "decisions", "receipts", "forgotten"]
     with deployment(outcome.home) as here, here.stores.database.connect() as connection:
         for name in names:
             rows = [tuple(row) for row in connection.execute(select(database.metadata.tables[name]))]
             assert found_in(repr(rows).encode(), *PERSONAL, *UNREAD, *_forms(SECRET)) == [], name
+
+
+def test_a_receipt_was_written_and_names_nobody(outcome: Outcome) -> None:
+    (receipt,) = json.loads(outcome.said["receipts (stdout)"])["receipts"]
+    assert receipt["erased"]["finished"]
+    assert receipt["erased"]["database"]["people"] == 1
 
 
 def test_the_roster_database_holds_no_secret_and_nothing_that_may_not_be_read(outcome: Outcome) -> None:
