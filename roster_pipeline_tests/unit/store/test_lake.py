@@ -149,7 +149,7 @@ def test_a_note_that_is_not_whole_is_nothing_to_go_on_with(lake: Lake):
     (folder_of(lake, 7) / "users.unfinished.json").write_text("")
     with lake.extract("oak", 1, 8, ("users",), interrupted=(7,)) as sink:
         assert sink.interrupted("users") is None
-    lake.prune("oak", datetime.now(UTC))
+    lake.prune("oak", now=datetime.now(UTC))
 
 
 def test_a_directory_has_columns_of_its_own():
