@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 3000
+FUZZ_SECONDS ?= 60
 INSTALLED := $(VENV)/.installed
 
 # Beside this checkout where it was handed out with worked examples; left out where it was not.
@@ -20,7 +21,8 @@ DAGSTER = mkdir -p "$(DAGSTER_HOME)" && \
 	DAGSTER_HOME="$(DAGSTER_HOME)" $(BIN)/dagster
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install demo test check format format-check lint types definitions docs ui options faults kills sixty-nights forgetting fuzz bench audit cases lock clean
+.PHONY: help venv install demo test check format format-check lint types definitions docs ui \
+	options faults kills sixty-nights forgetting fuzz bench audit cases lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,14 +83,18 @@ faults: install ## every fault with every kind of provider, as first and later s
 kills: install ## SIGKILL at 200 random instants of syncs on each database, with readers polling
 	@$(BIN)/python -m roster_pipeline_tests.kills
 
+sixty-nights: install ## two tenants through sixty generated nights each, against the oracle of the rules
+	@$(BIN)/python -m roster_pipeline_tests.sixty_nights --worlds 2
+
 forgetting: install ## erase many people at random, and look for them everywhere
 	@$(BIN)/python -m roster_pipeline_tests.forgetting 30
 
+fuzz: install ## a coverage-guided fuzzer on everything that parses what others wrote
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[fuzz]'
+	@$(BIN)/python -m roster_pipeline_tests.fuzzing --seconds $(FUZZ_SECONDS)
+
 bench: install ## measure a large generated district against the floor
 	$(BIN)/python -m benchmarks
-
-sixty-nights: install ## two tenants through sixty generated nights each, against the oracle of the rules
-	@$(BIN)/python -m roster_pipeline_tests.sixty_nights --worlds 2
 
 # pip-audit gets an environment of its own, build/audit. Where no database of vulnerabilities can be reached it
 # says so, lists what is pinned, and ends well.
