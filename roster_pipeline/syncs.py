@@ -113,6 +113,7 @@ class Sync:
         self._as_of_given, self._dry_run = as_of_given, dry_run
         self._keep = retention(world.environ)
         self._frames = _FrameCache(stores.lake, self.tenant)
+        self._made: dict[str, dict[str, pd.DataFrame]] = {}
         self._roster: tuple[int, Published] | None = None
 
     # -------------------------------------------------------------------------- begin and end
@@ -630,9 +631,17 @@ class Sync:
 
     def _write(self, asset: str, tables: dict[str, pd.DataFrame], facts: dict[str, Any]) -> None:
         self._stores.lake.write(self.tenant, self.sync_id, asset, tables, facts)
+        self._made[asset] = {name: frame.reset_index(drop=True) for name, frame in tables.items()}
+
+    def _read(self, asset: str, facts: dict[str, Any]) -> dict[str, pd.DataFrame]:
+        """The tables behind `facts`; what this sync has made itself is not read back from the lake."""
+        made = self._made.get(asset)
+        if made is None or facts["sync_id"] != self.sync_id:
+            return self._stores.lake.read(self.tenant, asset, facts)
+        return {name: frame.copy(deep=False) for name, frame in made.items()}
 
     def _read_sessions(self, facts: dict[str, Any]) -> tuple[Schools, Sessions]:
-        tables = self._stores.lake.read(self.tenant, "current_sessions", facts)
+        tables = self._read("current_sessions", facts)
         schools = Schools(
             tables["orgs"],
             excluded={(int(who), school) for who, school in facts["excluded"]},
@@ -647,7 +656,7 @@ class Sync:
         return schools, sessions
 
     def _read_current(self, facts: dict[str, Any]) -> Current:
-        tables = self._stores.lake.read(self.tenant, "current_enrolments", facts)
+        tables = self._read("current_enrolments", facts)
         return Current(tables["users"], tables["enrolments"], _issues(facts["issues"]))
 
     def _found(
@@ -660,7 +669,7 @@ class Sync:
     ) -> Found:
         schools, sessions = self._read_sessions(facts)
         current = self._read_current(enrolled)
-        tables = self._stores.lake.read(self.tenant, "merged_identities", merged)
+        tables = self._read("merged_identities", merged)
         completeness = Completeness(tables["schools"], _issues(merged["school_issues"]))
         identities = Identities(
             tables["people"],
