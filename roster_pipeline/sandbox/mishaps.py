@@ -94,8 +94,8 @@ def _changed(tables: Tables, value: Any, table: str, seed: int) -> Tables:
 def _otherwise(table: str, row: Row) -> Row:
     if table == "enrollments":
         return {**row, "primary": "false" if row.get("primary") == "true" else "true"}
-    name = {"users": "middleName", "orgs": "name"}.get(table, "title")
-    return {**row, name: f"{row.get(name, '')} Changed".strip()}
+    name = {"users": "username", "orgs": "name"}.get(table, "title")
+    return {**row, name: f"{row.get(name, '')} changed".strip()}
 
 
 # ---------------------------------------------------------------- whole schools, ids, fields

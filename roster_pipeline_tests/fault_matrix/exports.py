@@ -106,9 +106,9 @@ def _without(name: str) -> Spoils:
     return lambda files, _: {file: content for file, content in files.items() if file != name}
 
 
-def _last_years(files: Files, _: Tables) -> Files:
+def _years_old(files: Files, _: Tables) -> Files:
     def back(content: bytes) -> bytes:
-        return content.replace(b"2026-", b"2025-").replace(b"2027", b"2026")
+        return content.replace(b"2026-", b"2024-").replace(b"2027", b"2025")
 
     return {name: back(content) for name, content in files.items()}
 
@@ -204,10 +204,10 @@ CASES: Final = (
         _manifest(b"oneroster.version,1", b"oneroster.version,3"),
     ),
     _case(
-        "last-years-export",
+        "years-old-export",
         "Every school is kept back: its last session ended too long ago. What was published stays.",
         both("failed RS-PRV-04 RS-SES-01"),
-        _last_years,
+        _years_old,
     ),
     _case(
         "school-lost",
