@@ -39,13 +39,14 @@ class District:
         self._add("academicSessions", "year", title="2025/26", type="schoolYear", startDate="2025-08-18",
                   endDate="2026-06-12", schoolYear="2026")  # fmt: skip
         self._add("academicSessions", f"{name}-term", title=f"Term of {name}", type="term",
-                  startDate="2025-08-18", endDate="2026-02-12", parentSourcedId="year", schoolYear="2026")  # fmt: skip
+                  startDate="2025-08-18", endDate="2026-02-12", parentSourcedId="year",
+                  schoolYear="2026")  # fmt: skip
         self.user(f"{name}-t1", name, role="teacher")
         for number in range(1, students + 1):
             self.user(f"{name}-s{number}", name, grades="05")
         self.user(f"{name}-g1", name, role="guardian")
-        for student in (f"{name}-s1", f"{name}-s5"):
-            self.rows["users"][student]["agentSourcedIds"] = f"{name}-g1"
+        for related in (f"{name}-s1", f"{name}-s5"):
+            self.rows["users"][related]["agentSourcedIds"] = f"{name}-g1"
         for number in range(1, classes + 1):
             self.class_(f"{name}-c{number}", name)
             self.enrol(f"{name}-c{number}", f"{name}-t1", role="teacher")
@@ -115,7 +116,11 @@ class Nights:
 
     def apply(self, *others: dict[str, Any], **settings: Any) -> None:
         """Stores the tenant's document; the district is its strongest provider."""
-        options = {"sync_parent_data": True, "relationship_type": "guardian", "merge": {"priority": 100}}
+        options: dict[str, Any] = {
+            "sync_parent_data": True,
+            "relationship_type": "guardian",
+            "merge": {"priority": 100},
+        }
         self.place.apply(TENANT, csv_provider(self.district.folder, **options), *others, **settings)
 
     def sync(self, days: int = 1) -> Document:

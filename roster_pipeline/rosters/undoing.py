@@ -293,6 +293,10 @@ class _Back:
 
         self.then["memberships"] = _those(whole["memberships"], is_membership)
         self.then["guardian_links"] = _those(whole["guardian_links"], is_link)
+        # A guardian of another school's student stays, whatever the school says of them.
+        stays = {key for key in alone & self._related() if people[key]["removed_at"]}
+        people |= {key: self._only_here(self.now["people"][key], offered[key], school) for key in stays}
+        alone -= stays
         self.then["person_sources"] = _those(whole["person_sources"], is_source)
         here = [row for key in mine if (row := self.after("classes", key)) and not row["removed_at"]]
         needed = {session for row in here for session in self._with_parents(row)}
@@ -309,6 +313,11 @@ class _Back:
             return key[0] not in elsewhere or bool(self.now["academic_sessions"][key]["removed_at"])
 
         self.then["academic_sessions"] = _those(whole["academic_sessions"], is_session)
+
+    def _related(self) -> set[Key]:
+        """Everybody whom a guardian link names that is live afterwards."""
+        live = (key for key in self.now["guardian_links"] if self.is_live("guardian_links", key))
+        return {(person,) for key in live for person in key}
 
     def _is_of(self, person: Key, school: str) -> bool:
         """Whether somebody is of this school alone; who has no school is of those of linked students."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -63,7 +63,7 @@ def record(
     sync_id: int,
     *,
     changed: Collection[Key],
-    added: Collection[Key] = (),
+    added: Iterable[Key] = (),
 ) -> None:
     """Keeps rows as they are now, before a sync changes them.
 
@@ -75,9 +75,9 @@ def record(
         tenant: The tenant.
         sync_id: The sync.
         changed: Keys of rows that are there.
-        added: Keys of rows that are new, or come back under an old key.
+        added: Keys of rows that are new, or come back under an old key; not looked at where nothing could.
     """
-    keys = [*changed, *(added if added and _has_removed(connection, table, tenant) else ())]
+    keys = [*changed, *(added if _has_removed(connection, table, tenant) else ())]
     if keys:
         found = _as_they_are(connection, table, tenant, keys)
         _write(connection, tenant, sync_id, ((table.name, _dump(key), before) for key, before in found))

@@ -52,7 +52,7 @@ def write_changes(
                 *_keys(table, change.removed),
                 *(((one,) for one in merged) if table is database.people else ()),
             },
-            added=set(_keys(table, change.added)),
+            added=_keys(table, change.added),
         )
         live = pd.concat([change.added, change.updated]) if len(change.updated) else change.added
         upsert(

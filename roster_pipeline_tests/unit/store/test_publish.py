@@ -11,7 +11,8 @@ from sqlalchemy import Engine, exc, select
 
 from roster_pipeline.rosters.changes import KEYS, Changes
 from roster_pipeline.store import database
-from roster_pipeline.store.publish import remember, upsert, write_changes
+from roster_pipeline.store.copying import upsert
+from roster_pipeline.store.publish import remember, write_changes
 from roster_pipeline.store.published import StoredRoster, columns_of, frame_of, read_table
 
 NOW = dt.datetime(2025, 10, 15, 23, 30, tzinfo=dt.UTC)
