@@ -397,7 +397,9 @@ class _Merge:
                 inactive = person is not None and person.final().inactive
                 proven = state in (LEFT, OUT_OF_SCOPE) and source.proven("users", "enrollments")
                 if state and inactive and proven and not self._is_frozen(link["person_id"]):
-                    self.link_state[key] = state
+                    # Whom another one had, too, and has not any more, is gone: they had left here before.
+                    elsewhere = self._gone_elsewhere(key[0], link["person_id"], reason)
+                    self.link_state[key] = GONE if elsewhere else state
             if link["removed"] == "true" or reason.get(key) == "":
                 continue
             if source is None:
@@ -428,6 +430,22 @@ class _Merge:
                     )
                 )
         return out
+
+    @cached_property
+    def keys_of(self) -> dict[str, list[tuple[int, str]]]:
+        """person_id → the users that were ever linked with it."""
+        found: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        for key, link in self.links.items():
+            found[link["person_id"]].append(key)
+        return found
+
+    def _gone_elsewhere(
+        self, provider_id: int, person_id: str, reason: Mapping[tuple[int, str], str]
+    ) -> bool:
+        """Whether another provider that can keep a person had somebody and has no row of them."""
+        mine = self.keys_of[person_id]
+        others = {key[0] for key in mine} & self._speaking() - {provider_id}
+        return any(all(key not in reason for key in mine if key[0] == other) for other in others)
 
     def _state_without_row(self, source: Source, why: str | None) -> str:
         """What it means that a linked user of `source` has no row that may speak (`why` it was dropped)."""

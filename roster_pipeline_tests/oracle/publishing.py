@@ -435,6 +435,8 @@ class Publishing(PeopleTonight):
                 (school in self.tonight.kept_back, self.tonight.excluded(school), self.tonight.silent(school))
             ):
                 self.now.schools[school] = self.tonight.as_of
+                name, org = self.tonight.orgs[school][0]
+                self.now.named[school] = (name, org), self.tonight.here(name).rows["orgs"][org]["name"]
         for here in self.tonight.feeds:
             for org, school in here.school_of.items():
                 self.now.school_of[here.name, org] = school

@@ -93,6 +93,9 @@ class Roster:
     rows: dict[User, Row] = field(default_factory=dict)  # as last used
     roles: dict[User, set[tuple[str, School | None]]] = field(default_factory=dict)
     schools: dict[School, dt.date] = field(default_factory=dict)  # the day of the last good roster
+    named: dict[School, tuple[User, str]] = field(
+        default_factory=dict
+    )  # by which org, and how, it is published
     unsure: set[int] = field(default_factory=set)  # see `Told`, until they are there again
     again: set[School] = field(default_factory=set)  # excluded, and not replaced since they are included
     school_of: dict[User, School] = field(default_factory=dict)

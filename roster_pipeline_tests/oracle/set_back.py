@@ -33,7 +33,7 @@ def set_back(now: Roster, then: Roster) -> tuple[Roster, set[School]]:
         if (before.state == "candidate") != (person.state == "candidate"):
             raise Silent  # what becomes of somebody who was only in a directory
         out.people[number] = before if before is not _GONE else replace(person, state="removed", since=None)
-    for name in ("live", "classes", "memberships", "guardian_links", "schools"):
+    for name in ("live", "classes", "memberships", "guardian_links", "schools", "named"):
         setattr(out, name, getattr(known, name))
     for name in ("links", "rows", "roles", "said", "ever_said"):
         setattr(out, name, {**getattr(out, name), **getattr(known, name)})
@@ -45,7 +45,11 @@ def set_back(now: Roster, then: Roster) -> tuple[Roster, set[School]]:
 def concerned(one: Roster, other: Roster) -> set[School]:
     """The schools to which what differs belongs: a class and its members to the class's, a person and their
     users to theirs, a guardian link to its student's."""
-    out: set[School] = set()
+    out = {
+        school
+        for school in one.named.keys() | other.named.keys()
+        if one.named.get(school) != other.named.get(school)
+    }
     for class_ in one.classes.keys() | other.classes.keys():
         pair = one.classes.get(class_), other.classes.get(class_)
         out |= {known.school for known in pair if known} if pair[0] != pair[1] else set()

@@ -217,3 +217,20 @@ def test_a_move_of_many_waits_at_the_old_school_and_loses_nobody():
     assert {who: night.person(who) for who in people} == people
     assert set(people) <= night.people
     assert set(people) <= night.members("c2")
+
+
+@pytest.mark.parametrize("out", ["dates", "settings"])
+def test_who_had_left_here_before_they_were_gone_there_is_inactive_first(out: str):
+    cl = provider("cl", "s1 s2", respect_enrolment_date=True, sync_classroom_data=False)
+    tenant = begun(two_schools(), cl.teaches("d1", "s1 s2"), grace_days=2)
+    sis, cl = tenant.providers
+    if out == "dates":
+        cl.rows["enrollments"]["d1-s1"]["endDate"] = "2025-10-15"
+    else:
+        cl.users("s1", grades=["10"]).option(limit_to={"grades": ["09"]})
+    person = tenant.night().check().person("s1")
+    leave(sis)
+    night = tenant.night().check()
+    assert is_there(night, person) == "inactive"
+    again = tenant.night(night.as_of.isoformat()).check()
+    assert (again.quiet, is_there(again, person)) == (True, "inactive")
