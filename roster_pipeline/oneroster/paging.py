@@ -300,6 +300,8 @@ class _Pass:
     ordered: bool = False
     """Whether they must go on so: some were taken over because of it."""
     last_id: str = ""
+    overlapped: bool = False
+    """Whether a page was asked for one row earlier: all behind it begin elsewhere than they would."""
     alone: bool = False
     """Whether the last row, asked for with those after it, came alone."""
     changed: str = ""
@@ -391,6 +393,7 @@ class Pull:
         """Whether what the server calls a total can be one."""
         self._began = clock().timestamp() if began is None else began
         self._has_pages = False
+        self._overlaps = listing.sorts
 
     def read(self) -> Finding:
         """Reads everything; twice, if the first time leaves a doubt that a second may settle.
@@ -452,7 +455,7 @@ class Pull:
             found = self._on(found, None, last=False)
             doubtful = self._doubt(found, None) is not None or bool(found.guess) or not self._counts
         except SourceError as error:
-            if error.code != "RS-PAGE-06":
+            if error.code != "RS-PAGE-06" and error.status not in _PAST_THE_END:
                 raise
             doubtful = True
         if not doubtful:
@@ -534,9 +537,18 @@ class Pull:
         )
 
     def _pass(self, *, last: bool) -> _Pass:
-        so_far = _Pass(set(), orders=ORDERS if self._listing.sorts else ())
+        so_far = _Pass(set(), orders=ORDERS if self._overlaps else ())
         self._check_bounds(so_far)
-        return self._on(so_far, self._first(last=last), last=last)
+        try:
+            return self._on(so_far, self._first(last=last), last=last)
+        except SourceError as error:
+            if error.status not in _PAST_THE_END or not so_far.overlapped:
+                raise
+        # Some read no further than to a row that pages without an overlap reach exactly.
+        self._overlaps = False
+        self._ahead.drop()
+        self._restart()
+        return self._pass(last=last)
 
     def _on(self, so_far: _Pass, page: Page | None, *, last: bool) -> _Pass:
         """Reads on behind `so_far`, to the end; `page` is the next one, if it is there already."""
@@ -597,7 +609,9 @@ class Pull:
 
     def _next(self, so_far: _Pass, *, last: bool) -> Page | None:
         """The next page; None if there is none, and `so_far` has the proof, or what changed."""
-        shared, page = so_far.shared, self._asked(so_far)
+        shared = so_far.shared
+        so_far.overlapped |= bool(shared)
+        page = self._asked(so_far)
         if page is None or not shared or (page.follows and page.ids):
             return page
         if page.follows:

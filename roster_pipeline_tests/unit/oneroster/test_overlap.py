@@ -227,6 +227,18 @@ def test_servers_whose_pages_cannot_overlap_are_read_as_they_are(
     assert read.pages.restarts == []
 
 
+def test_a_server_that_reads_no_further_than_whole_pages_reach_is_read_by_whole_pages() -> None:
+    class Windowed(School):
+        def __call__(self, request: Request) -> Reply:
+            if request.offset + int(request.query["limit"]) > 40:
+                return Reply({"imsx_codeMajor": "failure"}, 400)
+            return super().__call__(request)
+
+    school = Windowed({"users": [{**TEMPLATE, "sourcedId": one} for one in numbered(38)]})
+    read = pull(school)
+    assert (read.finding.complete, read.ids) == (True, numbered(38))
+
+
 @pytest.mark.parametrize("counts", [True, False])
 def test_an_empty_page_where_the_last_row_was_is_no_end(counts: bool) -> None:
     """As of a server that reads no further than to some row, and says nothing."""
