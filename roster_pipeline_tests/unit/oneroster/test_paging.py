@@ -35,8 +35,8 @@ BASE = "/ims/oneroster/v1p1"
 BOUNDS, LIMITS = Bounds(), Limits()
 
 
-# The ids of this server's rows stop being in order at `user-10`: the second page is asked for with an overlap,
-# and those behind it are not. How pages overlap all the way is in `test_overlap`.
+# The ids of these rows stop being in order at `user-10`: the second page is asked for with an overlap, and
+# those behind it are not. How pages overlap all the way is in `test_overlap`.
 
 
 def users(count: int) -> dict[str, list[Any]]:
