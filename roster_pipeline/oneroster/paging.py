@@ -5,6 +5,11 @@ and repeat pages past the end. So the offset advances by the rows received, and 
 prove an end: as many different rows as the server counts, an empty page, everything in one page
 that is larger than what was asked for, or a last row that, asked for alone, is alone.
 
+None of them tells that nothing moved meanwhile: a row that goes while another comes leaves the total as it
+was, and takes a third one from the next page to a page that was read. So where rows come in the order of
+their ids, pages overlap by one: each page begins with the last row of the one before. If that row still
+stands there, as many rows came before it as went, and all that were behind it still are.
+
 Pages are fetched ahead where their offsets can be guessed; a guess that turns out wrong costs a
 request and nothing else, because pages are only ever used at the offset that the rows so far give.
 """
@@ -18,6 +23,7 @@ from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import groupby
 from typing import Final
 
 import pyarrow as pa
@@ -26,7 +32,7 @@ from roster_pipeline.codes import CodedError
 from roster_pipeline.oneroster.client import Answer, Client
 from roster_pipeline.oneroster.collections import MOST_BYTES, MOST_ROWS
 from roster_pipeline.oneroster.fields import LONGEST_TEXT, bounded, without_controls
-from roster_pipeline.oneroster.resuming import LEAST_PAGES, Bookmark, Order, Resumption, ascending, order_of
+from roster_pipeline.oneroster.resuming import LEAST_PAGES, ORDERS, Bookmark, Order, Resumption, orders_of
 from roster_pipeline.oneroster.wire import SourceError, decode, rows_of
 
 MOST_IN_A_PAGE: Final = 500_000
@@ -35,7 +41,11 @@ MOST_IN_A_PAGE: Final = 500_000
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page, decoded: the rows received, their ids ("" for none), and what the headers told."""
+    """One page, decoded: the rows received, their ids ("" for none), and what the headers told.
+
+    Where it was asked for `behind` a row and begins with it, it `follows`: that row is neither in `ids` nor
+    in `table`, which then have one less than `rows`.
+    """
 
     rows: int
     ids: list[str]
@@ -44,6 +54,9 @@ class Page:
     revision: str | None
     left_out: int = 0
     """Values that were too long."""
+    offset: int = 0
+    behind: str = ""
+    follows: bool = False
 
 
 class Listing:
@@ -69,6 +82,8 @@ class Listing:
         # Neither `filter` nor `fields` is ever sent. A server may ignore a filter, or count without
         # it: then its total proves nothing. The rules filter for themselves.
         self._sort = {} if compatible else {"sort": "sourcedId"}
+        self.sorts = bool(self._sort)
+        """Whether an order is asked for."""
         self._lenient = compatible
         self._wrapper: str | None = None
 
@@ -101,23 +116,26 @@ class Listing:
         offset: int,
         limit: int,
         *,
+        behind: str = "",
         fetched: Answer | None = None,
         tries: int | None = None,
         hasty: bool = False,
     ) -> Page:
         """The page at `offset`, decoded; `fetched` is what an earlier `fetch` of it gave.
 
+        A first row with the id `behind` is left out; "" for none.
+
         Raises:
             SourceError: with the code of what went wrong.
         """
         answer = fetched or self.fetch(offset, limit, tries=tries, hasty=hasty)
         try:
-            return self._decoded(answer, offset)
+            return self._decoded(answer, offset, behind)
         except SourceError as error:
             if error.code != "RS-PAGE-02":
                 raise
         # Complete for HTTP and yet no JSON: a gateway's hiccup, or for good. Once more tells.
-        return self._decoded(self.fetch(offset, limit, tries=tries, hasty=hasty), offset)
+        return self._decoded(self.fetch(offset, limit, tries=tries, hasty=hasty), offset, behind)
 
     def greatest(self) -> str | None:
         """The id that comes first when the rows are asked for downwards; None where no order is asked for.
@@ -133,7 +151,7 @@ class Listing:
     def _what(self, offset: int) -> str:
         return f"GET /{self.endpoint} (offset {offset})"
 
-    def _decoded(self, answer: Answer, offset: int) -> Page:
+    def _decoded(self, answer: Answer, offset: int, behind: str = "") -> Page:
         with _without_collections():
             document = self._client.document(answer, self._what(offset))
             rows, wrapper = rows_of(
@@ -147,10 +165,15 @@ class Listing:
             if rows:
                 self._wrapper = wrapper
             table, ids = decode(self.collection, rows, implied_role=self._implied_role)
+            follows = bool(behind) and ids[:1] == [behind]
+            if follows:
+                table, ids = table.slice(1), ids[1:]
             if document.may_hold_controls:
                 table = without_controls(table)
             table, left_out = bounded(table)
-            page = Page(len(rows), ids, table, document.total, document.revision, left_out)
+            page = Page(
+                len(rows), ids, table, document.total, document.revision, left_out, offset, behind, follows
+            )
             del document, rows
         return page
 
@@ -208,12 +231,12 @@ class _Ahead:
         self._futures: dict[int, Future[Answer]] = {}
         self._abandoned = threading.Event()
 
-    def page(self, offset: int, limit: int, step: int, until: int | None) -> Page:
+    def page(self, offset: int, limit: int, step: int, until: int | None, behind: str) -> Page:
         """The page at `offset`; the next ones are expected `step` rows apart (0: unknown), before `until`."""
         pool = self._pool
         if pool is None or not step or (until is not None and offset >= until):
             self.drop()
-            return self._listing.page(offset, limit)
+            return self._listing.page(offset, limit, behind=behind)
         if offset not in self._futures:
             self.drop()
         guess = offset
@@ -231,8 +254,8 @@ class _Ahead:
             # Too large to have several at once in memory; not yet too large for one.
             self._pool = None
             self.drop()
-            return self._listing.page(offset, limit)
-        return self._listing.page(offset, limit, fetched=fetched)
+            return self._listing.page(offset, limit, behind=behind)
+        return self._listing.page(offset, limit, behind=behind, fetched=fetched)
 
     def drop(self) -> None:
         """Forgets what was fetched ahead, failures included; what is under way is not tried again."""
@@ -250,7 +273,7 @@ class _Pass:
     seen: set[str]
     anonymous: int = 0
     offset: int = 0
-    """Where the next page begins."""
+    """Where the rows begin that were not read yet."""
     received: int = 0
     """Rows handed on: all but pages that only repeated others."""
     pages: int = 0
@@ -272,9 +295,15 @@ class _Pass:
     revision: str | None = None
     taken_over: int = 0
     """Rows of an interrupted reading, where this one goes on."""
-    order: Order | None = None
-    """The order that the rows must go on in, where some were taken over."""
+    orders: tuple[Order, ...] = ()
+    """All orders that the rows are in so far; none also where no order is asked for."""
+    ordered: bool = False
+    """Whether they must go on so: some were taken over because of it."""
     last_id: str = ""
+    overlapped: bool = False
+    """Whether a page was asked for one row earlier: all behind it begin elsewhere than they would."""
+    alone: bool = False
+    """Whether the last row, asked for with those after it, came alone."""
     changed: str = ""
     proof: str = ""
     guess: str = ""
@@ -287,6 +316,14 @@ class _Pass:
     """Values that were too long."""
 
     _mark: int | None = None
+
+    @property
+    def shared(self) -> int:
+        """How many rows the next page has in common with what was read: one, where that tells something.
+
+        Pages of single rows would hold nothing else.
+        """
+        return int(bool(self.orders) and self.largest > 1 and not self.alone)
 
     @property
     def distinct(self) -> int:
@@ -356,6 +393,7 @@ class Pull:
         """Whether what the server calls a total can be one."""
         self._began = clock().timestamp() if began is None else began
         self._has_pages = False
+        self._overlaps = listing.sorts
 
     def read(self) -> Finding:
         """Reads everything; twice, if the first time leaves a doubt that a second may settle.
@@ -417,7 +455,7 @@ class Pull:
             found = self._on(found, None, last=False)
             doubtful = self._doubt(found, None) is not None or bool(found.guess) or not self._counts
         except SourceError as error:
-            if error.code != "RS-PAGE-06":
+            if error.code != "RS-PAGE-06" and error.status not in _PAST_THE_END:
                 raise
             doubtful = True
         if not doubtful:
@@ -445,13 +483,11 @@ class Pull:
         seen = set(ids)
         if not len(ids) == len(seen) == mark.offset or "" in seen:
             return None
-        order = None
-        if not interrupted.finished or mark.total is None:
-            order = order_of(ids)
-            greatest = self._listing.greatest() if order else None
-            if order is None or not greatest:
-                return None
-            if greatest != ids[-1] and not ascending((ids[-1], greatest), order):
+        orders = orders_of(ids) if self._listing.sorts else ()
+        ordered = not interrupted.finished or mark.total is None
+        if ordered:
+            greatest = self._listing.greatest() if orders else None
+            if not greatest or not (greatest == ids[-1] or orders_of((ids[-1], greatest), orders)):
                 return None
         resumption.go_on()
         self._limit, self._has_pages = mark.limit, True
@@ -470,13 +506,14 @@ class Pull:
             total=mark.total,
             revision=mark.revision,
             taken_over=mark.offset,
-            order=order,
+            orders=orders,
+            ordered=ordered,
             last_id=ids[-1],
         )
 
     def _bookmark(self, so_far: _Pass, page: Page) -> Bookmark | None:
         """Where to go on after `page`, the newest in `so_far`; None where anything is odd already."""
-        reached = so_far.offset + page.rows
+        reached = so_far.offset + len(page.ids)
         if not self._counts or so_far.anonymous or not reached == so_far.received == len(so_far.seen):
             return None
         return Bookmark(
@@ -500,9 +537,18 @@ class Pull:
         )
 
     def _pass(self, *, last: bool) -> _Pass:
-        so_far = _Pass(set())
+        so_far = _Pass(set(), orders=ORDERS if self._overlaps else ())
         self._check_bounds(so_far)
-        return self._on(so_far, self._first(last=last), last=last)
+        try:
+            return self._on(so_far, self._first(last=last), last=last)
+        except SourceError as error:
+            if error.status not in _PAST_THE_END or not so_far.overlapped:
+                raise
+        # Some read no further than to a row that pages without an overlap reach exactly.
+        self._overlaps = False
+        self._ahead.drop()
+        self._restart()
+        return self._pass(last=last)
 
     def _on(self, so_far: _Pass, page: Page | None, *, last: bool) -> _Pass:
         """Reads on behind `so_far`, to the end; `page` is the next one, if it is there already."""
@@ -511,7 +557,7 @@ class Pull:
                 ended = self._take(so_far, page, last=last)
                 if ended is not None:
                     return ended
-            page = self._next(so_far)
+            page = self._next(so_far, last=last)
             if page is None:
                 return so_far
 
@@ -525,20 +571,24 @@ class Pull:
             return so_far
         if not page.rows:
             doubtful = bool(so_far.overlaps + so_far.pending)
-            if so_far.total is None and so_far.pages and not doubtful and self._has_more(so_far):
+            proven = so_far.total is not None or so_far.alone or not so_far.pages or doubtful
+            if not proven and self._has_more(so_far):
                 so_far.changed = "A page was empty, and rows follow it."
             so_far.proof = f"It was read to an empty page: {so_far.received} rows."
             return so_far
         if not fresh:
+            if so_far.alone and so_far.total is None:
+                so_far.proof = _LAST_ROW
+                return so_far
             if so_far.pending or so_far.distinct == so_far.total:
                 return self._repeated(so_far, previous)
-            so_far.pending = page.rows
-            so_far.step, so_far.steady = 0, False
+            so_far.pending = len(page.ids)
+            so_far.step, so_far.steady, so_far.orders = 0, False, ()
         else:
             so_far.overlaps += so_far.pending
-            so_far.pending = 0
+            so_far.pending, so_far.alone = 0, False
             so_far.pages += 1
-            so_far.received += page.rows
+            so_far.received += len(page.ids)
             so_far.size += page.table.nbytes
             so_far.left_out += page.left_out
             so_far.largest = max(so_far.largest, page.rows)
@@ -554,11 +604,44 @@ class Pull:
             self._append(page.table, None if last else self._bookmark(so_far, page))
             self._has_pages = True
             self._told(so_far.received, so_far.total)
-        so_far.offset += page.rows
+        so_far.offset += len(page.ids)
         return None
 
-    def _next(self, so_far: _Pass) -> Page | None:
-        """The next page; None if there is none, and `so_far` has the proof."""
+    def _next(self, so_far: _Pass, *, last: bool) -> Page | None:
+        """The next page; None if there is none, and `so_far` has the proof, or what changed."""
+        shared = so_far.shared
+        so_far.overlapped |= bool(shared)
+        page = self._asked(so_far)
+        if page is None or not shared or (page.follows and page.ids):
+            return page
+        if page.follows:
+            so_far.alone = True
+        else:
+            if not self._is_habit(so_far, page):
+                so_far.changed = "The rows moved while they were read."
+                if not last:
+                    return None
+            so_far.orders = ()
+        return self._next(so_far, last=last)
+
+    def _is_habit(self, so_far: _Pass, page: Page) -> bool:
+        """Whether the server shows other rows behind the last page although nothing moves.
+
+        Some sort the rows of a page alone, or send whole pages only. An empty page is nobody's habit
+        where a row was.
+        """
+        if so_far.previous is None or not page.rows:
+            return False
+        self._ahead.drop()
+        again = (
+            self._listing.page(one.offset, self._limit, behind=one.behind) for one in (so_far.previous, page)
+        )
+        return all(one.ids == then.ids for one, then in zip(again, (so_far.previous, page), strict=True))
+
+    def _asked(self, so_far: _Pass) -> Page | None:
+        """The page behind what was read, one row earlier if it shares one; None as `_next`."""
+        shared = so_far.shared
+        behind = so_far.last_id if shared else ""
         if so_far.total is not None and so_far.offset >= so_far.total == so_far.distinct:
             # Some servers count the page instead of the collection, and some count no further than to
             # a round number. If the last page may not be the last, one more request tells.
@@ -568,7 +651,9 @@ class Pull:
                 so_far.proof = f"All {so_far.total} rows that the server counts were read."
             return more
         try:
-            return self._ahead.page(so_far.offset, self._limit, so_far.step, so_far.total)
+            until = None if so_far.total is None else so_far.total - shared
+            step = max(0, so_far.step - shared)
+            return self._ahead.page(so_far.offset - shared, self._limit, step, until, behind)
         except SourceError as error:
             if not self._ends_with(error, so_far):
                 raise
@@ -616,13 +701,18 @@ class Pull:
             if so_far.revision not in (None, page.revision):
                 so_far.changed = "The server's revision of the data changed while it was read."
             so_far.revision = page.revision
-        if so_far.order is not None and fresh:
-            if not ascending([so_far.last_id, *page.ids], so_far.order):
+        if fresh:
+            if so_far.orders:
+                before = [so_far.last_id] if so_far.pages else []
+                # Equal ids beside each other are a row that is double: that is no disorder.
+                ids = [one for one, _ in groupby([*before, *page.ids])]
+                so_far.orders = orders_of(ids, so_far.orders) if all(ids) else ()
+            if so_far.ordered and not so_far.orders:
                 so_far.changed = "The rows did not go on in the order of those that were taken over."
             so_far.last_id = page.ids[-1]
         if page.total is None or not self._counts:
             return
-        if fresh and page.total < so_far.offset + page.rows and so_far.total in (None, page.total):
+        if fresh and page.total < so_far.offset + len(page.ids) and so_far.total in (None, page.total):
             # Rows exist where by this number there are none: it counts something else.
             self._counts, so_far.total = False, None
         elif so_far.total is None:
@@ -654,8 +744,10 @@ class Pull:
 
     def _beyond(self, so_far: _Pass) -> Page | None:
         """The page after one that seems to be the last; None if there is none, as it should be."""
+        shared = so_far.shared
+        behind = so_far.last_id if shared else ""
         try:
-            page = self._listing.page(so_far.offset, self._limit, tries=1)
+            page = self._listing.page(so_far.offset - shared, self._limit, tries=1, behind=behind)
         except SourceError:
             # As a rule, it does not matter what asking too far fails with. But behind a page as large as
             # can be, and a total that ends with it, something may be that the server does not hand out.
@@ -691,7 +783,7 @@ class Pull:
             return False
         if so_far.total is not None:
             return so_far.offset >= so_far.total
-        return self._is_last_row(so_far, so_far.offset)
+        return so_far.alone or self._is_last_row(so_far, so_far.offset)
 
     def _is_last_row(self, so_far: _Pass, end: int) -> bool:
         """Whether the last row before `end`, asked for with those after it, comes alone."""

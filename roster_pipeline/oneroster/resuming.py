@@ -87,15 +87,6 @@ LEAST_PAGES: Final = 4
 Order = Callable[[str], Any]
 
 
-def order_of(ids: Sequence[str]) -> Order | None:
-    """The order that these ids are in, each behind the one before it; None for none that is known.
-
-    Servers' databases differ in what they think of capitals, and some sort numbers as numbers.
-    """
-    orders: tuple[Order, ...] = (str, str.casefold, _number)
-    return next((order for order in orders if ascending(ids, order)), None)
-
-
 def ascending(ids: Iterable[str], order: Order) -> bool:
     """Whether each id stands behind the one before it."""
     try:
@@ -108,3 +99,12 @@ def _number(text: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise ValueError
     return int(text)
+
+
+ORDERS: Final[tuple[Order, ...]] = (str, str.casefold, _number)
+"""Servers' databases differ in what they think of capitals, and some sort numbers as numbers."""
+
+
+def orders_of(ids: Sequence[str], among: tuple[Order, ...] = ORDERS) -> tuple[Order, ...]:
+    """All orders that these ids are in, each behind the one before it."""
+    return tuple(order for order in among if ascending(ids, order))

@@ -155,7 +155,8 @@ FAULTS: Final[dict[What, Fault]] = {
     "empty": Fault("no rows, and a total of 0"),
     # what the rows say
     "rows-added": Fault(
-        "VALUE more rows (1), the first in the order of sourcedId: all others move on", _WHOLE
+        "VALUE more rows (1), the first in the order of sourcedId: all others move on; negative: the last",
+        _WHOLE,
     ),
     "rows-removed": Fault("the first VALUE rows (1) are gone: all others move up", _WHOLE),
     "rows-changed": Fault("VALUE rows (1), drawn by the seed, say something else", _WHOLE),

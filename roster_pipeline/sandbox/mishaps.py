@@ -50,8 +50,9 @@ def _added(tables: Tables, value: Any, table: str, seed: int) -> Tables:
     rng = _rng(seed)
     taken = {(row.get("user"), row.get("class")) for row in tables["enrollments"]}
     new: list[Row] = []
-    for number in range(_count(value)):
-        row = {**rng.choice(rows), "sourcedId": f"0-added-{number + 1}"}
+    behind = value is not None and int(value) < 0
+    for number in range(abs(int(value)) if behind else _count(value)):
+        row = {**rng.choice(rows), "sourcedId": f"{'~' if behind else '0'}-added-{number + 1}"}
         if table == "users":
             row |= {
                 "givenName": "Newly",

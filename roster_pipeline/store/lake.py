@@ -69,8 +69,8 @@ class Unfinished:
         return self._table(self.parts[:1]).slice(0, rows)
 
     def tail(self, rows: int) -> pa.Table:
-        """The last rows, at most those of the last part."""
-        table = self._table(self.parts[-1:])
+        """The last rows, at most those of the last two parts: a page begins with the last row of another."""
+        table = self._table(self.parts[-2:])
         return table.slice(max(0, table.num_rows - rows))
 
     def ids(self) -> list[str]:

@@ -54,8 +54,15 @@ from roster_pipeline_tests.unit.oneroster.server import (
 FLAVOURS: Final = ("powerschool", "classlink", "oneroster-1.1", "oneroster-1.2")
 TENANT: Final = "town"
 PAGE: Final = 10
+STEP: Final = PAGE - 1
+"""How far apart pages begin: each begins with the last row of the one before."""
 TABLE: Final = "enrollments"
 """What is interrupted: 29 pages of it, with this many students."""
+
+
+def rows_of(pages: int) -> int:
+    """How many rows so many pages have."""
+    return pages * STEP + 1
 
 
 @pytest.fixture(scope="module")
@@ -207,13 +214,13 @@ def test_what_a_failing_server_interrupted_goes_on(tmp_path: Path, town: Tables,
         there.served.sandbox.misbehave()
         second = there.extract()
         assert whole(town, second)
-        assert second.went_on[TABLE] == 10 * PAGE
+        assert second.went_on[TABLE] == rows_of(10)
         # The first page and the last good one again, and then on.
-        pages = range(10 * PAGE, len(town[TABLE]), PAGE)
-        assert second.asked[TABLE] == [0, 9 * PAGE, *pages]
+        pages = range(10 * STEP, len(town[TABLE]), STEP)
+        assert second.asked[TABLE] == [0, 9 * STEP, *pages]
         # What was read to its end: the first page and the last one.
-        last = (len(town["classes"]) - 1) // PAGE * PAGE
-        if last >= 3 * PAGE:
+        last = (len(town["classes"]) - 2) // STEP * STEP
+        if last >= 3 * STEP:
             assert second.asked["classes"] == [0, last]
         told = {row["collection"]: row["proof"] for row in second.told["collections"]}
         assert "2026-10-15 20:00 UTC" in told[TABLE]
@@ -227,17 +234,17 @@ def test_what_was_told_to_end_goes_on(
 ) -> None:
     with house(tmp_path, town, "oneroster-1.2") as there:
         there.apply(concurrency=width)
-        there.stops = [(7 * PAGE, error), (15 * PAGE, error)]
+        there.stops = [(rows_of(7), error), (rows_of(15), error)]
         assert there.extract().states == {}
         assert there.extract().states == {}
         third = there.extract()
-        assert third.went_on[TABLE] == 15 * PAGE
+        assert third.went_on[TABLE] == rows_of(15)
         assert whole(town, third)
 
 
 def test_what_lost_the_network_goes_on(tmp_path: Path, town: Tables) -> None:
     with house(tmp_path, town, "oneroster-1.1") as there:
-        there.stops = [(7 * PAGE, KeyboardInterrupt)]
+        there.stops = [(rows_of(7), KeyboardInterrupt)]
         there.extract()
         port = there.served.port
     with deployment(tmp_path) as here:  # the server is gone
@@ -245,7 +252,7 @@ def test_what_lost_the_network_goes_on(tmp_path: Path, town: Tables) -> None:
         assert set(gone.extract().states.values()) <= {"failed", "stale"}
     with house(tmp_path, town, "oneroster-1.1", port=port) as again:
         found = again.extract()
-        assert found.went_on[TABLE] == 7 * PAGE
+        assert found.went_on[TABLE] == rows_of(7)
         assert whole(town, found)
 
 
@@ -277,7 +284,7 @@ def test_what_was_killed_goes_on_from_its_last_part(tmp_path: Path, town: Tables
         assert "RS-PAGE-11" in [issue["code"] for issue in document["issues"]]
         offsets = [int(one.query["offset"]) for one in there.served.sandbox.asked if one.endpoint == TABLE]
         again = [offset for offset in offsets if offsets.count(offset) > 1]
-        assert {*again} == {0, 8 * PAGE, 9 * PAGE, 10 * PAGE, 11 * PAGE}  # nine pages were in closed parts
+        assert {*again} == {0, *(page * STEP for page in range(7, 12))}  # eight pages were in closed parts
         roster = there.here.roster(TENANT)
     with house(tmp_path / "other", town, "powerschool") as other:
         assert other.here.sync(TENANT, DAY)["status"] == "successful"
@@ -326,7 +333,7 @@ def test_a_secret_that_was_rotated_in_the_middle_is_read_anew_and_the_reading_go
         there.here.environ["SANDBOX_SECRET"] = "another"
         file.write_text("another")
         found = there.extract()
-        assert found.went_on[TABLE] >= 9 * PAGE
+        assert found.went_on[TABLE] >= rows_of(9)
         assert whole(town, found)
 
 
@@ -347,7 +354,7 @@ def _changed(tables: Tables, how: str) -> Tables:
         case "a row of the first page changed":
             rows[3]["role"] = "aide"
         case "a row of the last good page changed":
-            rows[PAGE * 10 - 2]["role"] = "aide"
+            rows[rows_of(10) - 2]["role"] = "aide"
         case "a row went before":
             del rows[PAGE * 5]
         case "one went before and one came after":
@@ -358,7 +365,7 @@ def _changed(tables: Tables, how: str) -> Tables:
             rows.append(added)
         case "one went in the first page and one came in the last good one":
             del rows[2]
-            rows.append({**rows[0], "sourcedId": rows[PAGE * 10 - 6]["sourcedId"] + "-new"})
+            rows.append({**rows[0], "sourcedId": rows[rows_of(10) - 6]["sourcedId"] + "-new"})
         case "one went and one came between the two pages":
             del rows[PAGE * 6]
             rows.append(early)
@@ -381,20 +388,20 @@ def _changed(tables: Tables, how: str) -> Tables:
 )
 def test_a_source_that_changed_is_read_from_the_start(tmp_path: Path, town: Tables, how: str) -> None:
     with house(tmp_path, town, "powerschool") as there:
-        there.stops = [(10 * PAGE, KeyboardInterrupt)]
+        there.stops = [(rows_of(10), KeyboardInterrupt)]
         there.extract()
         changed = _changed(town, how)
         there.served.sandbox.replace(copy.deepcopy(changed))
         found = there.extract()
         assert TABLE not in found.went_on
         assert whole(changed, found)
-        assert found.asked[TABLE][-20:] == list(range(0, len(changed[TABLE]), PAGE))[-20:]
+        assert found.asked[TABLE][-20:] == list(range(0, len(changed[TABLE]), STEP))[-20:]
 
 
 def test_a_changed_revision_alone_starts_again(tmp_path: Path, town: Tables) -> None:
     how = "one went and one came between the two pages"
     with house(tmp_path, town, "classlink") as there:
-        there.stops = [(10 * PAGE, KeyboardInterrupt)]
+        there.stops = [(rows_of(10), KeyboardInterrupt)]
         there.extract()
         changed = _changed(town, how)
         there.served.sandbox.replace(copy.deepcopy(changed))
@@ -410,12 +417,12 @@ def test_what_is_not_seen_to_change_hides_no_row_that_was_there(tmp_path: Path, 
     came comes a night later. All that were there all the time are there.
     """
     with house(tmp_path, town, "powerschool") as there:
-        there.stops = [(10 * PAGE, KeyboardInterrupt)]
+        there.stops = [(rows_of(10), KeyboardInterrupt)]
         there.extract()
         changed = _changed(town, "one went and one came between the two pages")
         there.served.sandbox.replace(copy.deepcopy(changed))
         found = there.extract()
-        assert found.went_on[TABLE] == 10 * PAGE
+        assert found.went_on[TABLE] == rows_of(10)
         assert found.states[TABLE] == "ok"
         before, after = ({row["sourcedId"] for row in tables[TABLE]} for tables in (town, changed))
         assert before & after <= set(found.frame()["sourcedId"]) <= before | after
@@ -451,7 +458,7 @@ def test_an_order_that_only_looks_like_one_is_not_gone_on_with(tmp_path: Path) -
     """Rows in the order of insertion, by a server that does not sort: they may move when they change."""
     read, asked, ids = _twice(tmp_path, School(_numbered(*range(100, 165))), after=5)
     assert ids == [str(number) for number in range(100, 165)]
-    assert asked == [0, 40, *range(0, 65, 10)]
+    assert asked == [0, 36, *range(0, 64, 9)]
     assert read.issues == ()
 
 
@@ -474,17 +481,17 @@ def test_numbers_may_be_sorted_as_numbers(tmp_path: Path, counts: bool) -> None:
 
     read, asked, ids = _twice(tmp_path, Sorting(_numbered(*range(1, 66)), counts=counts), after=5)
     assert ids == [str(number) for number in range(1, 66)]
-    assert asked == [0, 40, 50, 60, *([] if counts else [65, 64])]
+    assert asked == [0, 36, 45, 54, 63, *([] if counts else [64, 65])]
     assert [issue.code for issue in read.issues] == ["RS-PAGE-11"]
 
 
 def test_a_server_that_tells_no_total_goes_on_by_its_order(tmp_path: Path, town: Tables) -> None:
     with house(tmp_path, town, "powerschool") as there:
         there.served.sandbox.misbehave(Misbehaviour("no-counts"))
-        there.stops = [(10 * PAGE, KeyboardInterrupt)]
+        there.stops = [(rows_of(10), KeyboardInterrupt)]
         there.extract()
         found = there.extract()
-        assert found.went_on[TABLE] == 10 * PAGE
+        assert found.went_on[TABLE] == rows_of(10)
         assert whole(town, found)
 
 
@@ -493,7 +500,7 @@ def test_a_server_that_tells_no_total_goes_on_by_its_order(tmp_path: Path, town:
 
 def test_six_hours_later_everything_is_read_anew(tmp_path: Path, town: Tables) -> None:
     with house(tmp_path, town, "powerschool") as there:
-        there.stops = [(7 * PAGE, KeyboardInterrupt), (12 * PAGE, KeyboardInterrupt)]
+        there.stops = [(rows_of(7), KeyboardInterrupt), (rows_of(12), KeyboardInterrupt)]
         there.extract()
         there.now += timedelta(hours=4)
         assert there.extract().states == {}
@@ -508,7 +515,7 @@ def test_a_provider_that_is_asked_otherwise_is_read_anew(
     tmp_path: Path, town: Tables, option: dict[str, Any]
 ) -> None:
     with house(tmp_path, town, "powerschool") as there:
-        there.stops = [(10 * PAGE, KeyboardInterrupt)]
+        there.stops = [(rows_of(10), KeyboardInterrupt)]
         there.extract()
         there.apply(**option)
         sync = there.begin()
@@ -530,7 +537,7 @@ def test_a_finished_sync_is_not_gone_on_with_and_an_unfinished_collection_is(
         document = there.here.sync(TENANT, DAY)
         assert document["status"] == "successful"
         (told,) = [issue for issue in document["issues"] if TABLE in issue["message"]]
-        assert (told["code"], told["severity"], told["count"]) == ("RS-PAGE-11", "note", 10 * PAGE)
+        assert (told["code"], told["severity"], told["count"]) == ("RS-PAGE-11", "note", rows_of(10))
         found = there.extract()
         assert found.went_on == {}
         assert whole(town, found)
@@ -546,35 +553,35 @@ def test_what_failed_again_loses_nothing(tmp_path: Path, town: Tables) -> None:
         assert there.extract().states[TABLE] == "failed"
         there.served.sandbox.misbehave()
         found = there.extract()
-        assert found.went_on[TABLE] == 12 * PAGE  # of the five, three only proved what was there
+        assert found.went_on[TABLE] == rows_of(12)  # of the five, three only proved what was there
         assert whole(town, found)
 
 
 def test_a_dry_run_leaves_nothing_to_go_on_with_and_takes_nothing(tmp_path: Path, town: Tables) -> None:
     with house(tmp_path, town, "powerschool") as there:
-        there.stops = [(10 * PAGE, KeyboardInterrupt)]
+        there.stops = [(rows_of(10), KeyboardInterrupt)]
         there.extract(dry_run=True)
-        there.stops = [(5 * PAGE, KeyboardInterrupt)]
+        there.stops = [(rows_of(5), KeyboardInterrupt)]
         assert there.extract().went_on == {}
         there.stops = []
         assert there.extract(dry_run=True).went_on == {}
-        assert there.extract().went_on[TABLE] == 5 * PAGE
+        assert there.extract().went_on[TABLE] == rows_of(5)
 
 
 def test_the_same_run_goes_on_with_what_it_read_itself(tmp_path: Path, town: Tables) -> None:
     with house(tmp_path, town, "powerschool") as there:
-        there.stops = [(10 * PAGE, KeyboardInterrupt)]
+        there.stops = [(rows_of(10), KeyboardInterrupt)]
         first = there.extract(run_id="root")
         second = there.extract(run_id="root")
         assert first.sync_id == second.sync_id
-        assert second.went_on[TABLE] == 10 * PAGE
+        assert second.went_on[TABLE] == rows_of(10)
         assert whole(town, second)
         assert whole(town, there.extract(run_id="root"))
 
 
 def test_a_part_that_is_not_whole_is_read_anew(tmp_path: Path, town: Tables) -> None:
     with house(tmp_path, town, "powerschool") as there:
-        there.stops = [(10 * PAGE, KeyboardInterrupt)]
+        there.stops = [(rows_of(10), KeyboardInterrupt)]
         first = there.extract()
         folder = Path(there.here.stores.lake.url) / "tenants" / TENANT / "extracts" / "1" / str(first.sync_id)
         part = sorted(folder.glob(f"{TABLE}-*.parquet"))[1]
@@ -589,7 +596,7 @@ def test_a_part_that_is_not_whole_is_read_anew(tmp_path: Path, town: Tables) -> 
 
 def test_pruning_keeps_what_may_go_on_and_for_no_longer(tmp_path: Path, town: Tables) -> None:
     with house(tmp_path, town, "powerschool") as there:
-        there.stops = [(10 * PAGE, KeyboardInterrupt)]
+        there.stops = [(rows_of(10), KeyboardInterrupt)]
         first = there.extract()
         lake = there.here.stores.lake
         lake.prune(TENANT, now=there.now + lake_module.GOES_ON_FOR)
@@ -601,7 +608,7 @@ def test_pruning_keeps_what_may_go_on_and_for_no_longer(tmp_path: Path, town: Ta
 def test_ledger_and_steps_name_what_is_tested_here(tmp_path: Path, town: Tables) -> None:
     """What the tests above rest on: a sync that ends before publishing is `interrupted` in the ledger."""
     with house(tmp_path, town, "powerschool") as there:
-        there.stops = [(10 * PAGE, KeyboardInterrupt)]
+        there.stops = [(rows_of(10), KeyboardInterrupt)]
         first = there.extract()
         with there.here.stores.database.connect() as connection:
             assert ledger.earlier(connection, TENANT, first.sync_id + 1) == [

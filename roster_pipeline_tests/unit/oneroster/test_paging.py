@@ -35,6 +35,10 @@ BASE = "/ims/oneroster/v1p1"
 BOUNDS, LIMITS = Bounds(), Limits()
 
 
+# The ids of these rows stop being in order at `user-10`: the second page is asked for with an overlap, and
+# those behind it are not. How pages overlap all the way is in `test_overlap`.
+
+
 def users(count: int) -> dict[str, list[Any]]:
     return {"users": district(count - 1)["users"]} if count else {"users": []}
 
@@ -123,7 +127,7 @@ def test_rows_keep_the_order_of_the_server_however_many_requests_are_under_way()
 
     class Crowded(School):
         def __call__(self, request: Any) -> Reply:
-            if request.offset in (20, 30, 40):
+            if request.offset in (19, 29, 39):
                 together.wait(10)  # breaks, and the test with it, if they do not come at once
             return super().__call__(request)
 
@@ -137,11 +141,11 @@ def test_one_request_at_a_time_is_one_at_a_time() -> None:
 
 
 def test_a_total_saves_the_request_for_an_empty_page() -> None:
-    assert pull(School(users(35))).server.asked("users") == [0, 10, 20, 30]
+    assert pull(School(users(35))).server.asked("users") == [0, 9, 19, 29]
 
 
 def test_a_total_that_ends_with_a_whole_page_is_asked_once_whether_more_follows() -> None:
-    assert pull(School(users(30))).server.asked("users") == [0, 10, 20, 30]
+    assert pull(School(users(29))).server.asked("users") == [0, 9, 19, 29]
 
 
 @widths
@@ -221,7 +225,7 @@ def test_servers_that_repeat_or_refuse_past_the_end_are_read_whole(
 
 
 def test_a_refusal_before_the_end_is_a_failure() -> None:
-    school = School(users(30), faults={"users": [None, Reply(status=404)]})
+    school = School(users(30), faults={"users": [None, Reply(status=404), None, Reply(status=404)]})
     assert refusal(school).code == "RS-PAGE-09"
 
 
@@ -343,7 +347,7 @@ def test_a_total_that_falls_below_the_rows_read_is_a_change() -> None:
     class Shrinking(School):
         def __call__(self, request: Any) -> Reply:
             reply = super().__call__(request)
-            if request.offset == 10 and len(self.rows["users"]) == 30:
+            if request.offset == 9 and len(self.rows["users"]) == 30:
                 self.rows = {"users": self.rows["users"][10:18] + self.rows["users"][26:]}
                 reply.headers["X-Total-Count"] = "12"
             return reply
@@ -360,7 +364,7 @@ def test_an_empty_page_before_the_end_is_no_end(width: int) -> None:
     school = School(users(45), counts=False, faults={"users": [None, None, hiccup]})
     assert whole(pull(school), school)
     always = School(
-        users(45), counts=False, arranged=lambda endpoint, offset, rows: [] if offset == 20 else rows
+        users(45), counts=False, arranged=lambda endpoint, offset, rows: [] if offset == 19 else rows
     )
     read = pull(always, width=width)
     assert not read.finding.complete
@@ -449,7 +453,7 @@ def test_rows_that_are_double_are_kept_as_they_came(width: int) -> None:
 
 
 @widths
-@pytest.mark.parametrize("place", [20, 40])
+@pytest.mark.parametrize("place", [19, 29])
 def test_a_page_of_nothing_but_double_rows_is_left_out_and_ends_nothing(width: int, place: int) -> None:
     rows = users(40)
     rows["users"][place:place] = [dict(row) for row in rows["users"][3:13]]
@@ -560,7 +564,7 @@ def test_a_reading_that_takes_hours_is_given_up() -> None:
                 return Reply(status=429, headers={"Retry-After": "200"})
             return super().__call__(request)
 
-    waits = {0, 10, 20, 30}
+    waits = {0, 9, 19, 29}
     assert refusal(Slow(users(100)), bounds=Bounds(seconds=500)).code == "RS-PAGE-10"
 
 
@@ -601,7 +605,7 @@ def test_a_page_that_is_no_json_is_asked_for_once_more(width: int) -> None:
     ],
 )
 def test_a_bad_page_in_the_middle_fails_the_collection(width: int, fault: Reply, code: str) -> None:
-    school = School(users(60), faults={"users": [None, None, fault, fault]})
+    school = School(users(60), faults={"users": [None, None, *[fault] * 9]})
     assert refusal(school, width=width).code == code
 
 

@@ -59,6 +59,16 @@ def test_rows_that_come_are_the_first_and_refer_to_what_is_there(two_schools: Ta
     assert len(set(pairs)) == len(pairs)
 
 
+def test_rows_that_come_may_be_the_last(two_schools: Tables) -> None:
+    found = after(two_schools, "rows-added", -2, "enrollments")
+    assert sorted(ids(found["enrollments"])) == [
+        *sorted(ids(two_schools["enrollments"])),
+        "~-added-1",
+        "~-added-2",
+    ]
+    assert dangling(found) == []
+
+
 def test_rows_that_go_are_the_first_ones(two_schools: Tables) -> None:
     found = after(two_schools, "rows-removed", 2, "classes")
     assert set(ids(two_schools["classes"])) - set(ids(found["classes"])) == set(
