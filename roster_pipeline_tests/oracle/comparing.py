@@ -75,7 +75,7 @@ def _compare(made: Made, seed: int, nights: int, run: Run) -> None:
         try:
             told = publishing.night(story.tenant(), feeds, directories, roster, made.as_of)
         except Silent as why:
-            place = _place(why)
+            place = place_of(why)
             run.silent[place] += 1
             run.ended = f"silent on night {number + 1}: {place}; {made.happened}"
             return
@@ -94,7 +94,7 @@ def _compare(made: Made, seed: int, nights: int, run: Run) -> None:
             made.told.append(decision)
 
 
-def _place(why: Silent) -> str:
+def place_of(why: Silent) -> str:
     """Where the page was found silent, with the comment of that line."""
     line = why.__traceback__
     while line and line.tb_next:

@@ -464,8 +464,9 @@ class PeopleTonight:
 
     def end_of_grace(self, number: int, person: Person, why: str) -> None:
         """ "Removed after grace_days"; "exactly the limit is still within"; "removing people needs users and
-        enrollments ok" (architecture.md, invariant 1), of the providers who know them; "never removed while
-        one [of their schools] is kept back". Whom options take out, or who has left, goes now."""
+        enrollments ok" (architecture.md, invariant 1), of all providers that ever knew them: whether they are
+        back at one that is not read is "unknown", which "is not empty"; "never removed while one [of their
+        schools] is kept back". Whom options take out, or who has left, goes now."""
         assert person.since
         settled = why not in ("gone", "guardian of nobody")
         if self.is_awaited(person) and (why == "left" or not settled):
@@ -473,19 +474,14 @@ class PeopleTonight:
         if (self.tonight.as_of - person.since).days <= self.tonight.tenant.grace_days and not settled:
             return
         mine = {user for user, one in self.now.links.items() if one == number}
-        last, ever = (
-            any(
-                not here.feed.complete
-                for here in self.tonight.feeds
-                if here.name in {name for name, _ in some}
-                and not here.options.merge.attach_to_existing_users_only  # those keep nobody alive
-            )
-            for some in (mine & self.before.live, mine)
+        unread = any(
+            not here.feed.complete
+            for here in self.tonight.feeds
+            if here.name in {name for name, _ in mine}
+            and not here.options.merge.attach_to_existing_users_only  # those keep nobody alive
         )
-        if any(map(self.closed, self.before.belongs(number))) or last:
+        if any(map(self.closed, self.before.belongs(number))) or unread:
             return
-        if ever:
-            raise Silent  # whether a provider has to be read that knew them earlier, but not last
         students = {self.now.people[s].state for s, guardian in self.now.guardian_links if guardian == number}
         fates = {
             here.users.get(user) for here in self.tonight.feeds for name, user in mine if name == here.name

@@ -237,7 +237,14 @@ class Publishing(PeopleTonight):
             class_, number, _ = membership
             if class_ in self.without_session and membership not in spoken_of:
                 raise Silent  # whether somebody leaves a class whose session vanished
-            if class_ not in self.now.classes or self.now.people[number].state in ("removed", "merged"):
+            goes = self.now.people[number].state in ("removed", "merged")
+            if (
+                self.has_gone(class_)
+                and not goes
+                and not (membership in past or number in self.approved_people)
+            ):
+                counted.append(membership)
+            elif class_ not in self.now.classes or goes:
                 del self.now.memberships[membership]
                 settled.append(membership)
             elif self.stays(membership):
@@ -265,7 +272,8 @@ class Publishing(PeopleTonight):
 
     def hold_memberships(self, counted: list[Membership], settled: list[Membership]) -> None:
         """ "... per school and kind of row ...; in a class, when they are at least half of its members and at
-        least 5"."""
+        least 5". What goes with its class is a removal like others ("end of term, leaving by dates, and
+        what the settings take out are not counted"): where it waits there is a class for it to be in."""
         limits = self.tonight.tenant.safeguards
         total = list(self.before.memberships)
 
@@ -279,10 +287,6 @@ class Publishing(PeopleTonight):
             again = self.waiting("memberships", rows, total, [], school_of)
             return {one for some, _ in again.values() for one in some}
 
-        gone = set(self.before.classes) - set(self.now.classes) - self.ended - self.let_go
-        theirs = [one for one in self.before.memberships if one[0] in gone and self.is_gone(one[0])]
-        if would_wait([*counted, *theirs]) != first:
-            raise Silent  # a class may go, but its members would wait
         ended = [
             one for one in settled if one[1] in self.ended_graces and one[0] in self.now.classes
         ]  # fmt: skip
@@ -290,7 +294,7 @@ class Publishing(PeopleTonight):
             raise Silent  # whether memberships of people whose grace ends are counted
         held = self.hold(found)
         let_go = self.let_go - held
-        for class_ in {one[0] for one in counted}:
+        for class_ in {one[0] for one in counted if not self.has_gone(one[0])}:
             mine = [one for one in counted if one[0] == class_ and one not in let_go]
             members = sum(one[0] == class_ for one in self.before.memberships)
             school = self.before.classes[class_].school
@@ -309,10 +313,15 @@ class Publishing(PeopleTonight):
                 self.reasons.add("removal waits: memberships")
             else:
                 del self.now.memberships[one]
+        for class_ in {one[0] for one in held if self.has_gone(one[0])}:
+            self.now.classes[class_] = self.before.classes[class_]
 
-    def is_gone(self, class_: User) -> bool:
+    def has_gone(self, class_: User) -> bool:
+        """Whether a class goes tonight for no reason that is "not counted", and that nobody approved."""
         here = next((one for one in self.tonight.feeds if one.name == class_[0]), None)
-        return here is not None and here.classes.get(class_[1], "gone") == "gone"
+        if here is None or class_ not in self.before.classes or class_ in self.now.classes:
+            return False
+        return here.classes.get(class_[1], "gone") == "gone" and class_ not in self.ended | self.let_go
 
     # ------------------------------------------------------------------ guardians
 

@@ -27,7 +27,13 @@ from roster_pipeline.tenants import registry
 from roster_pipeline.undo import undo
 from roster_pipeline_tests import rosters, syncing
 from roster_pipeline_tests.oracle import publishing, set_back
-from roster_pipeline_tests.oracle.comparing import Names, differences, published_differences, school_ids
+from roster_pipeline_tests.oracle.comparing import (
+    Names,
+    differences,
+    place_of,
+    published_differences,
+    school_ids,
+)
 from roster_pipeline_tests.oracle.register import Roster, Told
 from roster_pipeline_tests.oracle.tonight import Feed, School, Silent
 from roster_pipeline_tests.sixty_nights import exports, invariants
@@ -46,7 +52,7 @@ class Tally:
 
     nights: int = 0
     syncs: int = 0
-    redrawn: int = 0
+    redrawn: Counter[str] = field(default_factory=Counter)  # by where the page was silent
     statuses: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     decisions: Counter[str] = field(default_factory=Counter)
@@ -62,7 +68,7 @@ class Tally:
         return (
             f"{self.nights} nights, {self.syncs} syncs ({some(self.statuses)}); faults: {some(self.faults)}; "
             f"decisions: {some(self.decisions)}; undos: {some(self.undos)}; "
-            f"{self.redrawn} nights drawn anew; codes: {some(self.codes)}"
+            f"drawn anew: {some(self.redrawn)}; codes: {some(self.codes)}"
         )
 
 
@@ -178,6 +184,7 @@ class Nights:
     # ------------------------------------------------------------------ drawing
 
     def _draw(self) -> Plan:
+        silent: Counter[str] = Counter()
         for attempt in range(_ATTEMPTS):
             world, roster = copy.deepcopy(self.world), copy.deepcopy(self.roster)
             if self.roster.people:
@@ -190,9 +197,10 @@ class Nights:
                 if decision:
                     roster.decide(decision[0], self.world.as_of, decision[1])
                 return self._told(world, roster, past, decision)
-            except Silent:
-                self.tally.redrawn += 1
-        raise AssertionError("the page is silent about every night that was drawn")
+            except Silent as why:
+                silent[place_of(why)] += 1
+                self.tally.redrawn[place_of(why)] += 1
+        raise AssertionError(f"the page is silent about every night that was drawn: {dict(silent)}")
 
     def _decision(self, roster: Roster) -> tuple[str, School | None] | None:
         if not (roster.holds or roster.undone) or self.rng.random() < 0.7:
