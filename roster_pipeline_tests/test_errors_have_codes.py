@@ -136,8 +136,10 @@ def test_only_coded_errors_and_usage_leave_the_package_as_exceptions() -> None:
     assert {file.split("/")[0] for name, file in raised if name in USAGE} == {"cli"}
     # A name with a small letter is a function that makes one of these.
     others = {name for name, _ in raised if name.lstrip("_")[:1].isupper()}
-    # Dagster's, which begins with a code; and httpcore's, which `client` turns into RS-NET-01.
-    assert others - known.keys() - USAGE - set(dir(builtins)) == {"Failure", "ConnectError"}
+    # Dagster's, which begins with a code; httpcore's and httpx's, which `client` turns into RS-NET-01 and
+    # RS-PAGE-02.
+    foreign = {"Failure", "ConnectError", "DecodingError"}
+    assert others - known.keys() - USAGE - set(dir(builtins)) == foreign
 
 
 def test_a_failure_of_a_run_and_what_stands_in_its_log_begin_with_a_code() -> None:
