@@ -68,15 +68,18 @@ def standing(tonight: Tonight, before: Roster) -> dict[School, set[str]]:
 
 def drop_rows_of_kept_schools(tonight: Tonight, before: Roster) -> None:
     """ "A school with no last good roster is not published; rows of it alone are dropped (school_kept_back),
-    with no outcome and no id." """
+    with no outcome and no id." Somebody inactive who has such a row and no other is "frozen", "if all [their
+    schools] are kept back": they are back when the school is published, and no row stands behind them."""
     for here in tonight.feeds:
         for name, schools in here.schools_of.items():
             closed = all(school in tonight.kept_back or school in here.excluded for school in schools)
             if not schools or not closed:
                 continue
-            if not here.users[name] and (here.name, name) not in before.live:
+            user = here.name, name
+            there = user in before.live and before.people[before.links[user]].state == "active"
+            if not here.users[name] and not there:
                 here.users[name] = "school kept back"
-            elif here.users[name] == "guardian of nobody" and (here.name, name) in before.live:
+            elif here.users[name] == "guardian of nobody" and user in before.live:
                 here.users[name] = (
                     ""  # "frozen if all [schools] are kept back": their students are there, too
                 )
