@@ -76,7 +76,7 @@ class Tally:
 
 def lacking(tallies: Iterable[Tally]) -> list[str]:
     """What none of these worlds saw and their nights are there to prove."""
-    seen: Counter[str] = Counter()
+    seen = dict.fromkeys(("faults", "holds", "approvals", "rejections", "undos", "undos undone"), 0)
     for one in tallies:
         back = sum(count for what, count in one.undos.items() if "back" in what)
         seen["faults"] += one.faults.total()
