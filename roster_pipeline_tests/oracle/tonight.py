@@ -456,6 +456,12 @@ def has_left(tonight: Tonight, here: Here, name: str, enrolled_before: set[User]
         return False
     if not mine and here.feed.states["enrollments"] == "unproven" and (here.name, name) not in away:
         return False  # an unproven collection "removes nothing"
+    if here.feed.states["classes"] != "ok" and (here.name, name) not in away:
+        exclusive = here.options.end_dates == "exclusive"
+        for row in mine.values():
+            lasts = within(dates(row.get("beginDate", ""), row.get("endDate", "")), tonight.as_of, exclusive)
+            if lasts and row["class"] not in here.ids["classes"]:
+                return False  # whether its class is over is "unknown", which "is not empty"
     # "In 1.2 additionally the user's student roles at that org, if dated, must contain one `within`"
     # (oneroster.md §7.3).
     exclusive = here.options.end_dates == "exclusive"
