@@ -140,7 +140,8 @@ def _enrolments(
             "provider_id": source.provider_id,
             "source_id": frame["sourcedId"],
             "reason": reason,
-            "class_id": frame["class"].map(classes["class_id"]).fillna("").astype("str"),
+            # Where there is no class at all, what is looked up are floats.
+            "class_id": frame["class"].map(classes["class_id"]).astype("str").fillna(""),
             "class_ref": frame["class"],
             "user_ref": frame["user"],
             "school_id": school_id,
@@ -225,7 +226,8 @@ def _entered(source: Source, active: pd.DataFrame, sessions: Sessions, tonight: 
     classes = _classes(source, sessions)
     if source.options.respect_academic_sessions:
         start, end = (
-            active["class_ref"].map(classes[name]).fillna("") for name in ("start_date", "end_date")
+            active["class_ref"].map(classes[name]).astype("str").fillna("")
+            for name in ("start_date", "end_date")
         )
         first, last = first.where(first > start, start), _earlier(last, end)
     deleted = active["class_ref"].map(classes["reason"]) == rows.DELETED

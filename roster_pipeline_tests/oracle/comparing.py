@@ -144,7 +144,9 @@ class Names:
         published = {n for n, one in told.roster.people.items() if one.state not in ("candidate", "merged")}
         ours: dict[int, set[User]] = {}
         for user, number in told.roster.links.items():
-            if number in published and user in told.roster.live:
+            # Who has been removed and is only in a directory now is a candidate again, and not published.
+            candidate = told.roster.people[number].state == "removed" and user[0] in told.directories
+            if number in published and user in told.roster.live and not candidate:
                 ours.setdefault(number, set()).add(user)
         for number, users in sorted(ours.items()):
             found = {theirs.get(user, "nobody") for user in users}

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Hashable
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from roster_pipeline_tests.oracle import new_ids
@@ -346,6 +345,8 @@ class PeopleTonight:
                 continue
             fate = here.users.get(user, "gone")
             reasons.add("gone" if (name, user) in self.decided.reused or not fate else fate)
+        if "school kept back" in reasons:
+            return "school kept back"
         if len(reasons) != 1:
             if len(reasons & {"gone", "guardian of nobody"}) and len(reasons) > 1:
                 raise Silent  # gone from one provider, left at another
@@ -378,9 +379,7 @@ class PeopleTonight:
                 self.let_go |= rows
                 continue
             same = known and known.rows == frozenset(rows)
-            self.holds[place] = (
-                replace(known, total=total) if known and same else Hold(frozenset(rows), total)
-            )
+            self.holds[place] = known if known and same else Hold(frozenset(rows), total)
             out |= rows
         return out
 
@@ -468,6 +467,8 @@ class PeopleTonight:
         back at one that is not read is "unknown", which "is not empty"; "never removed while one [of their
         schools] is kept back". Whom options take out, or who has left, goes now."""
         assert person.since
+        if why == "school kept back":
+            return
         settled = why not in ("gone", "guardian of nobody")
         if self.is_awaited(person) and (why == "left" or not settled):
             return

@@ -29,6 +29,7 @@ def night(
     rules.judge_classes(
         tonight, {name: (one.school, (one.start, one.end)) for name, one in before.classes.items()}
     )
+    tonight.there = {u for u in before.live if before.people[before.links[u]].state == "active"}
     rules.judge_users(tonight, before.enrolled, before.away())
     had_rows = {school for number in before.people for school in before.belongs(number)}
     had_rows |= {class_.school for class_ in before.classes.values()}
@@ -68,15 +69,18 @@ def standing(tonight: Tonight, before: Roster) -> dict[School, set[str]]:
 
 def drop_rows_of_kept_schools(tonight: Tonight, before: Roster) -> None:
     """ "A school with no last good roster is not published; rows of it alone are dropped (school_kept_back),
-    with no outcome and no id." """
+    with no outcome and no id." Somebody inactive who has such a row and no other is "frozen", "if all [their
+    schools] are kept back": they are back when the school is published, and no row stands behind them."""
     for here in tonight.feeds:
         for name, schools in here.schools_of.items():
             closed = all(school in tonight.kept_back or school in here.excluded for school in schools)
             if not schools or not closed:
                 continue
-            if not here.users[name] and (here.name, name) not in before.live:
+            user = here.name, name
+            there = user in before.live and before.people[before.links[user]].state == "active"
+            if not here.users[name] and not there:
                 here.users[name] = "school kept back"
-            elif here.users[name] == "guardian of nobody" and (here.name, name) in before.live:
+            elif here.users[name] == "guardian of nobody" and user in before.live:
                 here.users[name] = (
                     ""  # "frozen if all [schools] are kept back": their students are there, too
                 )
@@ -350,11 +354,11 @@ class Publishing(PeopleTonight):
                 self.now.guardian_links.discard(link)
             elif self.held_people & {one, other}:  # with all that is theirs
                 continue
-            elif "inactive" not in (states[one], states[other]) and any(
-                not self.tonight.here(name).feed.complete for name in self.now.ever_said.get(link, ())
-            ):
+            elif states[one] == "inactive" or (states[other] == "inactive" and not self.is_nobodys(other)):
+                continue  # "whoever returns gets the same ... links"
+            elif any(not self.tonight.here(name).feed.complete for name in self.now.ever_said.get(link, ())):
                 raise Silent  # whether a provider that had stopped saying so has to be heard once more
-            elif "inactive" not in (states[one], states[other]):
+            else:
                 counted.append(link)
         held = self.hold(
             self.waiting(
@@ -368,6 +372,16 @@ class Publishing(PeopleTonight):
         for number, why in self.leaving.items():
             if why == "guardian of nobody":
                 self.leave_guardian(number)
+
+    def is_nobodys(self, guardian: int) -> bool:
+        """Whether somebody inactive has a row that is there and names no student: as "a guardian is current
+        while at least one linked student is", one who is there again is theirs no more."""
+        return any(
+            here.users.get(user) == "guardian of nobody"
+            for here in self.tonight.feeds
+            for (name, user), number in self.now.links.items()
+            if name == here.name and number == guardian
+        )
 
     def is_taken_out(self, link: tuple[int, int]) -> bool:
         """ "What an option takes out of scope is removed at the next complete sync, without a hold": whether

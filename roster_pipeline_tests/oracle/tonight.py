@@ -93,6 +93,7 @@ class Tonight:
     spans: dict[School, list[tuple[Span, bool]]] = field(default_factory=dict)  # with: end is exclusive
     kept_back: dict[School, set[str]] = field(default_factory=dict)
     empty: set[School] = field(default_factory=set)
+    there: set[User] = field(default_factory=set)  # with whom somebody active is published
     doubtful: set[School] = field(default_factory=set)  # whose classes are published, the page does not say
 
     def current(self, school: School) -> bool:
@@ -455,7 +456,15 @@ def has_left(tonight: Tonight, here: Here, name: str, enrolled_before: set[User]
     if not mine and (here.name, name) not in enrolled_before:
         return False
     if not mine and here.feed.states["enrollments"] == "unproven" and (here.name, name) not in away:
+        if (here.name, name) not in tonight.there:
+            raise Silent  # whether somebody who was gone is back, whose enrolments were not all read
         return False  # an unproven collection "removes nothing"
+    if here.feed.states["classes"] != "ok" and (here.name, name) not in away:
+        exclusive = here.options.end_dates == "exclusive"
+        for row in mine.values():
+            lasts = within(dates(row.get("beginDate", ""), row.get("endDate", "")), tonight.as_of, exclusive)
+            if lasts and row["class"] not in here.ids["classes"]:
+                return False  # whether its class is over is "unknown", which "is not empty"
     # "In 1.2 additionally the user's student roles at that org, if dated, must contain one `within`"
     # (oneroster.md §7.3).
     exclusive = here.options.end_dates == "exclusive"

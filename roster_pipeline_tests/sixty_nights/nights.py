@@ -14,6 +14,7 @@ import json
 import random
 import shutil
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -55,6 +56,7 @@ class Tally:
     redrawn: Counter[str] = field(default_factory=Counter)  # by where the page was silent
     statuses: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
+    holds: Counter[str] = field(default_factory=Counter)  # each once, on the night when it began to wait
     decisions: Counter[str] = field(default_factory=Counter)
     undos: Counter[str] = field(default_factory=Counter)
     codes: Counter[str] = field(default_factory=Counter)
@@ -67,9 +69,23 @@ class Tally:
 
         return (
             f"{self.nights} nights, {self.syncs} syncs ({some(self.statuses)}); faults: {some(self.faults)}; "
-            f"decisions: {some(self.decisions)}; undos: {some(self.undos)}; "
-            f"drawn anew: {some(self.redrawn)}; codes: {some(self.codes)}"
+            f"holds: {some(self.holds)}; decisions: {some(self.decisions)}; undos: {some(self.undos)}; "
+            f"{self.redrawn.total()} nights drawn anew: {some(self.redrawn)}; codes: {some(self.codes)}"
         )
+
+
+def lacking(tallies: Iterable[Tally]) -> list[str]:
+    """What none of these worlds saw and their nights are there to prove."""
+    seen = dict.fromkeys(("faults", "holds", "approvals", "rejections", "undos", "undos undone"), 0)
+    for one in tallies:
+        back = sum(count for what, count in one.undos.items() if "back" in what)
+        seen["faults"] += one.faults.total()
+        seen["holds"] += one.holds.total()
+        seen["approvals"] += one.decisions["approved"]
+        seen["rejections"] += one.decisions["rejected"]
+        seen["undos"] += one.undos.total() - back
+        seen["undos undone"] += back
+    return [name for name, count in seen.items() if not count]
 
 
 @dataclass
@@ -273,6 +289,8 @@ class Nights:
         assert not wrong, "\n".join(wrong)
         if document["status"] != "failed":
             self.past = [*self.past[-4:], Past(document["sync_id"], copy.deepcopy(self.roster))]
+        new = plan.told.roster.holds.keys() - self.roster.holds.keys()
+        self.tally.holds.update(f"{kind} of a class" if class_ else kind for kind, _, class_ in new)
         self.roster, self.complete, self.last = plan.told.roster, plan.complete, plan
 
     def wrong_with_what_is_published(self) -> list[str]:
@@ -399,9 +417,12 @@ class Nights:
         return out
 
 
-def run(seed: int, nights: int, folder: Path) -> Tally:
-    """A world of this seed through so many nights; raises AssertionError with what is wrong."""
-    with syncing.deployment(folder) as here:
+def run(seed: int, nights: int, folder: Path, url: str = "") -> Tally:
+    """A world of this seed through so many nights; raises AssertionError with what is wrong.
+
+    The rosters are in the database of this URL, or in a file of SQLite in `folder`.
+    """
+    with syncing.deployment(folder, url) as here:
         found = Nights(seed, here)
         try:
             found.run(nights)

@@ -407,3 +407,9 @@ def test_a_grade_that_nobody_has_is_told_with_those_that_are_there():
     assert [(issue.provider, issue.message) for issue in told] == [
         ("sis", "limit_to.grades names “9”, which nobody of sis has; grades met: 09, 10.")
     ]
+
+
+def test_enrolments_of_an_extract_that_has_no_class_refer_to_nothing():
+    found = find(story(school_of("s1 t1").empty("classes")))
+    assert set(enrolments(found, "class_id").values()) == {""}
+    assert set(enrolments(found).values()) == {"refers_to_nothing"}
