@@ -124,7 +124,16 @@ _FOR_ALL: Final = frozenset({
 """What the next collection would end with, too."""
 
 
+_INTERRUPTIONS: Final = frozenset({
+    "RS-AUTH-01", "RS-AUTH-02", "RS-AUTH-03", "RS-NET-01", "RS-NET-04", "RS-NET-05", "RS-NET-06",
+    "RS-PAGE-01", "RS-PAGE-02",
+})  # fmt: skip
+"""What may be over by the next sync, and says nothing against the pages before."""
+
+
 def _failed(name: str, error: CodedError, provider: Provider, sink: LastingSink) -> CollectionRead:
+    if error.code not in _INTERRUPTIONS:  # what came is not to be gone on from, whatever it was
+        sink.restart(name)
     sink.leave(name)
     return CollectionRead(name, "failed", 0, error.message, _told_of(error, provider))
 

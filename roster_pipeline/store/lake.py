@@ -150,11 +150,19 @@ class ExtractFiles:
 
     def restart(self, collection: str) -> None:
         """Forgets what was appended, or taken over: what is appended next begins the collection anew."""
+        self._forget(collection)
+
+    def _forget(self, collection: str, keep: tuple[str, ...] = ()) -> None:
+        """Deletes the parts of an unfinished reading, but not those of a whole one, nor `keep`."""
         state = self._open.pop(collection, None)
         self._left.discard(collection)
         if state is not None:
             _end_part(state)
-        (self.folder / f"{collection}{_UNFINISHED}").unlink(missing_ok=True)
+        note = self.folder / f"{collection}{_UNFINISHED}"
+        parts = {*(state.parts if state else ()), *_noted(note).get("parts", ())}
+        note.unlink(missing_ok=True)
+        for name in parts - {*_noted(self.folder / f"{collection}.json").get("parts", ()), *keep}:
+            (self.folder / name).unlink(missing_ok=True)
 
     def interrupted(self, collection: str) -> Unfinished | None:
         """The newest unfinished reading of the collection that is young enough to go on."""
@@ -170,7 +178,7 @@ class ExtractFiles:
 
     def go_on(self, collection: str, interrupted: Unfinished) -> None:
         """Makes an interrupted reading's rows the first ones of this sync's."""
-        self.restart(collection)
+        self._forget(collection, interrupted.parts if interrupted.folder == self.folder else ())
         state = self._state(collection)
         state.began_at, state.bookmark = interrupted.began_at, interrupted.bookmark
         for part in interrupted.parts:

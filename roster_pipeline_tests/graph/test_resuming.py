@@ -80,7 +80,10 @@ def test_a_run_that_was_ended_goes_on_where_it_was(tmp_path: Path, monkeypatch: 
     assert "raw/classlink" not in made  # it had succeeded
     assert len(small.sandbox.asked) == asked_of_small
     offsets = [int(one.query["offset"]) for one in there.sandbox.asked if one.endpoint == "enrollments"]
-    assert sorted(set(range(0, 80, PAGE)) & set(offsets)) == [0, 70]  # eight pages were there
+    read = 1 + 8 * (PAGE - 1)  # eight pages were there, which overlap by a row
+    again_asked = sorted({offset for offset in offsets if offset < read - 1})
+    assert again_asked[0] == 0
+    assert len(again_asked) == 2  # the first page and the last
     shown = metadata_of([made["raw/powerschool"]])
     assert "RS-PAGE-11" in [row["code"] for row in shown["issues"]]
     assert {row["state"] for row in shown["collections"]} == {"ok"}
