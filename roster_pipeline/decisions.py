@@ -25,14 +25,15 @@ def decide(
     Raises:
         CodedError: RS-CFG-08 for an unknown tenant, RS-RUN-10 if nothing waits there.
     """
+    from roster_pipeline.nights import windows
     from roster_pipeline.store import holds
     from roster_pipeline.store.home import Home
-    from roster_pipeline.tenants import nights, registry
+    from roster_pipeline.tenants import registry
 
     stores = Home.find(environ).stores()
     try:
         with stores.database.connect().execution_options(immediate=True) as connection, connection.begin():
-            day = nights.as_of(registry.get(connection, tenant).tenant, now)
+            day = windows.as_of(registry.get(connection, tenant).tenant, now)
             return holds.decide(
                 connection, tenant, decision, school=school, who=who, why=why, now=now, day=day
             )

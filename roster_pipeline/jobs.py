@@ -1,4 +1,4 @@
-"""The jobs: `sync_tenant`, what a run of it is told, and runs whose process has died; `decide_holds`.
+"""The jobs: `sync_tenant`, and what a run of it is told; `decide_holds`.
 
 One run is one sync of one tenant, its partition. What the steps do is in `assets`.
 """
@@ -6,6 +6,7 @@ One run is one sync of one tenant, its partition. What the steps do is in `asset
 # No `from __future__ import annotations`: Dagster reads the type of an op's config at run time.
 
 import os
+from collections.abc import Collection
 from datetime import UTC, date, datetime
 from enum import Enum
 from typing import Final
@@ -18,9 +19,9 @@ from roster_pipeline.assets.raw import RAW
 from roster_pipeline.codes import CodedError
 from roster_pipeline.decisions import decide
 from roster_pipeline.metadata import table
+from roster_pipeline.nights.limits import time_limit
 from roster_pipeline.partitions import TENANTS
 from roster_pipeline.providers import KINDS
-from roster_pipeline.store.lease import is_dead
 from roster_pipeline.tenants.document import Tenant
 
 SYNC_TENANT: Final = dg.define_asset_job(
@@ -85,51 +86,50 @@ def decide_holds() -> None:
     _decide()
 
 
-_UNFINISHED: Final = [
-    dg.DagsterRunStatus.NOT_STARTED,  # a command makes its run and starts it a moment later
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
-
-
-def selection(tenant: Tenant) -> list[dg.AssetKey]:
-    """The assets that a sync of this tenant needs: the raw ones of its own kinds, and all that follow."""
-    kinds = {provider.kind for provider in tenant.providers} | (
-        {"directory"} if tenant.directories else set()
-    )
+def selected(kinds: Collection[str]) -> list[dg.AssetKey]:
+    """The assets that a sync of these kinds of sources needs: the raw ones, and all that follow."""
     raw = [dg.AssetKey([RAW, kind]) for kind in KINDS if kind in kinds]
     return [*raw, *(asset.key for asset in ASSETS if asset.key.path[0] != RAW)]
 
 
+def selection(tenant: Tenant) -> list[dg.AssetKey]:
+    """The assets that a sync of this tenant needs."""
+    return selected(
+        {source.kind for source in tenant.providers} | ({"directory"} if tenant.directories else set())
+    )
+
+
 def run_tags(
-    tenant: Tenant, trigger: str, *, as_of: date | None = None, dry_run: bool = False
+    tenant: str,
+    region: str,
+    trigger: str,
+    *,
+    hosts: Collection[str] = (),
+    seconds: float | None = None,
+    as_of: date | None = None,
+    dry_run: bool = False,
 ) -> dict[str, str]:
-    """The tags of a run that syncs `tenant`."""
+    """The tags of a run that syncs a tenant.
+
+    Args:
+        tenant: Its name.
+        region: Its region.
+        trigger: Who asks for it.
+        hosts: The hosts that it will read.
+        seconds: What its syncs usually take: its time limit follows.
+        as_of: `--as-of`.
+        dry_run: Everything but publishing.
+    """
     told = {
-        tags.PARTITION: tenant.tenant,
-        tags.TENANT: tenant.tenant,
-        tags.REGION: tenant.region,
+        tags.PARTITION: tenant,
+        tags.TENANT: tenant,
+        tags.REGION: region,
         tags.TRIGGER: trigger,
+        tags.MAX_RUNTIME: str(int(time_limit(seconds).total_seconds())),
+        **tags.of_hosts(hosts),
     }
     if as_of is not None:
         told[tags.AS_OF] = as_of.isoformat()
     if dry_run:
         told[tags.DRY_RUN] = "true"
     return told
-
-
-def end_dead_runs(instance: dg.DagsterInstance, tenant: str | None = None) -> list[str]:
-    """Reports runs as failed whose process is known to have died on this machine; gives back their ids.
-
-    A command that was killed cannot say so itself, and its run would keep the tenant's place in the
-    queue until the time limit of a run is over.
-    """
-    filters = dg.RunsFilter(statuses=_UNFINISHED, tags={tags.PARTITION: tenant} if tenant else None)
-    ended = []
-    for run in instance.get_runs(filters=filters):
-        process = tags.process_of(run.tags, run.run_id)
-        if process and is_dead(process):
-            instance.report_run_failed(run, "RS-RUN-02: The process of this sync was ended.")
-            instance.add_run_tags(run.run_id, {tags.OUTCOME: "interrupted", tags.ERROR_CODE: "RS-RUN-02"})
-            ended.append(run.run_id)
-    return ended

@@ -26,9 +26,10 @@ from roster_pipeline.store.lease import this_process
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
+    from roster_pipeline.nights.windows import Window
     from roster_pipeline.store.home import Stores
+    from roster_pipeline.store.nights import Night
     from roster_pipeline.syncs import Sync
-    from roster_pipeline.tenants.document import Tenant
 
 Progress = Callable[[str, str, int, int | None], None]
 """Gets provider, collection, rows so far and the total told."""
@@ -55,6 +56,7 @@ class Rosters:
     _own_stores: Stores | None = None
     _sync: Sync | None = None
     _failure: dg.Failure | None = None
+    _cut_off: bool = False
     _interrupted: Callable[[], None] = nobody
     """Tags the run as interrupted; nothing before the sync began and after it ended."""
 
@@ -73,6 +75,9 @@ class Rosters:
             self._failure = self._fail(context, error)
             # Not `from error`: the text of an error that is not ours may hold a row, and Dagster stores it.
             raise self._failure from None
+        except BaseException:  # Dagster ends the run, or somebody the process
+            self._cut_off = True
+            raise
 
     def ended(self, context: dg.AssetExecutionContext, document: Document) -> None:
         """Tells how the sync ended: as tags of the run, and to whoever hears."""
@@ -85,7 +90,7 @@ class Rosters:
         """Gives the tenant's lease back and closes the stores that were opened here."""
         try:
             if self._sync is not None:
-                self._sync.close()
+                self._sync.close(cut_off=self._cut_off)
             self._interrupted()
         finally:
             if self._own_stores is not None:
@@ -109,7 +114,10 @@ class Rosters:
             dry_run=run.tags.get(tags.DRY_RUN) == "true",
             world=World.real(self.environ, self.progress),
         )
-        told = {tags.PROCESS: tags.of_process(this_process(), run.run_id)}
+        told = {
+            tags.PROCESS: tags.of_process(this_process(), run.run_id),
+            **tags.of_hosts(self._sync.hosts),  # a run of the UI counts for the limit of a host as well
+        }
         if tags.OUTCOME in run.tags:  # a re-execution inherits the tags of the run before it
             told |= {tags.OUTCOME: "running", tags.ERROR_CODE: ""}
         context.instance.add_run_tags(run.run_id, told)
@@ -212,32 +220,42 @@ def registered_names() -> list[str]:
     Raises:
         CodedError: RS-DB-01 or RS-DB-02 if it cannot be read.
     """
-    with _registry() as (connection, registry):
-        found: list[str] = registry.names(connection)
-        return found
+    from roster_pipeline.tenants import registry
+
+    with ledger_open() as connection:
+        return registry.names(connection)
 
 
-def registered_tenants() -> list[Tenant]:
-    """The documents of all tenants of the registry.
+def registered_night(window: Window) -> Night:
+    """The night of this window, as the ledger has it now.
 
     Raises:
         CodedError: RS-DB-01 or RS-DB-02 if it cannot be read.
     """
-    with _registry() as (connection, registry):
-        return [entry.tenant for entry in registry.all_tenants(connection)]
+    from roster_pipeline.store import nights
+
+    with ledger_open() as connection:
+        return nights.read(connection, window)
 
 
 @contextmanager
-def _registry() -> Iterator[tuple[Connection, Any]]:
-    from sqlalchemy import exc
+def ledger_open(*, to_write: bool = False) -> Iterator[Connection]:
+    """The roster database, for what is no run: a tick of a schedule or sensor.
 
-    from roster_pipeline.tenants import registry
+    Raises:
+        CodedError: RS-DB-01 or RS-DB-02 if it cannot be opened or read.
+    """
+    from sqlalchemy import exc
 
     stores = Home.find(os.environ).stores()
     try:
-        with stores.database.connect() as connection:
-            yield connection, registry
+        with (
+            stores.database.connect().execution_options(immediate=to_write) as connection,
+            connection.begin(),
+        ):
+            yield connection
     except exc.SQLAlchemyError as error:
-        raise CodedError("RS-DB-01", f"The registry could not be read ({type(error).__name__}).") from None
+        told = f"The roster database could not be read ({type(error).__name__})."
+        raise CodedError("RS-DB-01", told) from None
     finally:
         stores.database.dispose()

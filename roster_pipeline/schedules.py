@@ -1,19 +1,33 @@
-"""The nightly schedules: one a region, at 18:00 on the region's fixed offset all year.
+"""The nightly schedules: one a region, from 18:00 on the region's fixed offset and for the next 12 hours.
 
-A tick asks for one run of each tenant of the region. Which day the run is for follows from its start.
+Every few minutes a tick looks at the ledger and at the queue, and asks for what fits (`nights.asking`):
+tenants that are not synced yet tonight, the longest first. So a scheduler that was away catches up, and no
+tick comes near Dagster's 60 seconds. Which day a run is for follows from its start.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import dagster as dg
 
-from roster_pipeline.jobs import SYNC_TENANT, run_tags, selection
+from roster_pipeline import tags
+from roster_pipeline.codes import CodedError
+from roster_pipeline.jobs import SYNC_TENANT, run_tags, selected
+from roster_pipeline.nights import windows
+from roster_pipeline.nights.asking import INTERVAL, Candidate, ask, in_order
+from roster_pipeline.nights.forecast import forecast
+from roster_pipeline.nights.windows import Window
 from roster_pipeline.partitions import NAME, partition_changes
-from roster_pipeline.resources import registered_tenants
-from roster_pipeline.tenants import nights
+from roster_pipeline.resources import registered_night
+from roster_pipeline.runs import queue_of
 from roster_pipeline.tenants.document import Region
+
+_MINUTES: Final = int(INTERVAL.total_seconds() // 60)
+_HOURS: Final = [
+    (windows.START.hour + hour) % 24 for hour in range(int(windows.LENGTH.total_seconds() // 3600))
+]
 
 
 def nightly(region: Region) -> dg.ScheduleDefinition:
@@ -22,30 +36,67 @@ def nightly(region: Region) -> dg.ScheduleDefinition:
     @dg.schedule(
         name=f"nightly_{region.lower()}",
         job=SYNC_TENANT,
-        cron_schedule=f"{nights.START.minute} {nights.START.hour} * * *",
+        cron_schedule=f"*/{_MINUTES} {','.join(map(str, sorted(_HOURS)))} * * *",
         # A fixed offset: daylight saving does not move the window.
-        execution_timezone=nights.SCHEDULE_ZONES[region],
-        description=f"Asks for one sync of each {region} tenant, at the beginning of the region's 12 hours.",
+        execution_timezone=windows.SCHEDULE_ZONES[region],
+        description=(
+            f"Syncs each {region} tenant once a night, in the 12 hours from 18:00 at the region's fixed "
+            "offset. Each tick asks for what fits the queue: tenants that are not synced yet tonight, the "
+            "longest first."
+        ),
+        tags={"roster/region": region},
+        metadata={"window": f"12 hours from {windows.START:%H:%M} at {windows.SCHEDULE_ZONES[region]}"},
     )
     def tick(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        tenants = [tenant for tenant in registered_tenants() if tenant.region == region]
-        if not tenants:
+        window = windows.window(region, context.scheduled_execution_time)
+        if window is None:  # made up by hand, outside of the window
+            return dg.SkipReason(f"The window of the region {region} is not open.")
+        try:
+            night = registered_night(window)
+        except CodedError as error:
+            return dg.SkipReason(f"{error}; the next tick tries again.")
+        if not night.candidates:
             return dg.SkipReason(f"There is no tenant in the region {region}.")
-        # A run needs its key. Those that are too many are the sensor's business.
-        existing = context.instance.get_dynamic_partitions(NAME)
-        add, _ = partition_changes([tenant.tenant for tenant in tenants], existing, ())
-        context.instance.add_dynamic_partitions(NAME, add)
-        night = nights.newest_window(region, context.scheduled_execution_time).start
-        return [
-            dg.RunRequest(
-                run_key=f"{tenant.tenant} {night:%Y-%m-%dT%H:%MZ}",
-                tags=run_tags(tenant, "schedule"),
-                asset_selection=selection(tenant),
-            )
-            for tenant in tenants
-        ]
+        now = context.scheduled_execution_time
+        queue, begun = queue_of(context.instance)
+        ordered = in_order(night.candidates)
+        asked = ask(ordered, queue, now)
+        told = forecast(ordered, queue, begun, now, window.end)
+        text = (
+            f"{sum(one.done for one in night.candidates)} of {len(night.candidates)} tenants are synced, "
+            f"{len(queue.running)} are being synced, {told.waiting} wait; "
+            f"expected to be over at {told.finish:%H:%M} UTC."
+        )
+        context.log.info(text)
+        if told.late:
+            context.log.warning(f"RS-RUN-04: {len(told.late)} syncs will not start before the window ends.")
+        if not asked:
+            return dg.SkipReason(text)
+        _partitions(context.instance, asked)
+        return list(_requests(window, asked, night.kinds))
 
     return tick
 
 
-SCHEDULES: Final = [nightly(region) for region in nights.OFFSETS]
+def _partitions(instance: dg.DagsterInstance, asked: list[Candidate]) -> None:
+    """A run needs its key; the sensor `tenant_registry` has not been there yet for a tenant of just now."""
+    existing = instance.get_dynamic_partitions(NAME)
+    add, _ = partition_changes([one.tenant for one in asked], existing, ())
+    if add:
+        instance.add_dynamic_partitions(NAME, add)
+
+
+def _requests(
+    window: Window, asked: list[Candidate], kinds: dict[str, frozenset[str]]
+) -> Iterator[dg.RunRequest]:
+    for one in asked:
+        yield dg.RunRequest(
+            # Dagster takes a key once a tick; which tenants are done is the ledger's to say.
+            run_key=f"{one.tenant} {window.start:%Y-%m-%dT%H:%MZ} {one.tries}",
+            tags=run_tags(one.tenant, window.region, "schedule", hosts=one.hosts, seconds=one.seconds)
+            | {tags.PRIORITY: "-1"},  # whoever starts a sync by hand does not wait for the night
+            asset_selection=selected(kinds[one.tenant]),
+        )
+
+
+SCHEDULES: Final = [nightly(region) for region in windows.OFFSETS]

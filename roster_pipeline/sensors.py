@@ -1,22 +1,20 @@
-"""The sensor `tenant_registry`: keeps Dagster's partitions equal to the registry of tenants."""
+"""The sensors: `tenant_registry` keeps the partitions equal to the registry, `night_watch` ends what died."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import dagster as dg
+from dagster._core.scheduler.instigation import InstigatorType
 
 from roster_pipeline import tags
 from roster_pipeline.codes import CodedError
-from roster_pipeline.jobs import end_dead_runs
+from roster_pipeline.nights import windows
 from roster_pipeline.partitions import NAME, TENANTS, partition_changes
-from roster_pipeline.resources import registered_names
+from roster_pipeline.resources import ledger_open, registered_names
+from roster_pipeline.runs import NOT_OVER, end_dead_runs, end_runs_of
+from roster_pipeline.tenants.document import Region
 
-_NOT_OVER = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 AT_ONCE = 20_000
 """Keys that one tick changes; Dagster admits 25,000."""
 
@@ -28,22 +26,19 @@ AT_ONCE = 20_000
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
         "Makes a partition of every tenant of the registry, and takes those away that it has no more, "
-        "once none of their runs is going on. Also reports runs as failed whose process was killed."
+        "once none of their runs is going on."
     ),
 )
 def tenant_registry(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """One tick: what changed since the last one, or why nothing could be told."""
     instance = context.instance
-    end_dead_runs(instance)
     try:
         wanted = registered_names()
     except CodedError as error:
         # A registry that cannot be read is not an empty one.
         return dg.SkipReason(f"{error}; no partition was changed.")
     existing = instance.get_dynamic_partitions(NAME)
-    going = (
-        instance.get_runs(filters=dg.RunsFilter(statuses=_NOT_OVER)) if set(existing) - set(wanted) else []
-    )
+    going = instance.get_runs(filters=dg.RunsFilter(statuses=NOT_OVER)) if set(existing) - set(wanted) else []
     in_flight = {run.tags.get(tags.PARTITION, "") for run in going}
     add, delete = (keys[:AT_ONCE] for keys in partition_changes(wanted, existing, in_flight))
     if not add and not delete:
@@ -53,3 +48,46 @@ def tenant_registry(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
         *([TENANTS.build_delete_request(delete)] if delete else []),
     ]
     return dg.SensorResult(dynamic_partitions_requests=requests)
+
+
+@dg.sensor(
+    name="night_watch",
+    minimum_interval_seconds=60,
+    # It starts nothing, and without it a sync whose worker died would be called running for ever.
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=(
+        "Ends syncs whose worker has not been heard of for two minutes, so that they can be started "
+        "again, and writes down how each night ended and which tenants it missed."
+    ),
+)
+def night_watch(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """One tick; it asks for no run, so what it did is told as the reason for skipping."""
+    return dg.SkipReason(look(context.instance, datetime.now(UTC)))
+
+
+def look(instance: dg.DagsterInstance, now: datetime) -> str:
+    """Ends what is to be ended at this instant (aware), and says what that was."""
+    from roster_pipeline import watch
+
+    ended = len(end_dead_runs(instance))
+    try:
+        with ledger_open(to_write=True) as connection:
+            cut_off = watch.end_silent_syncs(connection, now)
+            nights = watch.end_nights(connection, _by_night(instance), now)
+    except CodedError as error:
+        return f"{error}; the next tick tries again."
+    for one in cut_off:
+        end_runs_of(instance, one.run_id, one.why.code, one.why.message)
+    told = [f"{one.tenant}: {one.why.code}" for one in cut_off]
+    told += [
+        f"{one.window.region}: of {one.tenants} tenants {len(one.missed)} were not started in the window"
+        for one in nights
+    ]
+    told += [f"{ended} runs of dead processes"] if ended else []
+    return "; ".join(told[:20]) or "All is as it should be."
+
+
+def _by_night(instance: dg.DagsterInstance) -> list[Region]:
+    """The regions whose schedule somebody started, also where it is stopped by now: that may be a mistake."""
+    known = {state.name for state in instance.all_instigator_state(instigator_type=InstigatorType.SCHEDULE)}
+    return [region for region in windows.OFFSETS if f"nightly_{region.lower()}" in known]

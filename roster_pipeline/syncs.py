@@ -20,6 +20,8 @@ import pandas as pd
 from sqlalchemy import insert, select, update
 
 from roster_pipeline.codes import CodedError, Issue
+from roster_pipeline.nights import windows
+from roster_pipeline.nights.limits import LATE, time_limit
 from roster_pipeline.oneroster.addresses import admitted
 from roster_pipeline.oneroster.collections import COLLECTIONS, COLUMNS, DIRECTORY_COLUMNS
 from roster_pipeline.providers import KINDS
@@ -35,14 +37,16 @@ from roster_pipeline.rosters.plan import plan
 from roster_pipeline.rosters.schools import Schools, find_schools
 from roster_pipeline.rosters.sessions import Sessions, find_sessions
 from roster_pipeline.rosters.source import REQUIRED, Published, Source, Tonight
+from roster_pipeline.rosters.statuses import FAILED
 from roster_pipeline.rosters.undone import fingerprints
 from roster_pipeline.store import holds, ledger, receipts
 from roster_pipeline.store.database import enrolled_sources, registers, school_sources, sync_outcomes
 from roster_pipeline.store.lease import Lease
+from roster_pipeline.store.nights import usual_of
 from roster_pipeline.store.publish import remember, write_changes
 from roster_pipeline.store.published import StoredRoster, read_table
 from roster_pipeline.store.retention import retention, tidy
-from roster_pipeline.tenants import nights, registry
+from roster_pipeline.tenants import registry
 from roster_pipeline.tenants.secrets import resolve
 
 if TYPE_CHECKING:
@@ -107,10 +111,11 @@ class Sync:
         as_of_given: bool,
         dry_run: bool,
         world: World,
+        until: dt.datetime,
     ) -> None:
         self._stores, self._registered, self._lease, self._world = stores, registered, lease, world
         self.sync_id, self.as_of, self.tenant = sync_id, as_of, registered.tenant.tenant
-        self._as_of_given, self._dry_run = as_of_given, dry_run
+        self._as_of_given, self._dry_run, self._until = as_of_given, dry_run, until
         self._keep = retention(world.environ)
         self._frames = _FrameCache(stores.lake, self.tenant)
         self._made: dict[str, dict[str, pd.DataFrame]] = {}
@@ -147,7 +152,7 @@ class Sync:
                 stores.database.connect().execution_options(immediate=True) as connection,
                 connection.begin(),
             ):
-                day = as_of or not_before(connection, tenant, nights.as_of(registered.tenant, now))
+                day = as_of or not_before(connection, tenant, windows.as_of(registered.tenant, now))
                 sync_id, day, given = ledger.begin(
                     connection,
                     tenant=tenant,
@@ -158,15 +163,32 @@ class Sync:
                     as_of_given=as_of is not None,
                     now=now,
                 )
+                until = now + time_limit(usual_of(connection, tenant))
         except BaseException:
             lease.release()
             raise
-        return cls(stores, registered, lease, sync_id, day, as_of_given=given, dry_run=dry_run, world=world)
+        return cls(
+            stores,
+            registered,
+            lease,
+            sync_id,
+            day,
+            as_of_given=given,
+            dry_run=dry_run,
+            world=world,
+            until=until,
+        )
 
-    def close(self) -> None:
-        """Gives the lease back; a sync that never came to publish is `interrupted`."""
+    def close(self, *, cut_off: bool = False) -> None:
+        """Gives the lease back; a sync that never came to publish is `interrupted`.
+
+        Args:
+            cut_off: Something ended it in the middle of a step: then it says so with a code.
+        """
+        now = self._world.clock()
+        why = (LATE if now >= self._until else ledger.ENDED) if cut_off else None
         with self._stores.database.begin() as connection:
-            ledger.interrupt(connection, self.sync_id)
+            ledger.interrupt(connection, self.sync_id, now, why)
         self._lease.release()
 
     def fail(self, error: BaseException) -> dict[str, Any]:
@@ -177,6 +199,11 @@ class Sync:
         issue = issue_of(error)
         with self._stores.database.begin() as connection:
             return ledger.finish(connection, self.sync_id, ledger.failure([issue]), self._world.clock())
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The hosts that it reads."""
+        return self._registered.tenant.hosts
 
     # -------------------------------------------------------------------------- extract
 
@@ -449,7 +476,7 @@ class Sync:
             name: compare(name, _live(getattr(published, name)), table)
             for name, table in found.roster.tables.items()
         }
-        if status == outcome.FAILED:  # nothing new is published; why a school was kept is
+        if status == FAILED:  # nothing new is published; why a school was kept is
             found.roster.tables.update(_unchanged(published, found.roster.tables["schools"]))
             changes = {
                 name: compare(name, _live(getattr(published, name)), table)
@@ -508,7 +535,7 @@ class Sync:
             changed = any(sum(change.counts.values()) for change in changes.values())
             if changed:
                 write_changes(connection, self.tenant, self.sync_id, now, changes, found.roster.merged)
-            if report["status"] != outcome.FAILED:
+            if report["status"] != FAILED:
                 self._remember(connection, found, merged)
             self._move_register(connection, report, changed, found, merged, register)
             return ledger.finish(connection, self.sync_id, report, now)
@@ -554,7 +581,7 @@ class Sync:
         values: dict[str, Any] = {"proposal": merged["proposal"]}
         if changed:
             values["version"] = register["version"] + 1
-        if report["status"] != outcome.FAILED:
+        if report["status"] != FAILED:
             values["as_of"] = dt.date.fromisoformat(merged["as_of"])
             values["options"] = json.dumps(
                 {

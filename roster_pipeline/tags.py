@@ -5,7 +5,7 @@ Tags stand in Dagster's database and in its lists: no personal data, no secrets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 PARTITION: Final = "dagster/partition"
@@ -15,6 +15,13 @@ TENANT: Final = "roster/tenant"
 REGION: Final = "roster/region"
 TRIGGER: Final = "roster/trigger"
 """Who started it: `schedule`, or `manual`, which is also what a run without it is (the UI's)."""
+HOST: Final = "roster/host"
+"""A host that the run reads; the second and third have a number, as `roster/host_2`. The instance limits how
+many runs of one value go on at once."""
+PRIORITY: Final = "dagster/priority"
+"""Dagster's own: what somebody waits for (0) comes before what a schedule asks for (below 0)."""
+MAX_RUNTIME: Final = "dagster/max_runtime"
+"""Dagster's own: seconds after which run monitoring ends the run."""
 AS_OF: Final = "roster/as_of"
 """`--as-of`: a date as 2026-11-21."""
 DRY_RUN: Final = "roster/dry_run"
@@ -26,6 +33,13 @@ OUTCOME: Final = "roster/outcome"
 """`successful`, `partial` or `failed`; `interrupted` if the run ended without coming to publish."""
 ERROR_CODE: Final = "roster/error_code"
 """The first code of a sync that was not successful; empty if it was."""
+
+
+def of_hosts(hosts: Collection[str]) -> dict[str, str]:
+    """The tags for the hosts that a run reads, three at most."""
+    return {
+        HOST if place == 1 else f"{HOST}_{place}": host for place, host in enumerate(sorted(hosts)[:3], 1)
+    }
 
 
 def of_process(process: str, run_id: str) -> str:

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import insert, select, update
 
 from roster_pipeline.codes import CodedError
+from roster_pipeline.nights import windows
 from roster_pipeline.rosters.changes import TOLD
-from roster_pipeline.rosters.outcome import FAILED, GUIDE_COUNTS, SUCCESSFUL, roster_counts
+from roster_pipeline.rosters.outcome import roster_counts
+from roster_pipeline.rosters.statuses import FAILED, GUIDE_COUNTS, SUCCESSFUL
 from roster_pipeline.rosters.undoing import Difference, Key, Row, set_back
 from roster_pipeline.rosters.undone import KIND, fingerprints
 from roster_pipeline.store import database, history, holds, ledger
@@ -24,7 +26,7 @@ from roster_pipeline.store.database import decisions, registers, syncs
 from roster_pipeline.store.lease import Lease
 from roster_pipeline.store.published import StoredRoster, read_table
 from roster_pipeline.syncs import newest_sources, not_before
-from roster_pipeline.tenants import nights, registry
+from roster_pipeline.tenants import registry
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -127,7 +129,7 @@ def undo(
                 region=registered.tenant.region,
                 run_id=run_id,
                 trigger=ledger.UNDO,
-                as_of=not_before(connection, tenant, nights.as_of(registered.tenant, now)),
+                as_of=not_before(connection, tenant, windows.as_of(registered.tenant, now)),
                 as_of_given=False,
                 now=now,
             )

@@ -36,6 +36,7 @@ from roster_pipeline.rosters.identities import Directory as FoundDirectory
 from roster_pipeline.rosters.outcome import Found
 from roster_pipeline.rosters.plan import Roster
 from roster_pipeline.rosters.source import REQUIRED, Published, Source, State, Tonight
+from roster_pipeline.rosters.statuses import FAILED
 from roster_pipeline.store import database
 from roster_pipeline.store.published import columns_of
 from roster_pipeline.syncs import run_rules
@@ -405,16 +406,16 @@ class Story:
         found = replace(found, directories_ok=all(one.readable for one in self.directories))
         issues = _issues(found)
         status, _ = outcome.status_of(found, issues)
-        if status == outcome.FAILED:
+        if status == FAILED:
             _keep_all(self.published, found)
         else:
             kept = [source for source in given.sources if source.keeps_to_its_options]
             self.before |= {s.provider_id: s.options.model_dump(mode="json") for s in kept}
         before = self.published
-        if status != outcome.FAILED:
+        if status != FAILED:
             self.outcomes = _newest(self.outcomes, found, self.retired)
         self.published = _publish(
-            before, found, given.tonight.sync_id, self.outcomes, remember=status != outcome.FAILED
+            before, found, given.tonight.sync_id, self.outcomes, remember=status != FAILED
         )
         every: list[Provider | Directory] = [*self.providers, *self.directories]
         ids = {one.name: self.id_of(one) for one in every}

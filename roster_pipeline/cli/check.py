@@ -98,10 +98,10 @@ def _registered(stores: Stores, tenant: str, document: Path | None) -> Registere
 
 def look(stores: Stores, registered: Registered, reading: Reading, now: datetime) -> dict[str, Any]:
     """What there is to tell of a tenant's sources, as a JSON document: states, counts and codes only."""
+    from roster_pipeline.nights import windows
     from roster_pipeline.providers import KINDS
     from roster_pipeline.rosters.rehearsal import known_people
     from roster_pipeline.store.published import StoredRoster
-    from roster_pipeline.tenants import nights
 
     tenant = registered.tenant
     directories, rows = [], {}
@@ -111,7 +111,7 @@ def look(stores: Stores, registered: Registered, reading: Reading, now: datetime
         if people.page is not None:  # type: ignore[attr-defined]
             rows[registered.provider_ids[directory.name]] = people.page.to_pandas()  # type: ignore[attr-defined]
     known = known_people(StoredRoster(stores.database, tenant.tenant), rows)
-    day = nights.as_of(tenant, now)
+    day = windows.as_of(tenant, now)
     return {
         "tenant": tenant.tenant,
         "as_of": day.isoformat(),

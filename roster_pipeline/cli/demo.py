@@ -178,12 +178,12 @@ def apply(home: Home, stores: Stores, served: dict[str, Any], now: datetime) -> 
 
 def _school_day(now: datetime) -> date:
     """The day that a sync of the demo's tenant now is for: the districts are made for it."""
-    from roster_pipeline.tenants import nights
+    from roster_pipeline.nights import windows
     from roster_pipeline.tenants.document import Provider
     from roster_pipeline.tenants.document import Tenant as Document
 
     nobody = Provider(name="none", kind="oneroster_csv", path="none")
-    return nights.as_of(Document(tenant=TENANT, region="US", providers=(nobody,)), now)
+    return windows.as_of(Document(tenant=TENANT, region="US", providers=(nobody,)), now)
 
 
 # ---------------------------------------------------------------------------------- the show

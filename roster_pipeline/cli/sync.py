@@ -163,8 +163,9 @@ def _execute(
     from dagster._core.execution.api import execute_run
 
     from roster_pipeline import tags
-    from roster_pipeline.jobs import end_dead_runs, run_tags, selection
+    from roster_pipeline.jobs import run_tags, selection
     from roster_pipeline.partitions import NAME
+    from roster_pipeline.runs import end_dead_runs
     from roster_pipeline.store.lease import this_process
 
     run_id = str(uuid.uuid4())
@@ -182,7 +183,10 @@ def _execute(
             job,
             run_id=run_id,
             run_config=_QUIET,
-            tags=run_tags(tenant, "manual", as_of=as_of, dry_run=dry_run) | given,
+            tags=run_tags(
+                tenant.tenant, tenant.region, "manual", hosts=tenant.hosts, as_of=as_of, dry_run=dry_run
+            )
+            | given,
             asset_selection=chosen,
             # Where its definitions are: with this the run can be executed again in the UI.
             remote_job_origin=_origin(job.name),

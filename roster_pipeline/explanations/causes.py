@@ -17,6 +17,7 @@ from roster_pipeline.rosters import completeness, outcome, rows
 from roster_pipeline.rosters.current import VANISHED
 from roster_pipeline.rosters.sessions import FROZEN, GAP
 from roster_pipeline.rosters.source import Source, key_of
+from roster_pipeline.rosters.statuses import FAILED
 
 AGAINST: Final = (outcome.DROPPED, outcome.GONE, "unmatched")
 """The outcomes of users who are nobody of tonight's roster."""
@@ -286,7 +287,7 @@ class Causes:
             return because("sync", "never")
         if sync.get("dry_run"):
             return because("sync", "dry_run", sync=sync["sync_id"])
-        if sync["status"] == outcome.FAILED:
+        if sync["status"] == FAILED:
             code = sync["issues"][0]["code"] if sync["issues"] else None
             message = sync["issues"][0]["message"] if sync["issues"] else "no reason is known"
             return because("sync", "failed", code, sync=sync["sync_id"], trouble=_inner(message))

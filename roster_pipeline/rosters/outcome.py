@@ -25,13 +25,7 @@ from roster_pipeline.rosters.plan import Roster
 from roster_pipeline.rosters.schools import Schools
 from roster_pipeline.rosters.sessions import Sessions
 from roster_pipeline.rosters.source import Source
-
-SUCCESSFUL, PARTIAL, FAILED = "successful", "partial", "failed"
-
-GUIDE_COUNTS: Final = (
-    "unmatched_users", "matched_students", "matched_teachers", "imported_classes",
-    "created_students", "created_teachers", "created_users",
-)  # fmt: skip
+from roster_pipeline.rosters.statuses import FAILED, PARTIAL, SUCCESSFUL
 
 _FAILS: Final = "sync failed"
 _SEVERITIES: Final = (_FAILS, "school kept back", "warning", "note")

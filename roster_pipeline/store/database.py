@@ -46,6 +46,7 @@ tenants = Table(
     Column("region", Text, nullable=False),
     Column("document", Text, nullable=False),  # canonical JSON of the document; paths are absolute
     Column("applied_at", DateTime, nullable=False),
+    Column("added_at", DateTime, nullable=False),
 )
 
 providers = Table(
@@ -389,9 +390,32 @@ sync_outcomes = Table(  # the newest outcome of each provider user, since the sy
     Column("person_id", Text),
 )
 
+Index("ix_syncs_started", syncs.c.started_at)
+
+night_ends = Table(  # how each night ended, kept for good
+    "night_ends",
+    metadata,
+    Column("region", Text, primary_key=True),
+    Column("start", DateTime, primary_key=True),  # of its window
+    Column("recorded_at", DateTime, nullable=False),
+    Column("tenants", Integer, nullable=False),
+    Column("published", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("missed", Integer, nullable=False),
+)
+
+missed_nights = Table(  # of which tenants no sync was started in a night
+    "missed_nights",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("start", DateTime, primary_key=True),
+    Column("region", Text, nullable=False),
+    Column("code", Text, nullable=False),
+)
+
 # ---------------------------------------------------------------------------------- opening
 
-SCHEMA_VERSION: Final = "0003"
+SCHEMA_VERSION: Final = "0004"
 """The newest migration in `migrations/versions`; `current_version` tells what a database has."""
 
 

@@ -109,6 +109,21 @@ class Lease:
                 continue  # the next beat tries again; a lease that is lost is noticed when publishing
 
 
+def silent(connection: Connection, now: dt.datetime) -> list[tuple[str, str]]:
+    """(tenant, owner) of the leases whose process is dead, or has not been heard of for `SILENCE`."""
+    found = connection.execute(select(leases)).all()
+    return [
+        (row.tenant, row.owner)
+        for row in found
+        if is_dead(row.process) or _naive(now) - row.heartbeat_at > SILENCE
+    ]
+
+
+def take_away(connection: Connection, tenant: str, owner: str) -> None:
+    """Frees a lease whose owner is silent; what it may still want to publish is refused."""
+    connection.execute(delete(leases).where(leases.c.tenant == tenant, leases.c.owner == owner))
+
+
 def _naive(instant: dt.datetime) -> dt.datetime:
     return instant.astimezone(dt.UTC).replace(tzinfo=None)
 

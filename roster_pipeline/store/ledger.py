@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, insert, select, update
 
 from roster_pipeline.codes import Issue
-from roster_pipeline.rosters.outcome import FAILED, GUIDE_COUNTS, SUCCESSFUL
+from roster_pipeline.rosters.statuses import FAILED, GUIDE_COUNTS, SUCCESSFUL
 from roster_pipeline.store.database import sync_issues, sync_providers, sync_schools, syncs
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 RUNNING, INTERRUPTED = "running", "interrupted"
 DRY_RUN = "dry run"
 """The trigger of a sync that was only tried out."""
+ENDED: Final = Issue("RS-RUN-02", "The process of this sync was ended.")
+"""Why a sync was interrupted whose process is gone."""
 UNDO = "undo"
 """The trigger of what set a roster back: published like a sync, but nothing was read."""
 
@@ -38,14 +40,19 @@ def begin(
     A run that is executed again goes on with the same sync and date. Syncs that are still called
     running were interrupted: whoever calls this holds the tenant's lease.
     """
-    connection.execute(
-        update(syncs)
-        .where(syncs.c.tenant == tenant, syncs.c.status == RUNNING, syncs.c.run_id != run_id)
-        .values(status=INTERRUPTED)
-    )
+    left = connection.scalars(
+        select(syncs.c.sync_id).where(
+            syncs.c.tenant == tenant, syncs.c.status == RUNNING, syncs.c.run_id != run_id
+        )
+    ).all()
+    for sync_id in left:
+        interrupt(connection, sync_id, now, ENDED)
     row = connection.execute(select(syncs).where(syncs.c.run_id == run_id)).one_or_none()
     if row is not None:
-        connection.execute(update(syncs).where(syncs.c.sync_id == row.sync_id).values(status=RUNNING))
+        connection.execute(
+            update(syncs).where(syncs.c.sync_id == row.sync_id).values(status=RUNNING, finished_at=None)
+        )
+        connection.execute(delete(sync_issues).where(sync_issues.c.sync_id == row.sync_id))
         return row.sync_id, row.as_of, bool(row.as_of_given)
     result = connection.execute(
         insert(syncs).values(
@@ -116,16 +123,20 @@ def finish(connection: Connection, sync_id: int, report: dict[str, Any], now: dt
             for entry in document["schools"]
         ],
     )
-    told = ("code", "severity", "provider", "school", "count", "message", "cure", "owner")
     _insert(
         connection,
         sync_issues,
         [
-            {"sync_id": sync_id, "place": place, **{name: entry[name] for name in told}}
+            {"sync_id": sync_id, "place": place, **_told_of(entry)}
             for place, entry in enumerate(document["issues"])
         ],
     )
     return document
+
+
+def _told_of(issue: dict[str, Any]) -> dict[str, Any]:
+    told = ("code", "severity", "provider", "school", "count", "message", "cure", "owner")
+    return {name: issue[name] for name in told}
 
 
 def _insert(connection: Connection, table: Any, records: list[dict[str, Any]]) -> None:
@@ -149,18 +160,34 @@ def failure(issues: list[Issue]) -> dict[str, Any]:
     }
 
 
-def interrupt(connection: Connection, sync_id: int) -> None:
-    """A sync that ended without publishing, because not all of its assets were asked for."""
-    connection.execute(
-        update(syncs).where(syncs.c.sync_id == sync_id, syncs.c.status == RUNNING).values(status=INTERRUPTED)
+def interrupt(connection: Connection, sync_id: int, now: dt.datetime, why: Issue | None) -> bool:
+    """A sync that ended without publishing: something ended it, or not all of its assets were asked for.
+
+    Args:
+        connection: In a transaction that writes.
+        sync_id: The sync; one that is not running is left as it is.
+        now: When that was noticed.
+        why: What ended it; None where nobody did.
+
+    Returns:
+        Whether it was running until now.
+    """
+    found = connection.execute(
+        update(syncs)
+        .where(syncs.c.sync_id == sync_id, syncs.c.status == RUNNING)
+        .values(status=INTERRUPTED, finished_at=_naive(now))
     )
+    if found.rowcount and why is not None:
+        connection.execute(insert(sync_issues).values(sync_id=sync_id, place=0, **_told_of(why.as_json())))
+    return bool(found.rowcount)
 
 
 def past(connection: Connection, tenant: str, *, limit: int = 50) -> list[dict[str, Any]]:
     """The documents of the tenant's syncs, the newest first; unfinished ones in short."""
     found = connection.execute(
         select(syncs).where(syncs.c.tenant == tenant).order_by(syncs.c.sync_id.desc()).limit(limit)
-    )
+    ).all()
+    cut_off = _issues_of(connection, [row.sync_id for row in found if row.status == INTERRUPTED])
     return [
         json.loads(row.report)
         if row.report and row.status not in (RUNNING, INTERRUPTED)
@@ -173,9 +200,19 @@ def past(connection: Connection, tenant: str, *, limit: int = 50) -> list[dict[s
             "started_at": _told(row.started_at),
             "finished_at": None,
             "run_id": row.run_id,
+            "issues": cut_off.get(row.sync_id, []),
         }
         for row in found
     ]
+
+
+def _issues_of(connection: Connection, sync_ids: list[int]) -> dict[int, list[dict[str, Any]]]:
+    """sync_id → why it was interrupted, as documents have it."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    query = select(sync_issues).where(sync_issues.c.sync_id.in_(sync_ids)).order_by(sync_issues.c.place)
+    for row in connection.execute(query) if sync_ids else ():
+        found.setdefault(row.sync_id, []).append(_told_of(dict(row._mapping)))
+    return found
 
 
 def latest(connection: Connection, tenant: str, *, limit: int) -> list[dict[str, Any]]:
@@ -190,10 +227,12 @@ def latest(connection: Connection, tenant: str, *, limit: int) -> list[dict[str,
         .order_by(syncs.c.sync_id.desc())
         .limit(limit)
     )
+    rows = found.all()
+    cut_off = _issues_of(connection, [row.sync_id for row in rows if row.status == INTERRUPTED])
     out = []
-    for row in found:
+    for row in rows:
         ended = row.report and row.status not in (RUNNING, INTERRUPTED)
-        document = json.loads(row.report) if ended else {"counts": {}, "issues": []}
+        document = json.loads(row.report) if ended else {"counts": {}, "issues": cut_off.get(row.sync_id, [])}
         why = [] if row.status == SUCCESSFUL else [issue["code"] for issue in document["issues"]]
         out.append(
             {

@@ -157,6 +157,11 @@ class Tenant(_Part):
         """The providers by priority, the strongest first."""
         return tuple(sorted(self.providers, key=lambda provider: -(provider.merge.priority or 0)))
 
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The hosts of the providers; none for files."""
+        return frozenset(provider.host for provider in self.providers if provider.host)
+
 
 _LARGEST: Final = 1_000_000  # bytes
 

@@ -419,7 +419,7 @@ def _store(connection: Connection, plan: _Plan, instant: datetime) -> None:
     tenant, slug = plan.applied.tenant, plan.applied.tenant.tenant
     values = {"region": tenant.region, "document": tenant.model_dump_json(), "applied_at": instant}
     if plan.applied.before is None:
-        connection.execute(insert(tenants).values(tenant=slug, **values))
+        connection.execute(insert(tenants).values(tenant=slug, added_at=instant, **values))
     else:
         connection.execute(update(tenants).where(tenants.c.tenant == slug).values(**values))
     if plan.retiring:

@@ -9,10 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roster_pipeline import tags
 from roster_pipeline.partitions import partition_changes
 from roster_pipeline.sensors import tenant_registry
-from roster_pipeline.store.lease import this_process
 from roster_pipeline.tenants import registry
 from roster_pipeline_tests.graph.conftest import Site
 
@@ -73,13 +71,6 @@ def _going(site: Site, tenant: str, status: dg.DagsterRunStatus) -> dg.DagsterRu
     )
 
 
-def _worked_on(site: Site, process: str, *, run_id: str | None = None) -> str:
-    """A run that has started, and whose tag says that `process` works on it."""
-    run = _going(site, "ash", dg.DagsterRunStatus.STARTED)
-    site.instance.add_run_tags(run.run_id, {tags.PROCESS: tags.of_process(process, run_id or run.run_id)})
-    return run.run_id
-
-
 def test_a_tick_makes_a_partition_of_every_tenant(site: Site) -> None:
     site.here.apply("ash", *site.providers)
     site.here.apply("birch", *site.providers)
@@ -116,25 +107,6 @@ def test_a_registry_that_cannot_be_read_deletes_nothing(
     assert isinstance(told, dg.SkipReason)
     assert "RS-DB-01" in str(told.skip_message)
     assert _partitions(site) == {"ash"}
-
-
-def test_a_tick_ends_runs_whose_process_has_died(site: Site) -> None:
-    """A command that was killed would keep the tenant's place in the queue for hours."""
-    site.apply("ash")
-    host, pid, _ = this_process().split("|")
-    ended = f"{host}|{pid}|another start"
-    dead = _worked_on(site, ended)
-    alive = _worked_on(site, this_process())
-    elsewhere = _worked_on(site, "another-host|1|1")
-    unknown = _going(site, "ash", dg.DagsterRunStatus.STARTED).run_id
-    # A re-execution has the tags of the run before it until its first step; its own process is alive.
-    again = _worked_on(site, ended, run_id=dead)
-    _tick(site)
-    found = {run.run_id: run for run in site.instance.get_runs()}
-    assert found[dead].status == dg.DagsterRunStatus.FAILURE
-    assert found[dead].tags["roster/error_code"] == "RS-RUN-02"
-    for run_id in (alive, elsewhere, unknown, again):
-        assert found[run_id].status == dg.DagsterRunStatus.STARTED
 
 
 def test_the_sensor_is_on_from_the_start() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from roster_pipeline.jobs import end_dead_runs
+from roster_pipeline.runs import end_dead_runs
 from roster_pipeline_tests.graph.held import Holding, holding
 from roster_pipeline_tests.graph.terminal import AS_OF, COMMAND, DAY, Terminal
 from roster_pipeline_tests.syncing import codes, csv_provider, deployment

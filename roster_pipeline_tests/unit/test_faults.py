@@ -7,13 +7,13 @@ import json
 import pytest
 
 from roster_pipeline.faults import place_of
-from roster_pipeline.tenants.nights import zone_of
+from roster_pipeline.nights.windows import zone_of
 
 
 def test_the_place_is_the_innermost_of_ours() -> None:
     with pytest.raises(AttributeError) as raised:
         zone_of(None)  # type: ignore[arg-type]
-    assert place_of(raised.value).startswith("tenants/nights.py:")
+    assert place_of(raised.value).startswith("nights/windows.py:")
 
 
 def test_of_an_error_that_never_came_through_our_code_it_is_the_place_where_it_arose() -> None:

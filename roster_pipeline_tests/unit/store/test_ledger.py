@@ -102,7 +102,7 @@ def test_a_finished_sync_is_not_interrupted_by_the_next(engine: Engine):
 def test_a_sync_that_ends_without_publishing_is_interrupted(engine: Engine):
     first, _, _ = begin(engine, "run-1")
     with engine.begin() as connection:
-        ledger.interrupt(connection, first)
+        ledger.interrupt(connection, first, NOW, None)
     assert status(engine, first) == "interrupted"
 
 
@@ -110,7 +110,7 @@ def test_a_finished_sync_cannot_be_interrupted(engine: Engine):
     first, _, _ = begin(engine, "run-1")
     finish(engine, first)
     with engine.begin() as connection:
-        ledger.interrupt(connection, first)
+        ledger.interrupt(connection, first, NOW, None)
     assert status(engine, first) == "successful"
 
 
@@ -203,7 +203,7 @@ def test_an_unfinished_sync_is_told_in_short(engine: Engine, interrupted: bool):
     number, _, _ = begin(engine, "run-1")
     if interrupted:
         with engine.begin() as connection:
-            ledger.interrupt(connection, number)
+            ledger.interrupt(connection, number, NOW, None)
     (told_,) = past(engine)
     assert told_["status"] == ("interrupted" if interrupted else "running")
     assert told_["finished_at"] is None
@@ -245,7 +245,7 @@ def test_a_sync_that_did_not_end_by_itself_has_no_counts_and_one_that_was_tried_
     finish(engine, done)
     begin(engine, "again")  # a re-execution that is interrupted
     with engine.begin() as connection:
-        ledger.interrupt(connection, done)
+        ledger.interrupt(connection, done, NOW, None)
         ledger.begin(
             connection, tenant="oak", region="US", run_id="tried", trigger=ledger.DRY_RUN, as_of=DAY,
             as_of_given=False, now=NOW,

@@ -1,4 +1,4 @@
-"""Nights: when each region is synced, and the one date that all rules of a sync use.
+"""Windows: when each region is synced, and the one date that all rules of a sync use.
 
 Fixed offsets all year, as the guides tell them: daylight saving moves a tenant's local clock, never
 a region's window. Pure functions of instants that are passed in; nothing here looks at a clock.
@@ -79,9 +79,18 @@ def as_of(tenant: Tenant, started_at: datetime) -> date:
     that it serves, so that the place in the queue changes nothing. Otherwise the local date at its start.
     """
     now = window(tenant.region, started_at)
-    return (now.end if now else started_at).astimezone(zone_of(tenant)).date()
+    return date_at(now.end if now else started_at, tenant.region, tenant.time_zone)
+
+
+def date_at(instant: datetime, region: Region, time_zone: str | None) -> date:
+    """The local date of a tenant of this region, with this `time_zone` if it has one."""
+    return instant.astimezone(_zone(region, time_zone)).date()
 
 
 def zone_of(tenant: Tenant) -> tzinfo:
     """The tenant's `time_zone`, or its region's fixed offset."""
-    return ZoneInfo(tenant.time_zone) if tenant.time_zone else timezone(OFFSETS[tenant.region])
+    return _zone(tenant.region, tenant.time_zone)
+
+
+def _zone(region: Region, time_zone: str | None) -> tzinfo:
+    return ZoneInfo(time_zone) if time_zone else timezone(OFFSETS[region])

@@ -6,8 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from roster_pipeline.nights.windows import as_of, window
 from roster_pipeline.tenants.document import Provider, Region, Tenant
-from roster_pipeline.tenants.nights import as_of, window
 
 
 def tenant(region: Region, zone: str | None) -> Tenant:

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roster_pipeline.tenants.document import Provider, Region, Tenant
-from roster_pipeline.tenants.nights import (
+from roster_pipeline.nights.windows import (
     LENGTH,
     OFFSETS,
     SCHEDULE_ZONES,
@@ -21,6 +20,7 @@ from roster_pipeline.tenants.nights import (
     window,
     zone_of,
 )
+from roster_pipeline.tenants.document import Provider, Region, Tenant
 
 REGIONS: list[Region] = ["US", "AU", "NZ", "UK"]
 ZONES = [
