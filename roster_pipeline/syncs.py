@@ -43,6 +43,7 @@ from roster_pipeline.store import holds, ledger, receipts
 from roster_pipeline.store.database import enrolled_sources, registers, school_sources, sync_outcomes
 from roster_pipeline.store.lease import Lease
 from roster_pipeline.store.nights import usual_of
+from roster_pipeline.store.paces import StoredPaces
 from roster_pipeline.store.publish import remember, write_changes
 from roster_pipeline.store.published import StoredRoster, read_table
 from roster_pipeline.store.retention import retention, tidy
@@ -256,6 +257,7 @@ class Sync:
             networks=admitted(world.environ),
             limits=world.limits,
             bounds=world.bounds,
+            paces=StoredPaces(self._stores.database, world.clock),
         )
         started = world.clock()
         with lake.extract(

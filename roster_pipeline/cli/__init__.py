@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "check": "check",
     "sync": "sync",
     "syncs": "syncs",
+    "nights": "nights",
     "explain": "explain",
     "holds": "holds",
     "approve": "holds",

@@ -131,7 +131,7 @@ def ready_to_run(home: Home, stores: Stores, *, progress: Progress) -> Iterator[
     heard: list[Document] = []
     rosters = rosters_resource(progress=progress, hears=heard.append, stores=stores)
     job = build_defs(resources={"rosters": rosters}).resolve_job_def(SYNC_TENANT.name)
-    with _instance(home) as instance:
+    with instance_of(home) as instance:
 
         def run(tenant: Tenant, as_of: date | None, dry_run: bool) -> Document:
             heard.clear()
@@ -226,7 +226,12 @@ def _not_begun(tenant: Tenant, as_of: date | None, issue: Issue) -> Document:
 
 
 @contextmanager
-def _instance(home: Home) -> Iterator[dg.DagsterInstance]:
+def instance_of(home: Home) -> Iterator[dg.DagsterInstance]:
+    """The home's Dagster instance, open.
+
+    Raises:
+        CodedError: RS-DB-04 if it cannot be opened.
+    """
     import dagster as dg
     from dagster._core.instance.ref import InstanceRef
 

@@ -14,9 +14,10 @@ import ssl
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -28,6 +29,7 @@ from roster_pipeline.oneroster.addresses import is_loopback
 from roster_pipeline.oneroster.auth import Authorization, Post, TokenAnswer, TokenError
 from roster_pipeline.oneroster.connecting import RedirectError
 from roster_pipeline.oneroster.fields import may_hold_controls
+from roster_pipeline.oneroster.pacing import Forgetful, Gate, Paces
 from roster_pipeline.oneroster.wire import SourceError, without_nul
 
 MIB: Final = 1024 * 1024
@@ -90,60 +92,6 @@ def safe_url(url: str, what: str, *, query: bool = False) -> str:
     return str(found)
 
 
-# ---------------------------------------------------------------------------------------------- pacing
-
-
-@dataclass(slots=True)
-class Gate:
-    """Holds back all requests to one host while it wants to be left alone, and spaces them after.
-
-    The space between requests doubles with each refusal for haste and shrinks with each success, so
-    that several threads do not run into the limit again together.
-    """
-
-    clock: Callable[[], datetime]
-    sleep: Callable[[float], None]
-    _held_until: float = 0.0
-    _next_turn: float = 0.0
-    _space: float = 0.0
-    _refusals: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def wait(self) -> int:
-        """Returns when a request may be sent: the number of refusals so far, for `hold`."""
-        waited_for, turn = 0.0, 0.0
-        while True:
-            with self._lock:
-                now = self.clock().timestamp()
-                # A pause is waited for once: a clock that does not move must not hold anybody.
-                if self._held_until > now and self._held_until != waited_for:
-                    waited_for, turn = self._held_until, 0.0
-                    pause = self._held_until - now
-                elif not turn and self._space:
-                    turn = max(now, self._next_turn)
-                    self._next_turn = turn + self._space
-                    pause = turn - now
-                else:
-                    return self._refusals
-            if pause > 0:
-                self.sleep(pause)
-
-    def hold(self, seconds: float, sent_at: int) -> None:
-        """Lets nobody through for `seconds`; `sent_at` is what `wait` gave to the refused request."""
-        with self._lock:
-            self._held_until = max(self._held_until, self.clock().timestamp() + seconds)
-            if sent_at == self._refusals:  # requests that were under way together count once
-                self._refusals += 1
-                self._space = min(max(self._space * 2, 0.05), 30.0)
-                self._next_turn = self._held_until
-
-    def passed(self) -> None:
-        """Told that a request succeeded."""
-        if self._space:
-            with self._lock:
-                self._space = self._space * 0.9 if self._space > 0.01 else 0.0
-
-
 # ------------------------------------------------------------------------------------------- transport
 
 
@@ -176,6 +124,7 @@ class Transport:
         sleep: Seconds.
         rng: Where the jitter of the retries comes from.
         limits: What one request may cost.
+        paces: Where what is learned of hosts is kept.
     """
 
     def __init__(
@@ -186,8 +135,10 @@ class Transport:
         sleep: Callable[[float], None],
         rng: random.Random,
         limits: Limits,
+        paces: Paces | None = None,
     ) -> None:
         self.clock, self.limits = clock, limits
+        self._paces = paces or Forgetful()
         self._http, self._sleep, self._rng = http, sleep, rng
         self._gates: dict[str, Gate] = {}
         self._lock = threading.Lock()
@@ -235,10 +186,11 @@ class Transport:
             request = self._http.build_request(method, url, headers=headers, content=content)
             if sign is not None:
                 request.headers["Authorization"] = sign(str(request.url))
+            sent = self.clock()
             found = self._once(request, what, largest or limits.answer)
             if isinstance(found, Answer):
                 if found.status < 500 and found.status not in _AGAIN:
-                    gate.passed()
+                    gate.passed((self.clock() - sent).total_seconds())
                     return found
                 if found.status == 501:
                     return found
@@ -271,8 +223,14 @@ class Transport:
         host = urlsplit(url).netloc
         with self._lock:
             if host not in self._gates:
-                self._gates[host] = Gate(self.clock, self._sleep)
+                learn = partial(self._paces.learn, host)
+                self._gates[host] = Gate(self.clock, self._sleep, self._paces.recall(host), learn)
             return self._gates[host]
+
+    def close(self) -> None:
+        """Leaves what was learned of the hosts for whoever asks them next."""
+        for gate in self._gates.values():
+            gate.close()
 
     def _backoff(self, attempt: int) -> float:
         # Full jitter: many syncs begin in the same minute, and must not come back in the same second.

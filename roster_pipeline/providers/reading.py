@@ -21,6 +21,7 @@ from roster_pipeline.oneroster.resuming import Unfinished
 
 if TYPE_CHECKING:
     from roster_pipeline.oneroster.client import Limits
+    from roster_pipeline.oneroster.pacing import Paces
     from roster_pipeline.oneroster.paging import Bounds
     from roster_pipeline.tenants.document import Provider
 
@@ -103,6 +104,8 @@ class Reading:
     """What one request to a server may cost; None for what is usual."""
     bounds: Bounds | None = None
     """What the reading of one collection from a server may cost; None for what is usual."""
+    paces: Paces | None = None
+    """Where what is learned of hosts is kept; None: it is not."""
 
 
 Reader = Callable[["Provider", Sink, Reading], list[CollectionRead]]

@@ -334,7 +334,12 @@ class _Server:
         self.pool: Executor | None = None
         try:
             self._transport = Transport(
-                self._http, clock=reading.clock, sleep=reading.sleep, rng=reading.rng, limits=limits
+                self._http,
+                clock=reading.clock,
+                sleep=reading.sleep,
+                rng=reading.rng,
+                limits=limits,
+                paces=reading.paces,
             )
             self.version, self.client = self._open(root, token_url)
         except BaseException:
@@ -350,6 +355,7 @@ class _Server:
         if isinstance(self.pool, ThreadPoolExecutor):
             # Whoever was told to end does not wait for a server that is silent.
             self.pool.shutdown(wait=error is None, cancel_futures=True)
+        self._transport.close()
         self._http.close()
 
     def __repr__(self) -> str:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Date,
     DateTime,
     Engine,
+    Float,
     Index,
     Integer,
     MetaData,
@@ -391,6 +392,16 @@ sync_outcomes = Table(  # the newest outcome of each provider user, since the sy
 )
 
 Index("ix_syncs_started", syncs.c.started_at)
+
+hosts = Table(  # how each host of a provider wants to be asked, as the last sync that read it learned
+    "hosts",
+    metadata,
+    Column("host", Text, primary_key=True),  # with its port, if that is said
+    Column("space", Float, nullable=False),  # seconds between two requests
+    Column("held_until", DateTime),
+    Column("usual", Float, nullable=False),  # seconds that an answer takes
+    Column("learned_at", DateTime, nullable=False),
+)
 
 night_ends = Table(  # how each night ended, kept for good
     "night_ends",

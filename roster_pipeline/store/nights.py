@@ -201,6 +201,16 @@ def end(connection: Connection, night: Night, missed: Collection[str], now: dt.d
         )
 
 
+def missed_in(connection: Connection, window: Window) -> list[str]:
+    """The tenants that the night of this window missed, as it was written down; by name."""
+    query = (
+        select(missed_nights.c.tenant)
+        .where(missed_nights.c.region == window.region, missed_nights.c.start == _naive(window.start))
+        .order_by(missed_nights.c.tenant)
+    )
+    return list(connection.scalars(query))
+
+
 def _naive(instant: dt.datetime) -> dt.datetime:
     return instant.astimezone(dt.UTC).replace(tzinfo=None)
 

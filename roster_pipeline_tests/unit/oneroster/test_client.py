@@ -27,7 +27,6 @@ from roster_pipeline.oneroster.client import (
     Answer,
     Client,
     Document,
-    Gate,
     Limits,
     Transport,
     safe_url,
@@ -534,16 +533,6 @@ def test_a_retry_after_that_says_nothing_is_ignored(told: str) -> None:
         assert get(found) == GOOD
 
 
-def test_whoever_meets_a_closed_gate_waits_until_it_opens() -> None:
-    clock = Clock()
-    gate = Gate(clock, clock.sleep)
-    ticket = gate.wait()
-    assert clock.slept == []
-    gate.hold(30, ticket)
-    gate.wait()
-    assert (clock.now - START).total_seconds() >= 30
-
-
 def test_after_a_429_everybody_who_talks_to_the_host_waits() -> None:
     clock = Clock()
     planned = replies(Reply(status=429, headers={"Retry-After": "60"}), Reply(GOOD))
@@ -563,30 +552,6 @@ def test_after_a_429_everybody_who_talks_to_the_host_waits() -> None:
             other.join(10)
     assert len(arrivals) == 5
     assert all(seconds >= 60 for seconds in arrivals[1:])
-
-
-def test_after_a_refusal_for_haste_requests_are_spaced_and_in_time_no_more() -> None:
-    clock = Clock()
-    gate = Gate(clock, clock.sleep)
-    tickets = [gate.wait() for _ in range(4)]
-    for ticket in tickets:
-        gate.hold(1, ticket)  # four that were under way together
-    before = clock.now
-    for _ in range(11):
-        gate.wait()
-    assert (clock.now - before).total_seconds() == pytest.approx(1 + 10 * 0.05)
-    for _ in range(50):
-        gate.passed()
-    gate.wait()
-    before = clock.now
-    gate.wait()
-    assert clock.now == before
-
-
-def test_a_clock_that_stands_still_holds_nobody() -> None:
-    gate = Gate(lambda: START, lambda seconds: None)
-    gate.hold(60, gate.wait())
-    gate.wait()
 
 
 # ----------------------------------------------------------------------------------------- secrecy

@@ -1,4 +1,4 @@
-"""How nights ended, and whom they missed."""
+"""How nights ended and whom they missed, and how each host wants to be asked."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -28,6 +28,15 @@ def upgrade() -> None:
         sa.Column("region", sa.Text(), nullable=False),
         sa.Column("code", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "start"),
+    )
+    op.create_table(
+        "hosts",
+        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("space", sa.Float(), nullable=False),
+        sa.Column("held_until", sa.DateTime(), nullable=True),
+        sa.Column("usual", sa.Float(), nullable=False),
+        sa.Column("learned_at", sa.DateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("host"),
     )
     # When a tenant came was not kept; whoever is there by now is owed tonight's sync.
     with op.batch_alter_table("tenants") as table:
