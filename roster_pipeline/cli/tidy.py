@@ -43,16 +43,9 @@ def tidy(tenants: tuple[str, ...]) -> None:
 
 
 def _tidied(stores: Stores, tenant: str, keep: Retention) -> str:
-    from roster_pipeline import forgetting
-    from roster_pipeline.store import retention
-    from roster_pipeline.tenants import registry
+    from roster_pipeline.tidying import tidy_one
 
-    now = datetime.now(UTC)
-    with forgetting.alone_with(stores, tenant, lambda: datetime.now(UTC)):
-        completed = forgetting.finish(stores, tenant)
-        with stores.database.connect() as connection:
-            is_synced = registry.find(connection, tenant) is not None
-        done = retention.tidy(stores, tenant, keep, now, is_synced=is_synced)
+    done, completed = tidy_one(stores, tenant, keep, lambda: datetime.now(UTC))
     told = [
         f"{count:,} {what}"
         for count, what in (
