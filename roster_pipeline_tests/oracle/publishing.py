@@ -468,7 +468,7 @@ class Publishing(PeopleTonight):
                 self.now.enrolled.add((here.name, row["user"]))
             if set(here.feed.states.values()) == {"ok"}:
                 self.now.complete.add(here.name)
-            if "failed" not in here.feed.states.values():
+            if not here.feed.unread:
                 left = {(here.name, name) for name in here.left}
                 unread = here.feed.states["users"] != "ok"
                 self.now.left = left | {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from roster_pipeline.tenants.document import Provider as Options
@@ -44,8 +44,12 @@ class Feed:
 
     @property
     def unread(self) -> bool:
-        """Whether nothing of it says anything tonight."""
-        return "failed" in self.states.values()
+        """ "Courses may fail without failing the sync; orgs, users, classes, enrolments may not"; sessions are
+        "required when the session option is on", but not in compatibility mode (oneroster.md §4.1). "A required
+        collection that failed → no publish for that provider" (§7.4): nothing of it says anything tonight."""
+        asked = self.options.respect_academic_sessions and not self.options.compatibility_mode
+        required = {"orgs", "users", "classes", "enrollments", *(["academicSessions"] if asked else [])}
+        return any(self.states[name] == "failed" for name in required)
 
 
 @dataclass
@@ -152,9 +156,9 @@ def within(span: Span, as_of: dt.date, exclusive: bool) -> bool:
 
 def read(feed: Feed) -> Here:
     """ "Never tobedeleted or inactive rows"; of a repeated one "keep the row with the newest
-    dateLastModified" (oneroster.md §2.2)."""
-    here = Here(feed)
-    for collection, rows in feed.rows.items():
+    dateLastModified" (oneroster.md §2.2). Of a provider that is unread nothing is."""
+    here = Here(replace(feed, states=dict.fromkeys(feed.states, "failed")) if feed.unread else feed)
+    for collection, rows in feed.rows.items() if not feed.unread else [(name, []) for name in feed.rows]:
         newest: dict[str, Row] = {}
         for row in rows:
             other = newest.setdefault(row["sourcedId"], row)
