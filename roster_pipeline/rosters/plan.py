@@ -566,7 +566,7 @@ class _Plan:
             return SETTLED if provider_id in self.tonight.retired else STAYS
         if source is None or self.frozen.intersection(at):
             return STAYS  # never removed while one of the student's schools is kept back
-        # The union of what all say. Whom nothing proves gone (architecture.md, invariant 1) has their guardians.
+        # The union of what all say; and whom nothing proves gone has their guardians.
         asked = {provider_id, *self._families_of(student, guardian)}
         if any(not self.by_id[who].proven("users", "enrollments") for who in asked):
             return STAYS

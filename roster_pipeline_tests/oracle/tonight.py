@@ -44,12 +44,18 @@ class Feed:
 
     @property
     def unread(self) -> bool:
-        """ "Courses may fail without failing the sync; orgs, users, classes, enrolments may not"; sessions are
-        "required when the session option is on", but not in compatibility mode (oneroster.md §4.1). "A required
-        collection that failed → no publish for that provider" (§7.4): nothing of it says anything tonight."""
+        """ "Courses may fail without failing the sync; orgs, users, classes, enrolments may not"; sessions
+        are "required when the session option is on", but in compatibility mode (oneroster.md §4.1). "A
+        required collection that failed → no publish for that provider" (§7.4): nothing of it says anything
+        tonight."""
         asked = self.options.respect_academic_sessions and not self.options.compatibility_mode
         required = {"orgs", "users", "classes", "enrollments", *(["academicSessions"] if asked else [])}
         return any(self.states[name] == "failed" for name in required)
+
+    @property
+    def blank(self) -> bool:
+        """Whether "all six collections come back empty"."""
+        return not self.unread and not any(self.rows.values())
 
 
 @dataclass
@@ -554,15 +560,15 @@ def judge_schools(
             if here.school_of.get(row["school"]) == school
         ]
         kept = found & set(tonight.tenant.keeps_back)
-        # "When all rows of a school vanish, the school is kept back whatever its sessions say." "An org that
-        # never had a row is a note."
+        # "When all six collections come back empty, or all rows of a school vanish, the school is kept back
+        # whatever its sessions say." "An org that never had a row is a note."
         if not rows:
             having = [here.feed for here in tonight.feeds if school in here.had_schools]
             proven = [feed for feed in having if feed.complete or feed.states["classes"] == "ok"]
-            if school in had_rows and proven and not all(feed.complete for feed in having):
+            if school in had_rows and proven and not all(feed.complete or feed.blank for feed in having):
                 raise Silent  # whether all rows of a school vanish where not all was read
             # Who never had the school may be read or not: nothing of it is theirs.
-            unknown = any(not feed.complete for feed in having) or (
+            unknown = any(not feed.complete and not feed.blank for feed in having) or (
                 not having and any(not here.feed.complete for here in tonight.feeds)
             )
             kept = {"vanished"} if school in had_rows and not unknown else set()
