@@ -168,8 +168,10 @@ class Publishing(PeopleTonight):
             fate = here.classes.get(class_[1], "gone") if here else "retired"
             if fate == "":
                 continue
-            if here and here.feed.states["classes"] != "ok":
+            if here and (here.feed.states["classes"] != "ok" or fate == rules.UNKNOWN):
                 self.waiting_classes.add(class_)
+                if fate == rules.UNKNOWN:
+                    self.without_session.add(class_)
                 continue
             if here and fate == "gone" and not here.options.sync_classroom_data:
                 fate = "classroom data off"  # since a night that was not complete

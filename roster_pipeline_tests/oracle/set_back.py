@@ -74,9 +74,9 @@ def concerned(one: Roster, other: Roster) -> set[School]:
         out |= _schools(_roles(one.people[student]) | _roles(other.people[student]))
     for user in one.live ^ other.live:
         number = other.links.get(user, one.links.get(user, -1))
-        pair = one.people[number], other.people[number]
-        if any(person.state == "active" for person in pair):
-            out |= _schools(_roles(pair[0]) | _roles(pair[1]))
+        people = one.people[number], other.people[number]
+        if any(person.state == "active" for person in people):
+            out |= _schools(_roles(people[0]) | _roles(people[1]))
     return out
 
 

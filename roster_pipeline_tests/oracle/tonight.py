@@ -18,6 +18,7 @@ Span = tuple[dt.date | None, dt.date | None]
 FAMILY: Final = {"parent", "guardian", "relative"}
 # Whom the settings took out is there all the same: it does not make the school's data incomplete.
 LIMITED: Final = ("role not wanted", "grade not wanted", "school not wanted", "school excluded")
+UNKNOWN = "sessions not read"  # of a class: its sessions are over, as far as they are known
 
 
 class Silent(Exception):  # noqa: N818 - not an error: the page does not decide this tenant
@@ -301,7 +302,9 @@ def judge_classes(tonight: Tonight, before: dict[User, tuple[School, Span]]) -> 
             elif school in here.excluded:
                 here.classes[name] = "school excluded"
             elif not in_session(here, name, tonight.as_of):
-                here.classes[name] = "not current"
+                # "Unproven" and "stale" sessions "remove nothing": by them no class ends.
+                known = (here.name, name) in before and here.feed.states["academicSessions"] != "ok"
+                here.classes[name] = UNKNOWN if known else "not current"
             elif here.options.respect_academic_sessions and not spans and any(span := published(here, name)):
                 # In compatibility mode, but "a session that vanished or was shortened is not an end: its
                 # class stays as published".
@@ -341,11 +344,12 @@ def drop_weaker_classes(tonight: Tonight, before: dict[User, tuple[School, Span]
         school_of = {
             name: here.school_of[here.rows["classes"][name]["school"]]
             for name, fate in here.classes.items()
-            if fate in ("", "not current")
+            if fate in ("", "not current", UNKNOWN)
         }
         for name, school in school_of.items():
             _, span = before.get((here.name, name), (None, None))
-            if here.classes[name] == "" or (span and not is_over(here, span, tonight.as_of)):
+            stays = here.classes[name] in ("", UNKNOWN)
+            if stays or (span and not is_over(here, span, tonight.as_of)):
                 stronger = brought.get(school)
                 if stronger and stronger.options.share_classes != here.options.share_classes:
                     raise Silent  # whose share_classes it is
@@ -354,7 +358,7 @@ def drop_weaker_classes(tonight: Tonight, before: dict[User, tuple[School, Span]
                 if stronger and not here.options.share_classes:
                     here.classes[name] = "class of weaker source"
         for name, school in school_of.items():
-            if here.classes[name] == "":
+            if here.classes[name] in ("", UNKNOWN):
                 brought.setdefault(school, here)
         for (name, class_), (school, span) in before.items():
             fate = here.classes.get(class_, "gone")
@@ -483,6 +487,8 @@ def has_left(tonight: Tonight, here: Here, name: str, enrolled_before: set[User]
     lasting = any(within((None, end), tonight.as_of, exclusive) for _, end in held)
     for key, row in mine.items() if admitted else ():
         fate = here.enrolments[key]
+        if fate == UNKNOWN:
+            return False  # nobody leaves by what "removes nothing" either
         if fate in ("", "classroom data off", "school excluded", "class of weaker source") and in_session(
             here, row["class"], tonight.as_of
         ):
