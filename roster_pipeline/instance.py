@@ -57,6 +57,7 @@ class Events(SqliteEventLogStorage):
 
     def __init__(self, base_dir: str, inst_data: Any = None) -> None:
         self._engines: dict[str, Engine] = {}
+        self._tables: set[str] = set()
         super().__init__(base_dir, inst_data)
 
     @contextmanager
@@ -77,6 +78,12 @@ class Events(SqliteEventLogStorage):
         if len(self._engines) > KEPT:
             self._engines.pop(next(iter(self._engines))).dispose()
         return engine
+
+    def has_table(self, table_name: str) -> bool:
+        """Whether the index has a table. Asked fifty times a run, and none that was there ever goes."""
+        if table_name not in self._tables and super().has_table(table_name):
+            self._tables.add(table_name)
+        return table_name in self._tables
 
     def wipe(self) -> None:
         """Deletes all of it."""
