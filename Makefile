@@ -47,7 +47,7 @@ demo: install ## sync a sandbox tenant with two providers and show the result
 	@$(BIN)/roster-pipeline demo
 
 test: install ## run the tests
-	@$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+	@$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 check: format-check lint types test definitions ## format, lint, strict types, tests, definitions load
 

@@ -1,8 +1,9 @@
 """Shows that each option's proofs prove it: `python -m roster_pipeline_tests.ignoring [OPTION…]`.
 
-For every option of `docs/options.md` the tests that the page names are run twice: as the code is, where
-they must pass, and with the option ignored, where at least one must fail. Ignored means: wherever the
-code reads it, it finds the default; documents are validated as ever. One process, one collection.
+For every option of `docs/options.md` the tests that the page names are run with the option ignored, until
+one fails; then that one as the code is, where it must pass. That the others pass as well, `make test` shows.
+Ignored means: wherever the code reads it, it finds the default; documents are validated as ever. Half of the
+options in each of two processes, which collect once.
 
 Ends with 0 if every option's proof fails without it. Required options are listed and left out: without
 them there is no provider and no tenant, and so nothing that the code could go on with.
@@ -10,12 +11,14 @@ them there is no provider and no tenant, and so nothing that the code could go o
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from _pytest.runner import runtestprotocol
@@ -25,14 +28,16 @@ from roster_pipeline.rosters.source import Source
 from roster_pipeline_tests import rosters
 from roster_pipeline_tests.options_page import PAGE, TESTS, Option, default_of, is_required, options
 
+JOBS: Final = 2
+
 
 @dataclass
 class Result:
     """What became of one option's proofs."""
 
     option: Option
-    sound: bool
     killed_by: str = ""
+    sound: bool = True
     seconds: float = 0.0
 
     @property
@@ -80,23 +85,23 @@ class Ignoring:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Runs each option's tests as they are, and with the option ignored."""
+        """Runs each option's tests with the option ignored, and what fails once more as it is."""
         for option in self.wanted:
             items = [item for item in session.items if _proves(item, option)]
             began = time.perf_counter()
-            failed = self._first_failure(items)
-            result = Result(option, sound=bool(items) and failed is None)
-            if result.sound:
-                with ignored(option):
-                    killer = self._first_failure(items)
-                result.killed_by = killer or ""
+            result = Result(option)
+            with ignored(option):
+                killer = self._first_failure(items)
+            if killer:
+                result.killed_by = killer.nodeid.removeprefix(f"{TESTS.name}/")
+                result.sound = self._first_failure([killer]) is None
             result.seconds = time.perf_counter() - began
             self.results.append(result)
-            by = result.killed_by or failed or ("no test" if not items else "")
+            by = result.killed_by or ("no test" if not items else "")
             self.say(f"{result.verdict:9} {option.label:45} {result.seconds:5.1f} s  {by}")
         return True
 
-    def _first_failure(self, items: Sequence[pytest.Item]) -> str | None:
+    def _first_failure(self, items: Sequence[pytest.Item]) -> pytest.Item | None:
         """The test that fails first, or None; everything that tests share is made anew."""
         rosters._BEGUN.clear()
         try:
@@ -104,7 +109,7 @@ class Ignoring:
                 following = items[place + 1] if place + 1 < len(items) else None
                 reports = runtestprotocol(item, log=False, nextitem=following)
                 if any(report.failed for report in reports):
-                    return item.nodeid.removeprefix(f"{TESTS.name}/")
+                    return item
         finally:
             if items:
                 items[0].session._setupstate.teardown_exact(None)
@@ -122,26 +127,37 @@ def _proves(item: pytest.Item, option: Option) -> bool:
     return name in option.proofs
 
 
-def main(names: Sequence[str]) -> int:
-    """Runs the options with these names (`merge.key`, or `Merge.key`), all of them if none is given."""
-    every = [
-        one
-        for one in options(PAGE.read_text("utf-8"))
-        if not names or one.name in names or one.label in names
-    ]
-    left_out = [one for one in every if is_required(one)]
-    plugin = Ignoring([one for one in every if one not in left_out], say=_say)
+def _wanted(names: Sequence[str]) -> list[Option]:
+    """The options with these names (`merge.key`, or `Merge.key`), all of them if none is given."""
+    every = options(PAGE.read_text("utf-8"))
+    return [one for one in every if not names or one.name in names or one.label in names]
+
+
+def prove(labels: Sequence[str]) -> list[str]:
+    """The verdicts on these options, one each; those of a process of its own."""
+    plugin = Ignoring([one for one in _wanted(labels) if one.label in labels], say=_say)
     nodes = dict.fromkeys(f"{TESTS}/{proof}" for one in plugin.wanted for proof in one.proofs)
-    began = time.perf_counter()
     quiet = ["-qq", "--no-header", "--no-summary", "--capture=sys", "-p", "no:cacheprovider"]
     code = pytest.main([*quiet, *nodes], plugins=[plugin])
-    killed = sum(result.verdict == "killed" for result in plugin.results)
+    return [result.verdict for result in plugin.results if not code]
+
+
+def main(names: Sequence[str]) -> int:
+    """Proves the options with these names, all of them if none is given, in two processes at once."""
+    every = _wanted(names)
+    left_out = [one.label for one in every if is_required(one)]
+    wanted = [one.label for one in every if not is_required(one)]
+    began = time.perf_counter()
+    with ProcessPoolExecutor(JOBS, mp_context=multiprocessing.get_context("spawn")) as pool:
+        halves = [half for place in range(JOBS) if (half := wanted[place::JOBS])]
+        verdicts = [verdict for told in pool.map(prove, halves) for verdict in told]
+    killed = verdicts.count("killed")
     _say(
-        f"{killed} of {len(plugin.results)} options: ignored, and their proof fails; "
-        f"{len(left_out)} required ones left out: {', '.join(one.label for one in left_out)}; "
+        f"{killed} of {len(wanted)} options: ignored, and their proof fails; "
+        f"{len(left_out)} required ones left out: {', '.join(left_out)}; "
         f"{time.perf_counter() - began:.0f} s"
     )
-    return 0 if plugin.results and killed == len(plugin.wanted) and not code else 1
+    return 0 if wanted and killed == len(verdicts) == len(wanted) else 1
 
 
 if __name__ == "__main__":

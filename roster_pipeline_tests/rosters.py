@@ -19,8 +19,8 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field, fields, replace
+from functools import cache, cached_property
 from typing import Any, Final
 
 import pandas as pd
@@ -469,6 +469,13 @@ def _columns(names: Iterable[str]) -> pd.DataFrame:
 
 
 def _nothing() -> Published:
+    """What a tenant has before its first night."""
+    empty = _empty()
+    return replace(empty, **{one.name: getattr(empty, one.name).copy() for one in fields(empty)})
+
+
+@cache
+def _empty() -> Published:
     tables = {name: _columns(columns_of(database.metadata.tables[name])) for name in KEYS}
     for name, extra in (("people", ["removed", "created_sync"]), ("person_sources", ["removed"])):
         tables[name] = _columns([*tables[name].columns, *extra])

@@ -1,17 +1,32 @@
 """Both `dagster.yaml` files are what Dagster takes, and say what they are there for."""
 
+import contextlib
+import os
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from dagster._core.instance.config import dagster_instance_config
 from dagster._core.instance.ref import InstanceRef
+from dagster._core.storage.event_log import SqliteEventLogStorage
 from sqlalchemy import make_url
 
+from roster_pipeline.instance import KEPT, Events
 from roster_pipeline_tests.postgres_server import PostgresServer
 
 PROJECT = Path(__file__).parents[1]
 ON_SQLITE, ON_POSTGRES = PROJECT, PROJECT / "deploy" / "postgres"
+
+
+@dg.op
+def _note(context: dg.OpExecutionContext) -> None:
+    context.log.info("a line for the event log")
+
+
+@dg.job(executor_def=dg.in_process_executor)
+def _noting() -> None:
+    _note()
+
 
 both = pytest.mark.parametrize("folder", [ON_SQLITE, ON_POSTGRES], ids=["sqlite", "postgres"])
 
@@ -62,21 +77,74 @@ def test_runs_are_kept_in_dagster_s_home(tmp_path: Path, monkeypatch: pytest.Mon
         assert instance.get_dynamic_partitions("tenants") == ["riverbend"]
 
 
+def _opened(folder: Path, *, dagster_s_own: bool = False) -> dg.DagsterInstance:
+    own = {"storage": {"sqlite": {"base_dir": {"env": "DAGSTER_HOME"}}}} if dagster_s_own else None
+    return dg.DagsterInstance.from_ref(
+        InstanceRef.from_dir(str(folder), config_dir=str(ON_SQLITE), overrides=own)
+    )
+
+
+def _said(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+    return [record.message for record in instance.all_logs(run_id)]
+
+
+def test_dagster_s_own_storage_and_ours_read_what_the_other_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while both have it open: a command beside a UI that was started with an older file."""
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    with _opened(tmp_path) as ours, _opened(tmp_path, dagster_s_own=True) as theirs:
+        assert type(ours.event_log_storage) is Events
+        assert type(theirs.event_log_storage) is SqliteEventLogStorage
+        for writes, reads in ((ours, theirs), (theirs, ours)):
+            run = _noting.execute_in_process(instance=writes, tags={"roster/tenant": "riverbend"})
+            assert _said(reads, run.run_id) == _said(writes, run.run_id) != []
+            assert [found.run_id for found in reads.get_runs(limit=1)] == [run.run_id]
+        assert len(theirs.get_runs()) == len(ours.get_runs()) == 2
+
+
+def test_a_process_keeps_few_databases_open_however_many_runs_it_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    with _opened(tmp_path) as instance:
+        runs = [instance.create_run_for_job(_noting) for _ in range(KEPT + 2)]
+        for run in runs:
+            instance.report_engine_event(f"a line of {run.run_id}", run)
+        for run in runs:
+            assert any(f"a line of {run.run_id}" in line for line in _said(instance, run.run_id))
+        of_runs = str(tmp_path / "history" / "runs")
+        held = {path for path in _open_files() if path.startswith(f"{of_runs}/") and path.endswith(".db")}
+        assert len(held) == KEPT
+        assert f"{of_runs}/{runs[-1].run_id}.db" in held
+    assert not [path for path in _open_files() if path.startswith(str(tmp_path))]
+
+
+def _open_files() -> list[str]:
+    found = []
+    for number in os.listdir("/proc/self/fd"):  # noqa: PTH208 - one of them is the listing's own, and gone
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(f"/proc/self/fd/{number}"))  # noqa: PTH115
+    return found
+
+
+def test_deleting_everything_leaves_an_instance_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    with _opened(tmp_path) as instance:
+        _noting.execute_in_process(instance=instance)
+        instance.wipe()
+        assert instance.get_runs() == []
+        again = _noting.execute_in_process(instance=instance)
+        assert any("a line for the event log" in line for line in _said(instance, again.run_id))
+
+
 def test_the_package_carries_the_file() -> None:
     """A command makes its instance from it, also where there is no checkout."""
     assert (PROJECT / "roster_pipeline" / "dagster.yaml").read_bytes() == (
         ON_SQLITE / "dagster.yaml"
     ).read_bytes()
-
-
-@dg.op
-def _note(context: dg.OpExecutionContext) -> None:
-    context.log.info("a line for the event log")
-
-
-@dg.job(executor_def=dg.in_process_executor)
-def _noting() -> None:
-    _note()
 
 
 @pytest.mark.postgres

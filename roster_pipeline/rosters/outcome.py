@@ -270,16 +270,33 @@ def _outcomes(found: Found) -> pd.DataFrame:
     ).drop_duplicates(["provider_id", "person"])
 
 
+_COUNTED: Final = ("outcome", "person", "student", "teacher")
+
+
 def _guide_counts(people: pd.DataFrame, classes: int) -> dict[str, int]:
-    matched, created = people[people["outcome"] == "matched"], people[people["outcome"] == "created"]
+    return _counts(rows.keys(people, *_COUNTED), classes)
+
+
+def _counts(people: Iterable[tuple[str, str, bool, bool]], classes: int) -> dict[str, int]:
+    """The guide's counts of (outcome, person, student, teacher), a tuple a person of a provider."""
+    unmatched, met = 0, {(what, who): set[str]() for what in ("matched", "created") for who in ("s", "t", "")}
+    for what, person, student, teacher in people:
+        if what == "unmatched":
+            unmatched += 1
+            continue
+        met[what, ""].add(person)
+        if student:
+            met[what, "s"].add(person)
+        if teacher:
+            met[what, "t"].add(person)
     return {
-        "unmatched_users": int((people["outcome"] == "unmatched").sum()),
-        "matched_students": int(matched.loc[matched["student"], "person"].nunique()),
-        "matched_teachers": int(matched.loc[matched["teacher"], "person"].nunique()),
+        "unmatched_users": unmatched,
+        "matched_students": len(met["matched", "s"]),
+        "matched_teachers": len(met["matched", "t"]),
         "imported_classes": classes,
-        "created_students": int(created.loc[created["student"], "person"].nunique()),
-        "created_teachers": int(created.loc[created["teacher"], "person"].nunique()),
-        "created_users": int(created["person"].nunique()),
+        "created_students": len(met["created", "s"]),
+        "created_teachers": len(met["created", "t"]),
+        "created_users": len(met["created", ""]),
     }
 
 
@@ -340,6 +357,7 @@ def _schools(found: Found, people: pd.DataFrame, failed: str | None) -> list[dic
     for place, text in enumerate(people["schools"].tolist()):
         for school in rows.parse_list(text):
             by_school[school].append(place)
+    counted = list(rows.keys(people, *_COUNTED))
     flaws: dict[str | None, Counter[str]] = defaultdict(Counter)
     for issue in found.completeness.issues:
         flaws[issue.school_id][issue.code] += issue.count
@@ -349,7 +367,7 @@ def _schools(found: Found, people: pd.DataFrame, failed: str | None) -> list[dic
             "name": row.name,
             "state": _STATES.get(row.state, row.state if failed is None else school_states.KEPT),
             "code": row.code or ("RS-PRV-02" if row.state == school_states.SILENT else failed),
-            **_guide_counts(people.iloc[by_school.get(row.school_id, [])], classes[row.school_id]),
+            **_counts((counted[place] for place in by_school[row.school_id]), classes[row.school_id]),
             "memberships": memberships[row.school_id],
             "flaws": dict(flaws[row.school_id]),
             "known_as": {name: sorted(told) for name, told in known_as[row.school_id].items()},

@@ -490,7 +490,8 @@ class _Plan:
         class_id, person_id = row.class_id, row.person_id
         provider_id = int(row.provider_id)
         if class_id not in live_classes:
-            return str(self.class_cause.get(class_id, SETTLED))
+            cause = str(self.class_cause.get(class_id, SETTLED))
+            return SETTLED if cause == COUNTED and self._is_settled(row, by_dates) else cause
         source = self.by_id.get(provider_id)
         if source is None and class_id not in self.set_back_classes:
             return SETTLED if provider_id in self.tonight.retired else STAYS
@@ -503,13 +504,16 @@ class _Plan:
             return STAYS
         if not source.proven("classes", "users", "enrollments"):
             return STAYS
-        fate = self.fate.get(person_id, "")
-        if (class_id, person_id) in by_dates or (provider_id, person_id) in self.explained:
-            return SETTLED
+        return SETTLED if self._is_settled(row, by_dates) else COUNTED
+
+    def _is_settled(self, row: Any, by_dates: set[tuple[str, str]]) -> bool:
+        """Whether a membership that goes is explained by its dates, by its person's, or by a decision."""
+        person_id = row.person_id
+        if (row.class_id, person_id) in by_dates or (int(row.provider_id), person_id) in self.explained:
+            return True
         # What is left of somebody whose grace ends goes with them: it cannot wait any longer.
-        gone = fate in (fates.LEFT, fates.OUT_OF_SCOPE, fates.RETIRED)
-        gone = gone or person_id in self.grace_ends or person_id in self.approved_people
-        return SETTLED if gone else COUNTED
+        gone = self.fate.get(person_id, "") in (fates.LEFT, fates.OUT_OF_SCOPE, fates.RETIRED)
+        return gone or person_id in self.grace_ends or person_id in self.approved_people
 
     def _wait_in_classes(self, missing: pd.DataFrame, old: pd.DataFrame, live: set[str]) -> set[int]:
         counted = missing[(missing["cause"] == COUNTED) & rows.among(missing["class_id"], live)]
@@ -560,10 +564,12 @@ class _Plan:
         at = self._schools_of(old_people, student) or [""]
         if source is None and self.set_back.isdisjoint(at):
             return SETTLED if provider_id in self.tonight.retired else STAYS
-        if source is None or not source.proven("users") or self.frozen.intersection(at):
+        if source is None or self.frozen.intersection(at):
             return STAYS  # never removed while one of the student's schools is kept back
-        if any(not self.by_id[who].proven("users") for who in self._families_of(student, guardian)):
-            return STAYS  # the union of what all say: this one is not heard tonight
+        # The union of what all say; and whom nothing proves gone has their guardians.
+        asked = {provider_id, *self._families_of(student, guardian)}
+        if any(not self.by_id[who].proven("users", "enrollments") for who in asked):
+            return STAYS
         if not source.options.sync_parent_data:
             return SETTLED
         if {(provider_id, student), (provider_id, guardian)} & self.explained:

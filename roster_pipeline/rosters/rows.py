@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import namedtuple
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -129,8 +130,12 @@ def keys(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
 
 def each(frame: pd.DataFrame) -> Iterator[Any]:
     """The rows, with the columns as attributes."""
-    row = namedtuple("row", frame.columns)  # type: ignore[misc]
-    return map(row._make, keys(frame, *frame.columns))
+    return map(_row(*frame.columns)._make, keys(frame, *frame.columns))
+
+
+@cache  # making a class takes longer than going through a small school's rows
+def _row(*columns: str) -> Any:
+    return namedtuple("row", columns)
 
 
 def records(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:

@@ -31,8 +31,8 @@ COURSE_COLUMNS = ["provider_id", "source_id", "reason"]
 
 _KINDS = {kind.lower(): kind for kind in ("term", "semester", "schoolYear", "gradingPeriod")}
 
-# What has become of a class: it counts today; it ended; it stays as published, because its sessions
-# were tampered with or because it lies between two of its own; or it is out of today's scope.
+# What has become of a class: it counts today; it ended; it stays as published, because its sessions were
+# tampered with, or because it lies between two of its own or they were not read; or it is out of scope.
 CURRENT, ENDED, FROZEN, GAP, OUT = "current", "ended", "frozen", "gap", "out"
 
 
@@ -136,6 +136,9 @@ def _of_source(
                 )
                 span = (known.start_date, known.end_date) if known else None
                 fate = _fate(window, span, source, tonight, exclusive=exclusive)
+                if known and fate in (ENDED, OUT) and not source.proven("academicSessions"):
+                    # By sessions that were not read tonight nothing goes, nor whoever hangs on it.
+                    fate = fate if not window.dated and options.compatibility_mode else GAP
                 if fate in (ENDED, OUT):
                     why = "not_current" if window.dated else "undated"
                     if not window.dated and options.compatibility_mode:

@@ -69,7 +69,7 @@ def test_each_sync_is_a_run_of_the_job_in_the_home_s_dagster_instance(terminal: 
 
 def test_a_person_reads_the_guides_counts_and_what_changed(terminal: Terminal) -> None:
     terminal.apply("one")
-    terminal.sync("one")
+    terminal.here.sync("one", DAY)
     school = terminal.school("one")
     school.students.append("s7")
     school.write()
@@ -119,7 +119,7 @@ def test_bars_are_drawn_for_a_person_only_and_never_into_the_results(terminal: T
 
 def test_the_exit_code_is_that_of_the_worst(terminal: Terminal) -> None:
     terminal.apply("fine", "in-part", "down")
-    terminal.sync("in-part")
+    terminal.here.sync("in-part", DAY)
     terminal.school("in-part").without("enrollments")
     terminal.school("down").without("orgs", "users", "classes", "enrollments", "academicSessions", "courses")
     found = {names: terminal.documents(*names.split()) for names in ("fine in-part", "down in-part fine")}
@@ -142,7 +142,7 @@ def test_an_unknown_tenant_is_told_before_anything_runs(terminal: Terminal) -> N
 
 def test_a_fault_of_ours_in_one_tenant_does_not_stop_the_next(terminal: Terminal) -> None:
     terminal.apply("broken", "sound")
-    terminal.sync("broken")
+    terminal.here.sync("broken", DAY)
     (complete,) = Path(terminal.here.home.lake_url).glob("tenants/broken/extracts/*/complete.json")
     complete.write_text("no JSON", encoding="utf-8")
     code, documents = terminal.documents("broken", "sound")

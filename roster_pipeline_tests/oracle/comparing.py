@@ -12,6 +12,7 @@ from typing import Any
 
 from roster_pipeline.oneroster.collections import COLLECTIONS, COLUMNS, LISTS
 from roster_pipeline_tests.oracle import publishing
+from roster_pipeline_tests.oracle import tonight as rules
 from roster_pipeline_tests.oracle.changes import change
 from roster_pipeline_tests.oracle.register import APPROVED_FOR, FIELDS, Roster, Told
 from roster_pipeline_tests.oracle.tenants import Made, make
@@ -351,8 +352,9 @@ def _counts(night: Night, told: Told) -> list[str]:
                 f"{collection} read of {here.name}", counted["read"], len(here.feed.rows[collection])
             )
             # Which rows of what stays as published are kept, the page does not say.
+            unknown = rules.UNKNOWN in here.classes.values()
             as_it_was = "session vanished" in told.reasons or any(map(told.roster.schools.get, closed))
-            if here.feed.complete and not as_it_was:
+            if here.feed.complete and not as_it_was and not unknown:
                 kept = publishing.kept(told, here, collection)
                 out += _unlike(
                     f"{collection} kept of {here.name} {counted['dropped']}", counted["kept"], kept

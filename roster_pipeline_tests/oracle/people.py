@@ -434,7 +434,7 @@ class PeopleTonight:
             self.unsure.add(number)
             self.now.live |= {u for u in self.before.live if self.before.links[u] == number}
             return
-        if why == "gone" or (why == "left" and self.is_awaited(person)):
+        if why == "gone" or (why == "left" and self.is_awaited(number)):
             person.state, person.since = "inactive", self.tonight.as_of
             self.now.live |= {
                 u for u in self.before.live if self.before.links[u] == number and u not in self.decided.reused
@@ -442,24 +442,24 @@ class PeopleTonight:
         else:
             person.state, person.since = "removed", None
 
-    def is_awaited(self, person: Person) -> bool:
+    def is_awaited(self, number: int) -> bool:
         """ "A person [belongs] to the schools of their orgs", and is "never removed while one is kept back":
-        whether somebody who may be they has a row at a school that is kept back, so that nobody is they."""
-        email = str(person.fields.get("email", ""))
+        whether somebody who "returns" by "the key among removed or inactive people, if given and family names
+        agree", has a row at a school that is kept back, so that nobody is they yet. "Somebody who moves
+        between two schools of a tenant is never removed in between" (issue 4)."""
+        person = self.now.people[number]
         names = person.fields.get("given_name"), person.fields.get("family_name")
-        rows = [
-            here.rows["users"][name]
-            for here in self.tonight.feeds
-            for name, fate in here.users.items()
-            if fate == "school kept back"
-        ]
-        return any(
-            row["email"]
-            and all(names)
-            and (row["givenName"], row["familyName"]) == names
-            and (row["email"].rpartition("@")[0] or row["email"]) == (email.rpartition("@")[0] or email)
-            for row in rows
-        )
+        emails = {str(person.fields.get("email", ""))} | {
+            row["email"] for user, row in self.before.rows.items() if self.now.links.get(user) == number
+        }
+        for here in self.tonight.feeds if all(names) else ():
+            key = Source(here.name, here.options.merge.key == "email_without_domain").key
+            for name, fate in here.users.items():
+                row = here.rows["users"][name]
+                waits = fate == "school kept back" and (row["givenName"], row["familyName"]) == names
+                if waits and key(row["email"]) and key(row["email"]) in map(key, emails):
+                    return True
+        return False
 
     def end_of_grace(self, number: int, person: Person, why: str) -> None:
         """ "Removed after grace_days"; "exactly the limit is still within"; "removing people needs users and
@@ -470,7 +470,7 @@ class PeopleTonight:
         if why == "school kept back":
             return
         settled = why not in ("gone", "guardian of nobody")
-        if self.is_awaited(person) and (why == "left" or not settled):
+        if self.is_awaited(number) and (why == "left" or not settled):
             return
         if (self.tonight.as_of - person.since).days <= self.tonight.tenant.grace_days and not settled:
             return

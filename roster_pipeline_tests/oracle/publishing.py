@@ -133,9 +133,11 @@ class Publishing(PeopleTonight):
         }
         schools = [s for s in known if not tonight.excluded(s) and s not in tonight.empty]
         schools += [s for s in tonight.kept_back if s not in schools]
-        if schools and all(tonight.kept_back.get(s) == {"undone"} for s in schools):
-            return False  # they were read, and stay as somebody wants them
-        return bool(schools) and all(s in tonight.kept_back or tonight.silent(s) for s in schools)
+        set_back = [s for s in schools if tonight.kept_back.get(s) == {"undone"}]
+        every = bool(schools) and all(s in tonight.kept_back or tonight.silent(s) for s in schools)
+        if every and set_back and len(set_back) < len(schools):
+            raise Silent  # whether every school was kept back, where an undo holds some and their data others
+        return every and not set_back  # those were read, and stay as somebody wants them
 
     def status(self) -> str:
         """ "partial: published, but a collection was not ok, a school was kept back, or a removal is held.
@@ -166,8 +168,10 @@ class Publishing(PeopleTonight):
             fate = here.classes.get(class_[1], "gone") if here else "retired"
             if fate == "":
                 continue
-            if here and here.feed.states["classes"] != "ok":
+            if here and (here.feed.states["classes"] != "ok" or fate == rules.UNKNOWN):
                 self.waiting_classes.add(class_)
+                if fate == rules.UNKNOWN:
+                    self.without_session.add(class_)
                 continue
             if here and fate == "gone" and not here.options.sync_classroom_data:
                 fate = "classroom data off"  # since a night that was not complete
@@ -271,7 +275,7 @@ class Publishing(PeopleTonight):
         if class_ in self.waiting_classes or self.closed(self.now.classes[class_].school):
             return True
         here = self.tonight.here(class_[0])
-        # Read so: a membership is of a class, so where classes are unproven, they "remove nothing" either.
+        # "Nothing is removed unless a complete extract" (all collections of a provider) "shows them gone".
         return not here.feed.complete or here.feed.states["classes"] != "ok"
 
     def hold_memberships(self, counted: list[Membership], settled: list[Membership]) -> None:
@@ -468,7 +472,7 @@ class Publishing(PeopleTonight):
                 self.now.enrolled.add((here.name, row["user"]))
             if set(here.feed.states.values()) == {"ok"}:
                 self.now.complete.add(here.name)
-            if "failed" not in here.feed.states.values():
+            if not here.feed.unread:
                 left = {(here.name, name) for name in here.left}
                 unread = here.feed.states["users"] != "ok"
                 self.now.left = left | {

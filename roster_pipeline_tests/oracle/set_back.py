@@ -44,7 +44,12 @@ def set_back(now: Roster, then: Roster) -> tuple[Roster, set[School]]:
 
 def concerned(one: Roster, other: Roster) -> set[School]:
     """The schools to which what differs belongs: a class and its members to the class's, a person and their
-    users to theirs, a guardian link to its student's."""
+    users to theirs, a guardian link to its student's.
+
+    Users alone only of those who are active: as "the same sync run twice changes nothing the second time"
+    (architecture.md, invariant 5), nothing that is published of somebody inactive changes by the nights that
+    they go on to be so, while `live` is the oracle's memory of whose rows it used last.
+    """
     out = {
         school
         for school in one.named.keys() | other.named.keys()
@@ -69,7 +74,9 @@ def concerned(one: Roster, other: Roster) -> set[School]:
         out |= _schools(_roles(one.people[student]) | _roles(other.people[student]))
     for user in one.live ^ other.live:
         number = other.links.get(user, one.links.get(user, -1))
-        out |= _schools(_roles(one.people[number]) | _roles(other.people[number]))
+        people = one.people[number], other.people[number]
+        if any(person.state == "active" for person in people):
+            out |= _schools(_roles(people[0]) | _roles(people[1]))
     return out
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from roster_pipeline.tenants.document import Provider as Options
@@ -18,6 +18,7 @@ Span = tuple[dt.date | None, dt.date | None]
 FAMILY: Final = {"parent", "guardian", "relative"}
 # Whom the settings took out is there all the same: it does not make the school's data incomplete.
 LIMITED: Final = ("role not wanted", "grade not wanted", "school not wanted", "school excluded")
+UNKNOWN = "sessions not read"  # of a class: its sessions are over, as far as they are known
 
 
 class Silent(Exception):  # noqa: N818 - not an error: the page does not decide this tenant
@@ -44,8 +45,18 @@ class Feed:
 
     @property
     def unread(self) -> bool:
-        """Whether nothing of it says anything tonight."""
-        return "failed" in self.states.values()
+        """ "Courses may fail without failing the sync; orgs, users, classes, enrolments may not"; sessions
+        are "required when the session option is on", but in compatibility mode (oneroster.md §4.1). "A
+        required collection that failed → no publish for that provider" (§7.4): nothing of it says anything
+        tonight."""
+        asked = self.options.respect_academic_sessions and not self.options.compatibility_mode
+        required = {"orgs", "users", "classes", "enrollments", *(["academicSessions"] if asked else [])}
+        return any(self.states[name] == "failed" for name in required)
+
+    @property
+    def blank(self) -> bool:
+        """Whether "all six collections come back empty"."""
+        return not self.unread and not any(self.rows.values())
 
 
 @dataclass
@@ -152,9 +163,9 @@ def within(span: Span, as_of: dt.date, exclusive: bool) -> bool:
 
 def read(feed: Feed) -> Here:
     """ "Never tobedeleted or inactive rows"; of a repeated one "keep the row with the newest
-    dateLastModified" (oneroster.md §2.2)."""
-    here = Here(feed)
-    for collection, rows in feed.rows.items():
+    dateLastModified" (oneroster.md §2.2). Of a provider that is unread nothing is."""
+    here = Here(replace(feed, states=dict.fromkeys(feed.states, "failed")) if feed.unread else feed)
+    for collection, rows in feed.rows.items() if not feed.unread else [(name, []) for name in feed.rows]:
         newest: dict[str, Row] = {}
         for row in rows:
             other = newest.setdefault(row["sourcedId"], row)
@@ -291,7 +302,9 @@ def judge_classes(tonight: Tonight, before: dict[User, tuple[School, Span]]) -> 
             elif school in here.excluded:
                 here.classes[name] = "school excluded"
             elif not in_session(here, name, tonight.as_of):
-                here.classes[name] = "not current"
+                # "Unproven" and "stale" sessions "remove nothing": by them no class ends.
+                known = (here.name, name) in before and here.feed.states["academicSessions"] != "ok"
+                here.classes[name] = UNKNOWN if known else "not current"
             elif here.options.respect_academic_sessions and not spans and any(span := published(here, name)):
                 # In compatibility mode, but "a session that vanished or was shortened is not an end: its
                 # class stays as published".
@@ -331,11 +344,12 @@ def drop_weaker_classes(tonight: Tonight, before: dict[User, tuple[School, Span]
         school_of = {
             name: here.school_of[here.rows["classes"][name]["school"]]
             for name, fate in here.classes.items()
-            if fate in ("", "not current")
+            if fate in ("", "not current", UNKNOWN)
         }
         for name, school in school_of.items():
             _, span = before.get((here.name, name), (None, None))
-            if here.classes[name] == "" or (span and not is_over(here, span, tonight.as_of)):
+            stays = here.classes[name] in ("", UNKNOWN)
+            if stays or (span and not is_over(here, span, tonight.as_of)):
                 stronger = brought.get(school)
                 if stronger and stronger.options.share_classes != here.options.share_classes:
                     raise Silent  # whose share_classes it is
@@ -344,7 +358,7 @@ def drop_weaker_classes(tonight: Tonight, before: dict[User, tuple[School, Span]
                 if stronger and not here.options.share_classes:
                     here.classes[name] = "class of weaker source"
         for name, school in school_of.items():
-            if here.classes[name] == "":
+            if here.classes[name] in ("", UNKNOWN):
                 brought.setdefault(school, here)
         for (name, class_), (school, span) in before.items():
             fate = here.classes.get(class_, "gone")
@@ -473,6 +487,8 @@ def has_left(tonight: Tonight, here: Here, name: str, enrolled_before: set[User]
     lasting = any(within((None, end), tonight.as_of, exclusive) for _, end in held)
     for key, row in mine.items() if admitted else ():
         fate = here.enrolments[key]
+        if fate == UNKNOWN:
+            return False  # nobody leaves by what "removes nothing" either
         if fate in ("", "classroom data off", "school excluded", "class of weaker source") and in_session(
             here, row["class"], tonight.as_of
         ):
@@ -550,15 +566,15 @@ def judge_schools(
             if here.school_of.get(row["school"]) == school
         ]
         kept = found & set(tonight.tenant.keeps_back)
-        # "When all rows of a school vanish, the school is kept back whatever its sessions say." "An org that
-        # never had a row is a note."
+        # "When all six collections come back empty, or all rows of a school vanish, the school is kept back
+        # whatever its sessions say." "An org that never had a row is a note."
         if not rows:
             having = [here.feed for here in tonight.feeds if school in here.had_schools]
             proven = [feed for feed in having if feed.complete or feed.states["classes"] == "ok"]
-            if school in had_rows and proven and not all(feed.complete for feed in having):
+            if school in had_rows and proven and not all(feed.complete or feed.blank for feed in having):
                 raise Silent  # whether all rows of a school vanish where not all was read
             # Who never had the school may be read or not: nothing of it is theirs.
-            unknown = any(not feed.complete for feed in having) or (
+            unknown = any(not feed.complete and not feed.blank for feed in having) or (
                 not having and any(not here.feed.complete for here in tonight.feeds)
             )
             kept = {"vanished"} if school in had_rows and not unknown else set()

@@ -159,6 +159,7 @@ class Nights:
         self.folder = here.home.folder / "exports"
         self.past: list[Past] = []
         self.last: Plan | None = None
+        self.began = dt.datetime.now(dt.UTC)
         self._apply()
         self.neighbour = self._settle_neighbour()
 
@@ -174,6 +175,11 @@ class Nights:
                 )
                 raise
             self.tally.nights += 1
+
+    def _clock(self) -> dt.datetime:
+        """The time in the world: from noon on, outside the window of its region."""
+        noon = dt.datetime.combine(self.world.as_of, dt.time(12), dt.UTC)
+        return noon + (dt.datetime.now(dt.UTC) - self.began)
 
     # ------------------------------------------------------------------ the tenants
 
@@ -311,7 +317,8 @@ class Nights:
         ]
 
     def _sync(self) -> tuple[Document, list[Any]]:
-        sync = self.here.begin(TENANT, self.world.as_of)
+        world = replace(self.here.world(), clock=self._clock)
+        sync = self.here.begin(TENANT, self.world.as_of, world=world)
         told = []
         try:
             for step in syncing.STEPS.values():
@@ -340,9 +347,9 @@ class Nights:
             self.here.stores.database.connect().execution_options(immediate=True) as connection,
             connection.begin(),
         ):
-            now = dt.datetime.now(dt.UTC)
+            now, day = self._clock(), self.world.as_of
             found = holds.decide(
-                connection, TENANT, decision, school=name, who="a test", why="", now=now, day=self.world.as_of
+                connection, TENANT, decision, school=name, who="a test", why="", now=now, day=day
             )
         places = [*(place[1] for place in self.roster.holds), *self.roster.undone]
         ours = sum(school in (None, place) for place in places)
@@ -355,10 +362,9 @@ class Nights:
 
     def _undone(self, sync_id: int, school: str | None = None) -> Document | None:
         """What an undo tells; None where nothing differs from what was published before that sync."""
-        noon = dt.datetime.combine(self.world.as_of, dt.time(12), dt.UTC)
         try:
             told = undo(
-                self.here.stores, TENANT, sync_id, school=school, who="a test", why="", clock=lambda: noon
+                self.here.stores, TENANT, sync_id, school=school, who="a test", why="", clock=self._clock
             )
         except CodedError as error:
             if error.code == "RS-RUN-11":

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from roster_pipeline_tests.rosters import Night, Provider, Story, labels, provider, school_of, story
+from roster_pipeline.rosters.source import State
+from roster_pipeline_tests.rosters import Night, Provider, Story, begun, labels, provider, school_of, story
 
 BOTH: dict[str, Any] = {"respect_enrolment_date": True, "respect_academic_sessions": True}
 
@@ -58,6 +59,23 @@ def test_on_the_last_day_of_its_session_a_class(end_dates: str, day: str, there:
     else:  # removed before its end: no end of term, and counted like any removal
         assert "RS-SES-04" not in night.codes
     assert "RS-SAFE-03" not in night.codes
+
+
+@pytest.mark.parametrize("state", ["stale", "unproven"])
+def test_sessions_that_were_not_read_whole_end_no_class_and_take_nobody(state: State):
+    sis = school_of("t1 s1..s9", **BOTH).users("s20").session("autumn", "2025-08-18..2025-10-20")
+    tenant = begun(sis.teaches("c2", "t1 s1..s3 s20", terms=["autumn"]))
+    sis = tenant.providers[0].state(state, "academicSessions")
+    for _ in range(2):
+        night = tenant.night("2025-10-22").check()
+        assert (night.status, night.classes) == ("partial", {"c1", "c2"})
+        assert night.members("c2") == labels("t1 s1..s3 s20")
+        assert "s20" in night.people
+    assert night.quiet
+    sis.state("ok")
+    night = tenant.night("2025-10-22").check()
+    assert (night.status, night.classes, night.codes) == ("successful", {"c1"}, ["RS-SES-04"])
+    assert "s20" not in night.people
 
 
 @pytest.mark.parametrize("on", [True, False])

@@ -179,6 +179,24 @@ def test_somebody_who_returns_gets_the_same_id_memberships_and_guardian_links(da
     assert len({row["person_id"] for row in back.table("people")}) == len(first.table("people"))
 
 
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["a lone provider", "one of two"])
+def test_whom_no_complete_extract_shows_gone_keeps_their_guardian(elsewhere: bool):
+    # The users are read whole without s1, but not the enrolments: nothing proves that s1 has gone.
+    tenant = family()
+    if elsewhere:
+        tenant.providers.append(provider("cl", "s1", sync_classroom_data=False))
+        tenant.night().check()
+    sis = tenant.providers[0]
+    before = tenant.nights[-1].links
+    leave(sis)
+    sis.state("unproven", "enrollments")
+    night = tenant.night().check()
+    assert (night.links, night.inactive) == (before, set())
+    sis.state("ok")
+    night = tenant.night().check()
+    assert night.links == ({"s2 g2"} if elsewhere else before)
+
+
 def test_somebody_who_returns_after_leaving_by_dates_gets_the_same_id_and_memberships():
     tenant = begun(two_schools(respect_enrolment_date=True))
     sis = tenant.providers[0]

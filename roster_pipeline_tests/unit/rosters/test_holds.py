@@ -90,6 +90,18 @@ def test_an_approval_of_people_takes_their_memberships_along():
     assert night.members("c1") == {"t1", "t2", *names("s11..s19")}
 
 
+def test_those_who_leave_by_their_dates_are_not_counted_where_their_class_has_gone():
+    sis = school_of("t1 t2 s1..s20", respect_enrolment_date=True)
+    for name in classes(3, 2):
+        sis.teaches(name, "t1 s1..s8")
+    tenant = begun(sis)
+    sis = tenant.providers[0].gone(*classes(3, 2))
+    for who in names("s1..s8"):
+        sis.rows["enrollments"][f"c1-{who}"]["endDate"] = "2025-10-15"
+    night = tenant.night().check()
+    assert (night.status, waiting(tenant), night.classes) == ("successful", {}, {"c1"})
+
+
 def test_an_approval_is_used_once():
     tenant = rekeyed(4)
     tenant.night()
