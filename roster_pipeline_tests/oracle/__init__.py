@@ -1,6 +1,6 @@
 """The rules of product.md once more, to compare the pipeline with: plain Python, slow, row after row.
 
-They were written from product.md (and, where that points there, oneroster.md §6 and §7) alone, know
+They were written from product.md (and, where that points there, oneroster.md §4.1, §6 and §7) alone, know
 nothing of `roster_pipeline.rosters`, and quote the sentence above what does it: `tonight` which rows
 count on the day and which schools are kept back, `matching` who is who, `people` and `publishing` what
 is published, what waits and what a sync tells, `register` what the next night knows, `new_ids` (by

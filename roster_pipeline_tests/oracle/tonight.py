@@ -70,6 +70,7 @@ class Here:
     excluded: set[School] = field(default_factory=set)
     had_schools: set[School] = field(default_factory=set)  # as known from earlier nights
     classes: dict[str, str] = field(default_factory=dict)
+    staying: set[str] = field(default_factory=set)  # classes that stay as published, whatever their sessions
     class_spans: dict[str, list[Span]] = field(default_factory=dict)
     enrolments: dict[str, str] = field(default_factory=dict)
     users: dict[str, str] = field(default_factory=dict)
@@ -303,8 +304,12 @@ def judge_classes(tonight: Tonight, before: dict[User, tuple[School, Span]]) -> 
                 here.classes[name] = "school excluded"
             elif not in_session(here, name, tonight.as_of):
                 # "Unproven" and "stale" sessions "remove nothing": by them no class ends.
-                known = (here.name, name) in before and here.feed.states["academicSessions"] != "ok"
-                here.classes[name] = UNKNOWN if known else "not current"
+                was = (here.name, name) in before
+                unread = was and here.feed.states["academicSessions"] != "ok"
+                here.classes[name] = UNKNOWN if unread else "not current"
+                # "A session that vanished or was shortened is not an end: its class stays as published."
+                if unread or (was and not is_over(here, published(here, name), tonight.as_of)):
+                    here.staying.add(name)
             elif here.options.respect_academic_sessions and not spans and any(span := published(here, name)):
                 # In compatibility mode, but "a session that vanished or was shortened is not an end: its
                 # class stays as published".
@@ -486,9 +491,10 @@ def has_left(tonight: Tonight, here: Here, name: str, enrolled_before: set[User]
     admitted = any(within(span, tonight.as_of, exclusive) for span in held)
     lasting = any(within((None, end), tonight.as_of, exclusive) for _, end in held)
     for key, row in mine.items() if admitted else ():
+        lasts = within(dates(row.get("beginDate", ""), row.get("endDate", "")), tonight.as_of, exclusive)
+        if lasts and row["class"] in here.staying:
+            return False  # nor does anybody leave whose class "stays as published"
         fate = here.enrolments[key]
-        if fate == UNKNOWN:
-            return False  # nobody leaves by what "removes nothing" either
         if fate in ("", "classroom data off", "school excluded", "class of weaker source") and in_session(
             here, row["class"], tonight.as_of
         ):

@@ -82,7 +82,7 @@ def everything(night: Night) -> list[str]:
 
 
 def nothing_unproven_goes(night: Night) -> Iterator[str]:
-    """1. Removing people needs users and enrollments `ok`; a class its classes, a link its users."""
+    """1. Removing people, and their links, needs users and enrollments `ok`; a class its classes."""
     before, after = (
         {name: live(table) for name, table in one.items()} for one in (night.before, night.after)
     )
@@ -117,7 +117,7 @@ def nothing_unproven_goes(night: Night) -> Iterator[str]:
     for key in before["guardian_links"].keys() - after["guardian_links"].keys():
         row = before["guardian_links"][key]
         both = {row["student_id"], row["guardian_id"]}
-        if not both & gone and not is_proven(row["provider_id"], "users"):
+        if not both & gone and not is_proven(row["provider_id"], "users", "enrollments"):
             yield f"guardian link {key} has gone"
 
 

@@ -78,6 +78,20 @@ def test_sessions_that_were_not_read_whole_end_no_class_and_take_nobody(state: S
     assert "s20" not in night.people
 
 
+@pytest.mark.parametrize("how", ["shortened", "vanished"])
+def test_nobody_leaves_by_a_session_that_is_not_an_end(how: str):
+    sis = school_of("t1 s1..s9", **BOTH).users("s20").session("autumn", "2025-08-18..2025-12-20")
+    tenant = begun(sis.teaches("c2", "t1 s1..s3 s20", terms=["autumn"]))
+    if how == "shortened":
+        tenant.providers[0].session("autumn", "2025-08-18..2025-10-10")
+    else:
+        tenant.providers[0].gone("autumn")
+    night = tenant.night().check()
+    assert (night.status, night.classes) == ("partial", {"c1", "c2"})
+    assert "RS-SES-02" in night.codes
+    assert (night.members("c2"), "s20" in night.people) == (labels("t1 s1..s3 s20"), True)
+
+
 @pytest.mark.parametrize("on", [True, False])
 def test_an_enrolment_to_come_makes_a_member_on_its_first_day_or_at_once(on: bool):
     sis = school_of("t1 s1 s2", respect_enrolment_date=on).enrol("c1", "s3[2025-11-03..]").users("s3")
