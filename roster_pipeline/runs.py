@@ -9,8 +9,10 @@ from typing import Any, Final
 import dagster as dg
 
 from roster_pipeline import tags
+from roster_pipeline.codes import Issue
 from roster_pipeline.nights.asking import Queue
 from roster_pipeline.store.lease import is_dead
+from roster_pipeline.store.ledger import ENDED
 
 QUEUED: Final = [dg.DagsterRunStatus.QUEUED]
 BEGUN: Final = [
@@ -24,8 +26,6 @@ HOST_SLOTS: Final = 4
 """Syncs that read one host at once, where the instance sets no limit for the tag `roster/host`."""
 NO_LIMIT: Final = 64
 """Runs at once that the nights are planned for where the instance has no limit."""
-
-CUT_OFF: Final = "RS-RUN-02: The process of this sync was ended."
 
 
 def queue_of(instance: dg.DagsterInstance) -> tuple[Queue, dict[str, datetime]]:
@@ -71,21 +71,21 @@ def end_dead_runs(instance: dg.DagsterInstance, tenant: str | None = None) -> li
     for run in instance.get_runs(filters=filters):
         process = tags.process_of(run.tags, run.run_id)
         if process and is_dead(process):
-            _end(instance, run, CUT_OFF)
+            _end(instance, run, ENDED)
             ended.append(run.run_id)
     return ended
 
 
-def end_runs_of(instance: dg.DagsterInstance, root_run_id: str, code: str, message: str) -> None:
+def end_runs_of(instance: dg.DagsterInstance, root_run_id: str, why: Issue) -> None:
     """Reports the runs of a sync as failed that nobody works on any more; the daemon may start it again."""
     found = {run.run_id: run for run in instance.get_runs(filters=dg.RunsFilter(run_ids=[root_run_id]))}
     again = dg.RunsFilter(tags={"dagster/root_run_id": root_run_id}, statuses=BEGUN)
     found |= {run.run_id: run for run in instance.get_runs(filters=again)}
     for run in found.values():
         if run.status in BEGUN:
-            _end(instance, run, f"{code}: {message}", code)
+            _end(instance, run, why)
 
 
-def _end(instance: dg.DagsterInstance, run: dg.DagsterRun, why: str, code: str = "RS-RUN-02") -> None:
-    instance.report_run_failed(run, why)
-    instance.add_run_tags(run.run_id, {tags.OUTCOME: "interrupted", tags.ERROR_CODE: code})
+def _end(instance: dg.DagsterInstance, run: dg.DagsterRun, why: Issue) -> None:
+    instance.report_run_failed(run, f"{why.code}: {why.message}")
+    instance.add_run_tags(run.run_id, {tags.OUTCOME: "interrupted", tags.ERROR_CODE: why.code})

@@ -50,7 +50,7 @@ def nightly(region: Region) -> dg.ScheduleDefinition:
     def tick(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         window = windows.window(region, context.scheduled_execution_time)
         if window is None:  # made up by hand, outside of the window
-            return dg.SkipReason(f"The window of the region {region} is not open.")
+            return dg.SkipReason(f"The window is not open in the region {region}.")
         try:
             night = registered_night(window)
         except CodedError as error:
@@ -71,7 +71,7 @@ def nightly(region: Region) -> dg.ScheduleDefinition:
         if told.late:
             context.log.warning(f"RS-RUN-04: {len(told.late)} syncs will not start before the window ends.")
         if not asked:
-            return dg.SkipReason(text)
+            return dg.SkipReason(f"Nothing is to be asked for now: {text}")
         _partitions(context.instance, asked)
         return list(_requests(window, asked, night.kinds))
 

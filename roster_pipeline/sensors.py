@@ -62,7 +62,7 @@ def tenant_registry(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
 )
 def night_watch(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """One tick; it asks for no run, so what it did is told as the reason for skipping."""
-    return dg.SkipReason(look(context.instance, datetime.now(UTC)))
+    return dg.SkipReason(f"The watch: {look(context.instance, datetime.now(UTC))}")
 
 
 def look(instance: dg.DagsterInstance, now: datetime) -> str:
@@ -77,7 +77,7 @@ def look(instance: dg.DagsterInstance, now: datetime) -> str:
     except CodedError as error:
         return f"{error}; the next tick tries again."
     for one in cut_off:
-        end_runs_of(instance, one.run_id, one.why.code, one.why.message)
+        end_runs_of(instance, one.run_id, one.why)
     told = [f"{one.tenant}: {one.why.code}" for one in cut_off]
     told += [
         f"{one.window.region}: of {one.tenants} tenants {len(one.missed)} were not started in the window"

@@ -43,14 +43,15 @@ def test_the_graph_is_the_one_that_the_pages_draw() -> None:
 def test_the_other_names_are_the_ones_that_operators_know() -> None:
     repository = defs.get_repository_def()
     jobs = {job.name for job in repository.get_all_jobs() if not job.name.startswith("__")}
-    assert jobs == {"sync_tenant", "decide_holds"}
+    assert jobs == {"sync_tenant", "decide_holds", "upkeep_of_records"}
     assert {schedule.name for schedule in repository.schedule_defs} == {
         "nightly_us",
         "nightly_au",
         "nightly_nz",
         "nightly_uk",
+        "daily_upkeep",
     }
-    assert {sensor.name for sensor in repository.sensor_defs} >= {"tenant_registry"}
+    assert {sensor.name for sensor in repository.sensor_defs} >= {"tenant_registry", "night_watch"}
     assert {key.name for key in repository.asset_graph.asset_check_keys} == {
         "schools_are_complete",
         "schools_have_students",

@@ -38,7 +38,7 @@ def site(stored_site: Site) -> Site:
 def _tick(site: Site) -> str:
     told = night_watch(dg.build_sensor_context(instance=site.instance))
     assert isinstance(told, dg.SkipReason)
-    return str(told.skip_message)
+    return str(told.skip_message).removeprefix("The watch: ")
 
 
 def _going(site: Site, status: dg.DagsterRunStatus, **given: str) -> dg.DagsterRun:
