@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 State = Literal["ok", "held", "partial", "interrupted", "failed", "missed"]
 Severity = Literal["partial", "failed"]
-"""What routes ask for: `failed` is for nights without a new roster, `partial` for whatever else is not well."""
+"""What routes ask for: `failed` is a night without a new roster, `partial` whatever else is not well."""
 Kind = Literal["bad", "worse", "other", "recovered", "reminder", "unsteady", "steady"]
 
 RANK: Final[dict[State, int]] = {"ok": 0, "held": 1, "partial": 2, "interrupted": 3, "failed": 3, "missed": 3}

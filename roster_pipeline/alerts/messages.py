@@ -1,4 +1,4 @@
-"""What is told, in words: counts first, few names, what to do. Pure; how a channel shows it is for `channels`.
+"""What is told, in words: counts first, few names, what to do. Pure; channels show it in their own ways.
 
 A message is bounded whatever happened: some sections, some names in each, and "and N more" for the rest.
 It holds names of tenants, providers, schools and hosts, codes and counts, and nothing of people.
@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from roster_pipeline.alerts.conditions import RANK, Condition, Kind, Severity
+from roster_pipeline.alerts.conditions import RANK, Condition, Kind
 from roster_pipeline.codes import CATALOGUE
 
 MOST_NAMES: Final = 10
@@ -37,7 +37,6 @@ class Change:
     now: Condition
     told: Condition
     since: datetime
-    severity: Severity
     hosts: frozenset[str] = frozenset()
 
 
@@ -77,7 +76,7 @@ class Message:
     def from_json(cls, values: Mapping[str, Any]) -> Message:
         """What `as_json` gave."""
         sections = tuple(
-            Section(**{name: tuple(part) if isinstance(part, list) else part for name, part in one.items()})
+            Section(**one | {name: tuple(one[name]) for name in ("lines", "tenants")})
             for one in values["sections"]
         )
         plain = {name: values[name] for name in ("kind", "severity", "title")}
@@ -121,11 +120,12 @@ def of_changes(changes: Collection[Change]) -> Message:
         title = f"{_tenants(len(rest))} for {len(ordered) - MOST_SECTIONS} more reasons"
         told = "They are listed by: roster-pipeline alerts"
         sections.append(Section(title, (_names(rest), told), count=len(rest), tenants=_first(rest)))
-    worst = "failed" if any(one.severity == "failed" for one in changes) else "partial"
-    is_good = all(not one.now.is_bad and one.kind != "unsteady" for one in changes)
-    return Message(
-        "changes", "info" if is_good else worst, _title(changes), _common(changes), tuple(sections)
-    )  # type: ignore[arg-type]
+    bad = [one for one in changes if one.now.is_bad or one.kind == "unsteady"]
+    severity: Literal["failed", "partial", "info"] = "info"
+    if bad:
+        is_worst = any(one.now.is_bad and one.now.severity == "failed" for one in bad)
+        severity = "failed" if is_worst else "partial"
+    return Message("changes", severity, _title(changes), _common(changes), tuple(sections))
 
 
 def _title(changes: Collection[Change]) -> str:
@@ -175,7 +175,8 @@ def _section(group: Sequence[Change]) -> Section:
         lines.append("At present: " + ", ".join(f"{_count(count)} {code}" for code, count in codes))
         return Section(title, tuple(lines), count=len(group), tenants=_first(group))
     if not first.now.is_bad:
-        return Section(f"{many} well{_AGAIN[first.kind]}", tuple(lines), count=len(group), tenants=_first(group))
+        title = f"{many} well{_AGAIN[first.kind]}"
+        return Section(title, tuple(lines), count=len(group), tenants=_first(group))
     did = _DID[first.now.state]
     if first.kind in ("reminder", "steady"):
         lines.append(f"Since {min(one.since for one in group):%Y-%m-%d} at the earliest.")
@@ -283,16 +284,17 @@ def of_night(digest: Digest) -> Message:
         listed = tuple(sorted(digest.unsteady))
         sections.append(
             Section(
-                f"{_tenants(len(listed))} unsteady: changed often lately, so that only the digest tells of it",
+                f"{_tenants(len(listed))} unsteady: changed often lately, and only digests tell of it",
                 (_listed(listed),),
                 count=len(listed),
                 tenants=listed[:MOST_NAMES],
             )
         )
-    worst = "failed" if digest.failed or digest.missed else "partial" if digest.bad else "info"
-    return Message(
-        "digest", worst, f"{title}, {told}" if told else title, tuple(lines), tuple(sections)
-    )  # type: ignore[arg-type]
+    severity: Literal["failed", "partial", "info"] = "info"
+    if digest.bad or digest.failed or digest.missed:
+        severity = "failed" if digest.failed or digest.missed else "partial"
+    whole = f"{title}, {told}" if told else title
+    return Message("digest", severity, whole, tuple(lines), tuple(sections))
 
 
 # ------------------------------------------------------------------------------------------ channels

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +12,7 @@ from roster_pipeline.cli import REFUSED, tell_error
 from roster_pipeline.codes import CodedError
 
 if TYPE_CHECKING:
-    from roster_pipeline.store.home import Stores
+    from roster_pipeline.store.home import Home, Stores
     from roster_pipeline.store.retention import Retention
 
 
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 def tidy(tenants: tuple[str, ...]) -> None:
     """Remove extracts and history that are older than they are kept, of the tenants T or of all.
 
-    Every sync does so for its tenant. ROSTER_LAKE_DAYS and ROSTER_HISTORY_DAYS say how long they are kept.
+    Every sync does so for its tenant. Of all, alerts go too that were sent as long ago as history is kept.
+    ROSTER_LAKE_DAYS and ROSTER_HISTORY_DAYS say how long they are kept.
     """
     from roster_pipeline.store.home import Home
     from roster_pipeline.store.retention import every_tenant, retention
 
     keep = retention(os.environ)
-    stores = Home.find(os.environ).stores()
+    home = Home.find(os.environ)
+    stores = home.stores()
     refused = False
     try:
         for tenant in tenants or every_tenant(stores):
@@ -36,6 +38,8 @@ def tidy(tenants: tuple[str, ...]) -> None:
             except CodedError as error:  # one that is being synced keeps no other from being tidied
                 tell_error(error)
                 refused = True
+        if not tenants:
+            _tidy_messages(stores, home, datetime.now(UTC) - timedelta(days=keep.history_days))
     finally:
         stores.database.dispose()
     if refused:
@@ -64,3 +68,26 @@ def _tidied(stores: Stores, tenant: str, keep: Retention) -> str:
     ]
     told += [f"receipt {receipt} completed" for receipt in completed]
     return f"{tenant}: {', '.join(told) if told else 'nothing to remove'}"
+
+
+def _tidy_messages(stores: Stores, home: Home, before: datetime) -> None:
+    """Removes alerts that were sent before, and what waits so long for a channel that is there no more."""
+    from roster_pipeline.alerts import settings
+    from roster_pipeline.store import outbox
+
+    try:
+        wanted = settings.load(os.environ, home.folder)
+    except CodedError as error:  # nobody knows which channels there are: what waits stays
+        tell_error(error)
+        channels = None
+    else:
+        channels = wanted.names if wanted else ()
+    rows = 0
+    while True:
+        with stores.database.connect().execution_options(immediate=True) as connection, connection.begin():
+            removed = outbox.prune(connection, before, channels)
+        rows += removed
+        if not removed:
+            break
+    if rows:
+        click.echo(f"{rows:,} alerts")
