@@ -21,6 +21,8 @@ MOST_PLACES: Final = 3
 """Schools and providers that are told of one tenant."""
 LONGEST: Final = 60
 """Characters of a name; schools write whole sentences into theirs."""
+LONGEST_LIST: Final = 500
+"""Characters of the names of a section: Slack refuses messages of some 13,000 in all."""
 MOST_OF_ONE: Final = 0.8
 """From this share of them on one host, the host is likely the cause."""
 FEW: Final = 3
@@ -361,8 +363,11 @@ def _places(change: Change) -> str:
 
 
 def _listed(names: Sequence[str], most: int = MOST_NAMES) -> str:
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {_count(more)} more" if more > 0 else "")
+    shown = list(names[:most])
+    while len(shown) > 1 and sum(map(len, shown)) > LONGEST_LIST:
+        shown.pop()
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {_count(more)} more" if more > 0 else "")
 
 
 def _clipped(name: str) -> str:

@@ -254,8 +254,8 @@ def _problems(connection: Connection, sync_ids: Sequence[int]) -> dict[int, list
             ids[row.sync_id, row.name].append((row.school_id, row.code))
         told = (sync_issues.c.sync_id, sync_issues.c.code, sync_issues.c.severity, sync_issues.c.provider,
                 sync_issues.c.school)  # fmt: skip
-        query = select(*told).where(sync_issues.c.sync_id.in_(chunk))
-        for row in connection.execute(query.order_by(sync_issues.c.sync_id, sync_issues.c.place)):
+        of_issues = select(*told).where(sync_issues.c.sync_id.in_(chunk))
+        for row in connection.execute(of_issues.order_by(sync_issues.c.sync_id, sync_issues.c.place)):
             issues[row.sync_id].append(row)
     found = {}
     for sync_id, mine in issues.items():
