@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -63,8 +64,9 @@ def desk() -> Iterator[Desk]:
             for name, value in here.headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"ok")
+            with suppress(BrokenPipeError):  # whoever asked has given up
+                self.end_headers()
+                self.wfile.write(b"ok")
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -106,16 +108,28 @@ def _login(server: SMTP, session: Session, envelope: Envelope, mechanism: str, d
     return AuthResult(success=known, handled=False)
 
 
+class _Anywhere(Controller):
+    """Takes any free port: the controller itself wants to know it beforehand."""
+
+    def _trigger_server(self) -> None:
+        self.port = self.server.sockets[0].getsockname()[1]
+        super()._trigger_server()
+
+
 @contextmanager
-def mailbox(*, login: bool = False) -> Iterator[Mailbox]:
+def mailbox(
+    *, login: bool = False, starttls: ssl.SSLContext | None = None, tls: ssl.SSLContext | None = None
+) -> Iterator[Mailbox]:
     here = Mailbox()
-    options: dict[str, Any] = (
-        {"authenticator": _login, "auth_require_tls": False, "auth_required": True} if login else {}
-    )
-    controller = Controller(here, hostname="127.0.0.1", port=0, **options)
+    options: dict[str, Any] = {"hostname": "127.0.0.1", "port": 0, "ssl_context": tls}
+    if login:
+        options |= {"authenticator": _login, "auth_required": True}
+    if starttls:
+        options |= {"tls_context": starttls, "require_starttls": True}
+    controller = _Anywhere(here, **options)
     controller.start()
     try:
-        here.port = controller.server.sockets[0].getsockname()[1]
+        here.port = controller.port
         yield here
     finally:
         controller.stop()
