@@ -179,7 +179,7 @@ def after_telling(known: Known, kind: Kind, at: datetime) -> Known:
 
 def after_silence(known: Known) -> Known:
     """What is known where nothing is to be told: a problem that went may come back, and is told then."""
-    if known.unsteady or known.now.is_bad != known.told.is_bad:
+    if known.unsteady or known.now.is_bad != known.told.is_bad or known.now == known.told:
         return known
     return replace(known, told=known.now)
 

@@ -289,16 +289,25 @@ def hosts_of(connection: Connection, names: Collection[str]) -> dict[str, dict[s
 
 def known(connection: Connection) -> dict[str, Known]:
     """What is known of the tenants that are not well or were not lately, by name."""
+    # On a bad night thousands have one and the same condition.
+    conditions: dict[tuple[Any, str], Condition] = {}
+
+    def condition(state: Any, problems: str) -> Condition:
+        if (state, problems) not in conditions:
+            read = tuple(Problem(*one) for one in json.loads(problems))
+            conditions[state, problems] = Condition(state, read)
+        return conditions[state, problems]
+
     return {
         row.tenant: Known(
             row.tenant,
-            Condition(row.state, _read(row.problems)),
+            condition(row.state, row.problems),
             since=_aware(row.since),
             seen=row.seen,
             waits=row.waits,
-            changes=tuple(dt.datetime.fromisoformat(one) for one in json.loads(row.changes)),
+            changes=tuple(dt.datetime.fromisoformat(one) for one in row.changes.split()),
             unsteady=row.unsteady,
-            told=Condition(row.told_state, _read(row.told_problems)),
+            told=condition(row.told_state, row.told_problems),
             told_at=_aware(row.told_at),
             reach=row.reach,
         )
@@ -327,7 +336,7 @@ def _row(one: Known) -> dict[str, Any]:
         "since": _naive(one.since) if one.since else None,
         "seen": one.seen,
         "waits": one.waits,
-        "changes": json.dumps([change.isoformat() for change in one.changes]),
+        "changes": " ".join(change.isoformat() for change in one.changes),
         "unsteady": one.unsteady,
         "told_state": one.told.state,
         "told_problems": _written(one.told.problems),
@@ -339,10 +348,6 @@ def _row(one: Known) -> dict[str, Any]:
 def _written(problems: Iterable[Problem]) -> str:
     rows = [[one.code, one.provider, one.school_id, one.school] for one in problems]
     return json.dumps(rows, ensure_ascii=False)
-
-
-def _read(text: str) -> tuple[Problem, ...]:
-    return tuple(Problem(*row) for row in json.loads(text))
 
 
 # -------------------------------------------------------------------------------------------- marks

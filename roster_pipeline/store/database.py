@@ -436,7 +436,7 @@ alert_conditions = Table(  # tenants that are not well, or were not lately: how 
     Column("since", DateTime),  # well, or not well
     Column("seen", Text, nullable=False),  # the sync, or the missed night, that says so
     Column("waits", Boolean, nullable=False),  # for a repetition tonight
-    Column("changes", Text, nullable=False),  # JSON array of instants of the last days
+    Column("changes", Text, nullable=False),  # the instants of the last days, ISO, blanks between
     Column("unsteady", Boolean, nullable=False),
     Column("told_state", Text, nullable=False),
     Column("told_problems", Text, nullable=False),

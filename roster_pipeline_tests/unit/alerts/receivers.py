@@ -92,7 +92,9 @@ class Mailbox:
     recipients: list[list[str]] = field(default_factory=list)
     port: int = 0
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+    async def handle_DATA(  # noqa: N802 - aiosmtpd calls it so
+        self, server: SMTP, session: Session, envelope: Envelope
+    ) -> str:
         if self.answer.startswith("250"):
             content = envelope.content
             assert isinstance(content, bytes)

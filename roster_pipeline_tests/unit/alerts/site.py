@@ -1,4 +1,4 @@
-"""A deployment without Dagster whose nights are written straight into the ledger, and whose clock is the test's."""
+"""A deployment without Dagster: its nights are written straight into the ledger, its clock is the test's."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from roster_pipeline.tenants.document import Region
 from roster_pipeline_tests.unit.alerts.receivers import Desk
 
 NOON = datetime(2025, 10, 15, 12, tzinfo=UTC)
+LONG_AGO = datetime(2025, 9, 1, tzinfo=UTC).replace(tzinfo=None)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 DOCUMENT = """
@@ -49,7 +50,10 @@ class Site:
 
     def __post_init__(self) -> None:
         self.world = World(
-            lambda: self.now, lambda: f"m{next(self.ids)}", lambda: 0.5, Sender(self.environ, lambda: self.now)
+            lambda: self.now,
+            lambda: f"m{next(self.ids)}",
+            lambda: 0.5,
+            Sender(self.environ, lambda: self.now),
         )
 
     def uses(self, **desks: Desk) -> None:
@@ -63,8 +67,7 @@ class Site:
         provider = {"name": "sis", "kind": "oneroster", "endpoint_url": f"https://{host}/api"}
         with self.engine.begin() as connection:
             connection.execute(insert(tenants), [
-                {"tenant": name, "region": region, "applied_at": datetime(2025, 9, 1),
-                 "added_at": datetime(2025, 9, 1),
+                {"tenant": name, "region": region, "applied_at": LONG_AGO, "added_at": LONG_AGO,
                  "document": json.dumps({"tenant": name, "region": region, "providers": [provider]})}
                 for name in names
             ])  # fmt: skip
@@ -110,7 +113,7 @@ class Site:
     def round(self) -> Round:
         return rounds.go(self.engine, self.settings, self.repeated, self.world)
 
-    def pass_time(self, duration: timedelta, step: timedelta = MINUTE) -> None:
+    def pass_time(self, duration: timedelta, step: timedelta = 5 * MINUTE) -> None:
         """Rounds, as a sensor has them."""
         end = self.now + duration
         while self.now < end:

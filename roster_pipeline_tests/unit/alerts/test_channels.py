@@ -1,4 +1,4 @@
-"""Messages arrive at real receivers over loopback as their services document them, and failures are told apart."""
+"""Messages arrive at real receivers as their services document them, and failures are told apart."""
 
 from __future__ import annotations
 

