@@ -20,6 +20,9 @@ RANK: Final[dict[State, int]] = {"ok": 0, "held": 1, "partial": 2, "interrupted"
 HELD: Final = frozenset({"RS-SAFE-01", "RS-SAFE-02", "RS-SAFE-03", "RS-SAFE-20"})
 """The codes of what waits for somebody's decision; a sync that is partial for nothing else is `held`."""
 
+SUMMARIES: Final = frozenset({"RS-PRV-01", "RS-PRV-02", "RS-PRV-04", "RS-SAFE-05"})
+"""Codes whose cause is told by the codes beside them: those are what an operator can act on."""
+
 MANY: Final = 4
 """So many changes within `LATELY` make a tenant unsteady."""
 LATELY: Final = timedelta(days=7)
@@ -82,10 +85,14 @@ OK: Final = Condition()
 
 
 def condition_of(status: str, problems: Iterable[Problem]) -> Condition:
-    """The condition after a sync that ended so (`successful`, `partial`, `failed`, `interrupted`)."""
+    """The condition after a sync that ended so (`successful`, `partial`, `failed`, `interrupted`).
+
+    The problems come in the order of their weight, and stay in it; but a cause goes before its summary.
+    """
     if status == "successful":
         return OK
-    found = tuple(dict.fromkeys(problems))[:MOST_PROBLEMS]
+    causes_first = sorted(dict.fromkeys(problems), key=lambda problem: problem.code in SUMMARIES)
+    found = tuple(causes_first[:MOST_PROBLEMS])
     if status == "partial":
         is_held = bool(found) and all(problem.code in HELD for problem in found)
         return Condition("held" if is_held else "partial", found)

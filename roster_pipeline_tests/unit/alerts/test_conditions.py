@@ -157,6 +157,14 @@ def test_a_sync_that_is_partial_for_what_waits_alone_is_held() -> None:
     assert condition_of("successful", [other]) == OK
 
 
+def test_a_cause_is_told_before_what_sums_it_up() -> None:
+    found = condition_of(
+        "failed", [Problem("RS-PRV-01"), Problem("RS-NET-01", "sis"), Problem("RS-AUTH-01", "b")]
+    )
+    assert [problem.code for problem in found.problems] == ["RS-NET-01", "RS-AUTH-01", "RS-PRV-01"]
+    assert condition_of("failed", [Problem("RS-PRV-01")]).code == "RS-PRV-01"
+
+
 def test_tenants_that_are_well_are_forgotten_when_nothing_of_them_is_recent() -> None:
     teller = Teller()
     teller.nights(FAILED, OK)
