@@ -16,9 +16,9 @@ from typing import Any
 import dagster as dg
 
 from roster_pipeline.assets import ASSETS
-from roster_pipeline.jobs import SYNC_TENANT, decide_holds
+from roster_pipeline.jobs import SYNC_TENANT, decide_holds, upkeep_of_records
 from roster_pipeline.resources import rosters_resource
-from roster_pipeline.schedules import SCHEDULES
+from roster_pipeline.schedules import SCHEDULES, UPKEEP
 from roster_pipeline.sensors import alerts, night_watch, tenant_registry
 
 
@@ -26,8 +26,8 @@ def build_defs(**overrides: Any) -> dg.Definitions:
     """All definitions; a keyword replaces what `Definitions` is given under that name."""
     parts: dict[str, Any] = {
         "assets": ASSETS,
-        "jobs": [SYNC_TENANT, decide_holds],
-        "schedules": SCHEDULES,
+        "jobs": [SYNC_TENANT, decide_holds, upkeep_of_records],
+        "schedules": [*SCHEDULES, UPKEEP],
         "sensors": [tenant_registry, night_watch, alerts],
         "resources": {"rosters": rosters_resource()},
         # For the UI's Materialize as well, which runs a job of its own.

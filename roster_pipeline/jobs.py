@@ -6,6 +6,7 @@ One run is one sync of one tenant, its partition. What the steps do is in `asset
 # No `from __future__ import annotations`: Dagster reads the type of an op's config at run time.
 
 import os
+import time
 from collections.abc import Collection
 from datetime import UTC, date, datetime
 from enum import Enum
@@ -31,6 +32,12 @@ SYNC_TENANT: Final = dg.define_asset_job(
     executor_def=dg.in_process_executor,
     description="One sync of one tenant: read, filter, merge, check, publish.",
 )
+
+
+EVENT_DAYS: Final = 2
+RUN_DAYS: Final = 30
+UPKEEP_SECONDS: Final = 1800.0
+"""How long one upkeep may go on; what is left is for the next one."""
 
 
 class Decision(Enum):
@@ -84,6 +91,67 @@ def _decide(context: dg.OpExecutionContext, config: Deciding) -> None:
 def decide_holds() -> None:
     """The same as `roster-pipeline approve` and `reject`."""
     _decide()
+
+
+class Keeping(dg.Config):
+    """For how many days Dagster's own records are kept; the ledger is kept for good."""
+
+    event_days: int = EVENT_DAYS  # all that a successful run tells; after that its page is short
+    run_days: int = RUN_DAYS  # a run at all; each tenant's newest for longer
+
+
+@dg.op(
+    name="prune",
+    description="Deletes old runs, and of younger ones the events that only their own page shows.",
+)
+def _prune(context: dg.OpExecutionContext, config: Keeping) -> None:
+    from roster_pipeline import upkeep
+
+    until = time.monotonic() + UPKEEP_SECONDS
+    freed = upkeep.prune(
+        context.instance,
+        datetime.now(UTC),
+        event_days=config.event_days,
+        run_days=config.run_days,
+        go_on=lambda: time.monotonic() < until,
+    )
+    context.add_output_metadata({"event_rows": freed.events, "runs": freed.runs})
+
+
+@dg.op(
+    name="tidy",
+    ins={"after": dg.In(dg.Nothing)},
+    description="Removes extracts, tables and history that are older than they are kept, of every tenant.",
+)
+def _tidy(context: dg.OpExecutionContext) -> None:
+    from roster_pipeline.tidying import tidy_all
+
+    try:
+        freed, busy = tidy_all(os.environ, lambda: datetime.now(UTC))
+    except CodedError as error:
+        raise dg.Failure(f"{error.code}: {error.message}", allow_retries=False) from None
+    context.add_output_metadata(
+        {
+            "extracts": freed.extracts,
+            "tables": freed.tables,
+            "history_rows": freed.history,
+            "alerts": freed.alerts,
+            "tenants_left_out": busy,  # they were being synced: their own sync tidies up
+        }
+    )
+
+
+@dg.job(
+    executor_def=dg.in_process_executor,
+    description=(
+        "Removes what is older than it is kept: Dagster's events and runs, extracts and tables in the "
+        "lake, and the history that an undo needs. The ledger of syncs stays. Says what it freed."
+    ),
+    tags={tags.PRIORITY: "-10"},
+)
+def upkeep_of_records() -> None:
+    """Once a day, by the schedule `daily_upkeep`; also by hand."""
+    _tidy(after=_prune())
 
 
 def selected(kinds: Collection[str]) -> list[dg.AssetKey]:

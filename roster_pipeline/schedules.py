@@ -14,7 +14,7 @@ import dagster as dg
 
 from roster_pipeline import tags
 from roster_pipeline.codes import CodedError
-from roster_pipeline.jobs import SYNC_TENANT, run_tags, selected
+from roster_pipeline.jobs import SYNC_TENANT, run_tags, selected, upkeep_of_records
 from roster_pipeline.nights import windows
 from roster_pipeline.nights.asking import INTERVAL, Candidate, ask, in_order
 from roster_pipeline.nights.forecast import forecast
@@ -98,5 +98,15 @@ def _requests(
             asset_selection=selected(kinds[one.tenant]),
         )
 
+
+UPKEEP: Final = dg.ScheduleDefinition(
+    name="daily_upkeep",
+    job=upkeep_of_records,
+    cron_schedule="15 22 * * *",  # the one hour of the day in which no more than one region's window is open
+    execution_timezone="UTC",
+    # It removes only what is older than it is kept; without it the records grow until the disk is full.
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Once a day: old runs, events, extracts and history go; says what it freed.",
+)
 
 SCHEDULES: Final = [nightly(region) for region in windows.OFFSETS]

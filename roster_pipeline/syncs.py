@@ -42,7 +42,6 @@ from roster_pipeline.rosters.undone import fingerprints
 from roster_pipeline.store import holds, ledger, receipts
 from roster_pipeline.store.database import enrolled_sources, registers, school_sources, sync_outcomes
 from roster_pipeline.store.lease import Lease
-from roster_pipeline.store.nights import usual_of
 from roster_pipeline.store.paces import StoredPaces
 from roster_pipeline.store.publish import remember, write_changes
 from roster_pipeline.store.published import StoredRoster, read_table
@@ -164,7 +163,7 @@ class Sync:
                     as_of_given=as_of is not None,
                     now=now,
                 )
-                until = now + time_limit(usual_of(connection, tenant))
+                until = now + time_limit(ledger.usual(connection, tenant))
         except BaseException:
             lease.release()
             raise

@@ -63,7 +63,7 @@ def end_silent_syncs(connection: Connection, now: dt.datetime) -> list[CutOff]:
         if row is None or row.status != ledger.RUNNING:
             continue  # an undo or an erasure, which ends by itself or not at all
         lasted = now.astimezone(dt.UTC).replace(tzinfo=None) - row.started_at
-        why = LATE if lasted >= time_limit(nights.usual_of(connection, tenant)) else ledger.ENDED
+        why = LATE if lasted >= time_limit(ledger.usual(connection, tenant)) else ledger.ENDED
         ledger.interrupt(connection, row.sync_id, now, why)
         found.append(CutOff(tenant, owner, why))
     return found

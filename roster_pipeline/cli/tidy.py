@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +12,7 @@ from roster_pipeline.cli import REFUSED, tell_error
 from roster_pipeline.codes import CodedError
 
 if TYPE_CHECKING:
-    from roster_pipeline.store.home import Home, Stores
+    from roster_pipeline.store.home import Stores
     from roster_pipeline.store.retention import Retention
 
 
@@ -26,6 +26,7 @@ def tidy(tenants: tuple[str, ...]) -> None:
     """
     from roster_pipeline.store.home import Home
     from roster_pipeline.store.retention import every_tenant, retention
+    from roster_pipeline.tidying import tidy_alerts
 
     keep = retention(os.environ)
     home = Home.find(os.environ)
@@ -39,7 +40,9 @@ def tidy(tenants: tuple[str, ...]) -> None:
                 tell_error(error)
                 refused = True
         if not tenants:
-            _tidy_messages(stores, home, datetime.now(UTC) - timedelta(days=keep.history_days))
+            rows = tidy_alerts(stores, home, os.environ, keep, datetime.now(UTC))
+            if rows:
+                click.echo(f"{rows:,} alerts")
     finally:
         stores.database.dispose()
     if refused:
@@ -47,16 +50,9 @@ def tidy(tenants: tuple[str, ...]) -> None:
 
 
 def _tidied(stores: Stores, tenant: str, keep: Retention) -> str:
-    from roster_pipeline import forgetting
-    from roster_pipeline.store import retention
-    from roster_pipeline.tenants import registry
+    from roster_pipeline.tidying import tidy_one
 
-    now = datetime.now(UTC)
-    with forgetting.alone_with(stores, tenant, lambda: datetime.now(UTC)):
-        completed = forgetting.finish(stores, tenant)
-        with stores.database.connect() as connection:
-            is_synced = registry.find(connection, tenant) is not None
-        done = retention.tidy(stores, tenant, keep, now, is_synced=is_synced)
+    done, completed = tidy_one(stores, tenant, keep, lambda: datetime.now(UTC))
     told = [
         f"{count:,} {what}"
         for count, what in (
@@ -68,26 +64,3 @@ def _tidied(stores: Stores, tenant: str, keep: Retention) -> str:
     ]
     told += [f"receipt {receipt} completed" for receipt in completed]
     return f"{tenant}: {', '.join(told) if told else 'nothing to remove'}"
-
-
-def _tidy_messages(stores: Stores, home: Home, before: datetime) -> None:
-    """Removes alerts that were sent before, and what waits so long for a channel that is there no more."""
-    from roster_pipeline.alerts import settings
-    from roster_pipeline.store import outbox
-
-    try:
-        wanted = settings.load(os.environ, home.folder)
-    except CodedError as error:  # nobody knows which channels there are: what waits stays
-        tell_error(error)
-        channels = None
-    else:
-        channels = wanted.names if wanted else ()
-    rows = 0
-    while True:
-        with stores.database.connect().execution_options(immediate=True) as connection, connection.begin():
-            removed = outbox.prune(connection, before, channels)
-        rows += removed
-        if not removed:
-            break
-    if rows:
-        click.echo(f"{rows:,} alerts")

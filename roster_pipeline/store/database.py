@@ -394,6 +394,14 @@ sync_outcomes = Table(  # the newest outcome of each provider user, since the sy
 Index("ix_syncs_started", syncs.c.started_at)
 Index("ix_syncs_finished", syncs.c.finished_at)
 
+durations = Table(  # what the last syncs of a tenant took that published
+    "durations",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("seconds", Float, nullable=False),  # their median
+    Column("measured_at", DateTime, nullable=False),
+)
+
 hosts = Table(  # how each host of a provider wants to be asked, as the last sync that read it learned
     "hosts",
     metadata,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import statistics
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, insert, select, update
 
 from roster_pipeline.codes import Issue
-from roster_pipeline.rosters.statuses import FAILED, GUIDE_COUNTS, SUCCESSFUL
-from roster_pipeline.store.database import sync_issues, sync_providers, sync_schools, syncs
+from roster_pipeline.rosters.statuses import FAILED, GUIDE_COUNTS, PARTIAL, SUCCESSFUL
+from roster_pipeline.store.database import durations, sync_issues, sync_providers, sync_schools, syncs
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -20,6 +21,8 @@ DRY_RUN = "dry run"
 """The trigger of a sync that was only tried out."""
 ENDED: Final = Issue("RS-RUN-02", "The process of this sync was ended.")
 """Why a sync was interrupted whose process is gone."""
+LAST: Final = 7
+"""How many syncs tell how long the next one takes."""
 UNDO = "undo"
 """The trigger of what set a roster back: published like a sync, but nothing was read."""
 
@@ -94,6 +97,8 @@ def finish(connection: Connection, sync_id: int, report: dict[str, Any], now: dt
             report=json.dumps(document),
         )
     )
+    if document["status"] in (SUCCESSFUL, PARTIAL) and row.trigger not in (DRY_RUN, UNDO):
+        _measure(connection, row.tenant, now)
     for table in (sync_providers, sync_schools, sync_issues):
         connection.execute(delete(table).where(table.c.sync_id == sync_id))
     _insert(
@@ -132,6 +137,30 @@ def finish(connection: Connection, sync_id: int, report: dict[str, Any], now: dt
         ],
     )
     return document
+
+
+def usual(connection: Connection, tenant: str) -> float | None:
+    """What the tenant's syncs usually take, in seconds: the median of the last that published, if any did."""
+    return connection.execute(select(durations.c.seconds).where(durations.c.tenant == tenant)).scalar()
+
+
+def _measure(connection: Connection, tenant: str, now: dt.datetime) -> None:
+    """Keeps what the tenant's syncs usually take: a tick for thousands must not look through all of them."""
+    last = connection.execute(
+        select(syncs.c.started_at, syncs.c.finished_at)
+        .where(
+            syncs.c.tenant == tenant,
+            syncs.c.status.in_([SUCCESSFUL, PARTIAL]),
+            syncs.c.finished_at.is_not(None),
+            syncs.c.trigger.is_distinct_from(DRY_RUN),
+            syncs.c.trigger.is_distinct_from(UNDO),
+        )
+        .order_by(syncs.c.sync_id.desc())
+        .limit(LAST)
+    ).all()
+    seconds = statistics.median((end - begin).total_seconds() for begin, end in last)
+    connection.execute(delete(durations).where(durations.c.tenant == tenant))
+    connection.execute(insert(durations).values(tenant=tenant, seconds=seconds, measured_at=_naive(now)))
 
 
 def _told_of(issue: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import statistics
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -20,20 +19,21 @@ from roster_pipeline.codes import CATALOGUE
 from roster_pipeline.nights import windows
 from roster_pipeline.nights.asking import Candidate
 from roster_pipeline.rosters.statuses import FAILED, PARTIAL, SUCCESSFUL
-from roster_pipeline.store.database import missed_nights, night_ends, sync_issues, syncs, tenants
+from roster_pipeline.store.database import durations, missed_nights, night_ends, sync_issues, syncs, tenants
 from roster_pipeline.store.ledger import DRY_RUN, INTERRUPTED, UNDO
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
+    from sqlalchemy import Select
     from sqlalchemy.engine import Connection
 
     from roster_pipeline.nights.windows import Window
 
 LOOKS_BACK: Final = dt.timedelta(days=14)
-"""How far back syncs tell how long the next one takes."""
-LAST: Final = 7
-"""How many of them are asked."""
+"""After that, a tenant's syncs tell nothing of how long the next one takes."""
+LONGEST: Final = dt.timedelta(hours=12)
+"""A sync that was started longer before a window cannot end in it."""
 
 FEW: Final = 2000
 """Tenants that a statement may name; of more, all are read."""
@@ -79,16 +79,21 @@ def read(
         wanted &= tenants.c.added_at < _naive(added_before)
     ours = select(tenants.c.tenant).where(wanted)
     documents = connection.execute(select(tenants.c.tenant, tenants.c.document).where(wanted)).all()
-    columns = (syncs.c.sync_id, syncs.c.tenant, syncs.c.status, syncs.c.trigger, syncs.c.as_of,
+    columns = (syncs.c.sync_id, syncs.c.tenant, syncs.c.status, syncs.c.as_of,
                syncs.c.started_at, syncs.c.finished_at)  # fmt: skip
     past: dict[str, list[Any]] = defaultdict(list)
     for row in connection.execute(
         select(*columns)
-        .where(syncs.c.tenant.in_(ours), syncs.c.started_at >= _naive(window.start - LOOKS_BACK))
+        .where(
+            syncs.c.tenant.in_(ours),
+            syncs.c.started_at >= _naive(window.start - LONGEST),
+            syncs.c.trigger.is_distinct_from(DRY_RUN),
+            syncs.c.trigger.is_distinct_from(UNDO),
+        )
         .order_by(syncs.c.started_at)
     ):
-        if row.trigger not in (DRY_RUN, UNDO):
-            past[row.tenant].append(row)
+        past[row.tenant].append(row)
+    usual = _usual(connection, ours, window.start - LOOKS_BACK)
     begin, end = _naive(window.start), _naive(window.end)
     unpublished = [
         row.sync_id
@@ -115,7 +120,7 @@ def read(
             Candidate(
                 tenant,
                 _hosts(document),
-                usual_seconds(mine),
+                usual.get(tenant),
                 done=is_done,
                 tries=len(tried),
                 tried_at=_aware(last.finished_at) if last else None,
@@ -125,30 +130,12 @@ def read(
     return Night(window, tuple(candidates), frozenset(started), kinds)
 
 
-def usual_seconds(rows: Sequence[Any]) -> float | None:
-    """The median of the last syncs that published; None where there is none."""
-    found = [
-        (row.finished_at - row.started_at).total_seconds()
-        for row in rows
-        if row.status in (SUCCESSFUL, PARTIAL) and row.finished_at
-    ]
-    return statistics.median(found[-LAST:]) if found else None
-
-
-def usual_of(connection: Connection, tenant: str) -> float | None:
-    """What the syncs of one tenant usually take, in seconds; None where none has published."""
-    found = connection.execute(
-        select(syncs.c.status, syncs.c.started_at, syncs.c.finished_at)
-        .where(
-            syncs.c.tenant == tenant,
-            syncs.c.status.in_([SUCCESSFUL, PARTIAL]),
-            syncs.c.trigger.is_distinct_from(DRY_RUN),
-            syncs.c.trigger.is_distinct_from(UNDO),
-        )
-        .order_by(syncs.c.sync_id.desc())
-        .limit(LAST)
-    ).all()
-    return usual_seconds(found)
+def _usual(connection: Connection, ours: Select[tuple[str]], since: dt.datetime) -> dict[str, float]:
+    """Tenant → what its syncs usually take, in seconds; those left out that published nothing since."""
+    query = select(durations.c.tenant, durations.c.seconds).where(
+        durations.c.tenant.in_(ours), durations.c.measured_at >= _naive(since)
+    )
+    return {row.tenant: row.seconds for row in connection.execute(query)}
 
 
 def _is_of(row: Any, begin: dt.datetime, end: dt.datetime, day: dt.date) -> bool:

@@ -1,4 +1,4 @@
-"""A year of nights in seconds: every tenant is synced once a night or reported, whatever the scheduler does."""
+"""A year of nights in seconds: each tenant is synced once a night or reported, whatever happens."""
 
 from __future__ import annotations
 

@@ -139,8 +139,8 @@ def test_how_long_a_sync_usually_takes_is_the_median_of_the_last_ones_that_publi
     sync(engine, "oak", WINDOW.start - minutes(60), minutes(0.1), "failed", as_of=DAY, code="RS-NET-01")
     assert night(engine)["oak"].seconds == 180.0
     with engine.connect() as connection:
-        assert nights.usual_of(connection, "oak") == 180.0
-        assert nights.usual_of(connection, "elm") is None
+        assert ledger.usual(connection, "oak") == 180.0
+        assert ledger.usual(connection, "elm") is None
 
 
 def test_syncs_of_weeks_ago_tell_nothing_of_tonight(engine: Engine) -> None:
