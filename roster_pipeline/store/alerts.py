@@ -250,8 +250,8 @@ def _problems(connection: Connection, sync_ids: Sequence[int]) -> dict[int, list
         of_schools = select(*columns).where(
             sync_schools.c.sync_id.in_(chunk), sync_schools.c.code.is_not(None)
         )
-        for row in connection.execute(of_schools.order_by(sync_schools.c.school_id)):
-            ids[row.sync_id, row.name].append((row.school_id, row.code))
+        for school in connection.execute(of_schools.order_by(sync_schools.c.school_id)):
+            ids[school.sync_id, school.name].append((school.school_id, school.code))
         told = (sync_issues.c.sync_id, sync_issues.c.code, sync_issues.c.severity, sync_issues.c.provider,
                 sync_issues.c.school)  # fmt: skip
         of_issues = select(*told).where(sync_issues.c.sync_id.in_(chunk))

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from roster_pipeline.cli import main
+from roster_pipeline.definitions import defs
 from roster_pipeline.sensors import alerts
 from roster_pipeline.store import database
 from roster_pipeline.store.database import alert_messages, tenants
@@ -62,6 +63,13 @@ def command(*words: str) -> Result:
     return CliRunner().invoke(main, ["alerts", *words])
 
 
+def test_the_sensor_runs_from_the_start_and_says_what_it_is() -> None:
+    sensor = defs.get_repository_def().get_sensor_def("alerts")
+    assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
+    assert sensor.minimum_interval_seconds == 60
+    assert "docs/alerts.md" in (sensor.description or "")
+
+
 def test_without_settings_a_tick_says_that_nobody_is_alerted(site: Site) -> None:
     assert tick(site).startswith("Nobody is alerted: there is no alerts.yaml in ")
     assert command().stdout.startswith("Nobody is alerted: there is no ")
@@ -93,8 +101,9 @@ def test_a_sync_that_fails_is_told_and_its_recovery_too(site: Site, here: Desk, 
     assert tick(site) == "Nothing changed that is to be told."
     shown = command()
     assert shown.exit_code == 0
-    assert "desk     webhook        0        0  " in shown.stdout
-    assert "office   slack          0        0                   not used yet" in shown.stdout
+    rows = [line.split() for line in shown.stdout.splitlines()[1:3]]
+    assert [row[:4] for row in rows] == [["desk", "webhook", "0", "0"], ["office", "slack", "0", "0"]]
+    assert [row[4:] for row in rows][1] == ["not", "used", "yet"]
     assert "Not well: 0 tenants (as of " in shown.stdout
 
 

@@ -142,11 +142,12 @@ def test_it_is_told_again_when_it_was_steady_for_three_nights(last: Condition) -
 
 def test_whoever_heard_that_it_failed_hears_that_it_is_well() -> None:
     teller = Teller()
-    teller.nights(FAILED, PART)
-    assert teller.known.severity == "failed"
-    teller.look(START + 2 * DAY, OK)
-    teller.look(START + 3 * DAY, PART)
-    assert teller.known.severity == "partial"
+    severities = []
+    for number, condition in enumerate([FAILED, PART, OK, PART]):
+        teller.look(START + number * DAY, condition)
+        severities.append(teller.known.severity)
+    assert severities[1] == "failed"
+    assert severities[3] == "partial"
 
 
 def test_a_sync_that_is_partial_for_what_waits_alone_is_held() -> None:
