@@ -129,9 +129,9 @@ def tell(instance: dg.DagsterInstance) -> str:
     except exc.SQLAlchemyError as error:
         return f"RS-DB-01: The roster database could not be used ({type(error).__name__}); nothing is lost."
     told = [f"{channel} does not work: {why}" for channel, why in done.failed.items()]
-    told += [f"{done.changes} changes told"] if done.changes else []
-    told += [f"{done.digests} digests"] if done.digests else []
-    told += [f"{count} messages to {channel}" for channel, count in done.sent.items()]
+    told += [f"changes told: {done.changes}"] if done.changes else []
+    told += [f"digests: {done.digests}"] if done.digests else []
+    told += [f"messages sent to {channel}: {count}" for channel, count in done.sent.items()]
     return "; ".join(told) or "Nothing changed that is to be told."
 
 

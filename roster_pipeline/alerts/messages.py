@@ -135,9 +135,7 @@ def _title(changes: Collection[Change]) -> str:
         (one,) = changes
         if one.kind == "recovered":
             return f"{one.tenant} is well again"
-        singular = {"were": "was", "have": "has", "are": "is"}
-        first, _, rest = _DID[one.now.state].partition(" ")
-        did = f"{singular.get(first, first)} {rest}".strip()
+        did = _of_one(_DID[one.now.state])
         if one.kind == "unsteady":
             return f"{one.tenant} keeps changing; its last sync: {one.now.code or 'well'}"
         again = {"reminder": " (still)", "steady": " (now steady)"}.get(one.kind, "")
@@ -150,10 +148,16 @@ def _title(changes: Collection[Change]) -> str:
             counts[_LATER[one.kind]] += 1
     order = [*_DID.values(), *_LATER.values()]
     told = sorted(counts.items(), key=lambda item: order.index(item[0]))
-    first, *others = [f"{_count(count)} {what}" for what, count in told]
-    noun = "tenant" if told[0][1] == 1 else "tenants"
-    number, _, rest = first.partition(" ")
-    return "; ".join([f"{number} {noun} {rest}", *others])
+    parts = [f"{_count(count)} {what if count > 1 else _of_one(what)}" for what, count in told]
+    number, _, rest = parts[0].partition(" ")
+    return "; ".join([f"{number} tenant{'s' if told[0][1] > 1 else ''} {rest}", *parts[1:]])
+
+
+def _of_one(what: str) -> str:
+    """Of one tenant what is said of several."""
+    verb, _, rest = what.partition(" ")
+    verb = {"were": "was", "have": "has", "are": "is", "keep": "keeps"}.get(verb, verb)
+    return f"{verb} {rest}".strip()
 
 
 _LATER: Final = {

@@ -243,14 +243,12 @@ def deliver(engine: Engine, settings: Settings, world: World, done: Round) -> No
             error = _sent(channel, waiting, world)
             if error is not None:
                 with _writing(engine) as connection:
-                    went_on = _failed(connection, settings, waiting, error, world)
+                    _failed(connection, settings, waiting, error, world)
                 done.failed[name] = str(error)
-                if not went_on:
-                    break
-            else:
-                with _writing(engine) as connection:
-                    _worked(connection, settings, waiting, world)
-                done.sent[name] = done.sent.get(name, 0) + 1
+                break
+            with _writing(engine) as connection:
+                _worked(connection, settings, waiting, world)
+            done.sent[name] = done.sent.get(name, 0) + 1
 
 
 def _sent(channel: Channel, waiting: outbox.Waiting, world: World) -> CodedError | None:
@@ -283,8 +281,8 @@ def _failed(
     waiting: outbox.Waiting,
     error: CodedError,
     world: World,
-) -> bool:
-    """Writes down that a message was not taken; says whether the next one may be sent."""
+) -> None:
+    """Writes down that a message was not taken, and tells the other channels if that goes on."""
     now, name = world.clock(), waiting.channel
     health = outbox.health(connection)
     mine = health.get(name, Health())
@@ -307,7 +305,6 @@ def _failed(
     outbox.remember(
         connection, name, replace(mine, failing_since=since, error=str(error), reported_at=reported)
     )
-    return refuses and waiting.attempts >= REFUSALS
 
 
 def _wait(attempts: int, asked: float | None, jitter: float) -> dt.timedelta:

@@ -93,7 +93,8 @@ def find(
         now: Aware.
     """
     mark = marked(connection, LEDGER)
-    floor = _naive(mark - OVERLAP if mark else now - LOOKS_BACK)
+    oldest = now - LOOKS_BACK
+    floor = _naive(max(mark - OVERLAP, oldest) if mark else oldest)
     ended = {
         row.tenant: row
         for row in connection.execute(

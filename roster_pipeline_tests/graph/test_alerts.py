@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,14 +14,15 @@ from click.testing import CliRunner, Result
 from sqlalchemy import Engine, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from roster_pipeline.alerts.messages import of_test
 from roster_pipeline.cli import main
 from roster_pipeline.definitions import defs
 from roster_pipeline.sensors import alerts
-from roster_pipeline.store import database
+from roster_pipeline.store import database, outbox
 from roster_pipeline.store.database import alert_messages, tenants
 from roster_pipeline_tests.graph.conftest import Site
 from roster_pipeline_tests.unit.alerts.receivers import Desk, desk
-from roster_pipeline_tests.unit.alerts.site import HOUR, LONG_AGO
+from roster_pipeline_tests.unit.alerts.site import HOUR, LONG_AGO, NOON
 from roster_pipeline_tests.unit.alerts.site import Site as Ledger
 
 DOCUMENT = """
@@ -88,7 +90,7 @@ def test_a_sync_that_fails_is_told_and_its_recovery_too(site: Site, here: Desk, 
     users.rename(tmp_path / "away.csv")
     assert not site.run().success
     told = tick(site)
-    assert told == "1 changes told; 1 messages to desk"
+    assert told == "changes told: 1; messages sent to desk: 1"
     (got,) = here.taken
     # Not RS-PRV-01, which the sync tells first: it says no more than that no provider was readable.
     assert {"RS-PRV-01", "RS-FILE-02"} <= {issue["code"] for issue in site.documents()[0]["issues"]}
@@ -216,6 +218,25 @@ def test_on_postgres_rounds_at_the_same_moment_tell_once(engine: Engine) -> None
         ledger.sync(["ash", "oak"], "failed", "RS-NET-01")
         together(4, ledger.round)
         assert [got.json["title"] for got in receiver.taken] == ["2 tenants failed"]
+
+
+def test_on_postgres_two_that_want_the_same_message_at_once_do_not_both_get_it(engine: Engine) -> None:
+    got: list[object] = []
+    with engine.begin() as connection:
+        outbox.put(connection, ["desk"], of_test("desk"), "m", NOON)
+
+    def second() -> None:
+        with engine.begin() as connection:
+            got.append(outbox.claim(connection, "desk", NOON))
+
+    with engine.begin() as connection:
+        assert outbox.claim(connection, "desk", NOON) is not None
+        thread = threading.Thread(target=second)
+        thread.start()
+        while not connection.exec_driver_sql("SELECT 1 FROM pg_locks WHERE NOT granted").first():
+            time.sleep(0.01)  # until it has read the row and waits for ours
+    thread.join()
+    assert got == [None]
 
 
 def together(count: int, work: Callable[[], object]) -> None:

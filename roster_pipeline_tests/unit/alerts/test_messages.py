@@ -68,7 +68,7 @@ def test_kinds_and_codes_are_told_apart_and_the_worst_comes_first() -> None:
     ])  # fmt: skip
     assert message.severity == "failed"
     assert message.title == (
-        "3 tenants failed; 1 were synced in part; 1 keep changing; 1 are still not well; 1 are well again"
+        "3 tenants failed; 1 was synced in part; 1 keeps changing; 1 is still not well; 1 is well again"
     )
     assert [(section.code, section.count) for section in message.sections] == [
         ("RS-NET-01", 2), ("RS-AUTH-01", 1), ("RS-SAFE-07", 1), ("", 1), ("RS-NET-01", 1), ("", 1),

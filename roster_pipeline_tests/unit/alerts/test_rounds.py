@@ -128,6 +128,19 @@ def test_a_sync_that_runs_is_judged_when_it_ends(site: Site, here: Desk) -> None
     assert titles(here)[1:] == ["oak is well again"]
 
 
+def test_a_run_that_is_executed_again_ends_its_sync_a_second_time(site: Site, here: Desk) -> None:
+    site.add("oak")
+    site.sync(["oak"], "failed", "RS-NET-01")
+    site.round()
+    site.now += HOUR
+    with site.engine.begin() as connection:
+        connection.execute(
+            update(syncs).values(status="successful", finished_at=site.now.replace(tzinfo=None))
+        )
+    site.round()
+    assert titles(here)[1:] == ["oak is well again"]
+
+
 def test_a_sync_that_is_written_down_late_is_not_overlooked(site: Site, here: Desk) -> None:
     """By a machine whose clock is slow, or that was busy until its transaction ended."""
     site.add("oak")
@@ -177,6 +190,8 @@ def test_a_failure_that_tonight_mends_is_not_told(site: Site, here: Desk) -> Non
     site.sync(["oak"])
     site.pass_time(DAY, HOUR)
     assert here.tried == []
+    with site.engine.connect() as connection:
+        assert connection.execute(select(alert_conditions)).all() == []
 
 
 @pytest.mark.parametrize(
@@ -300,7 +315,7 @@ def test_who_was_missed_is_told_and_the_digest_says_how_the_night_was(site: Site
     site.pass_time(HOUR, 10 * MINUTE)
     told = {got.json["kind"]: got.json for got in here.taken}
     assert len(here.taken) == 2
-    assert "1 were not started in the night" in told["changes"]["title"]
+    assert "1 was not started in the night" in told["changes"]["title"]
     digest = told["digest"]
     assert digest["title"] == (
         "UK night of 2025-10-15: 3 of 5 tenants published, 1 failed, 1 missed, 1 partial"
@@ -381,6 +396,19 @@ def test_a_channel_that_is_down_keeps_nothing_from_the_others_and_is_told_there(
     assert titles(here) == ["oak failed: RS-NET-01"]
     assert office.taken[-1].json["text"].endswith("The alert channel desk works again")
     assert len(office.taken) == 3
+
+
+def test_a_channel_that_is_away_for_a_moment_is_not_told_of(site: Site, here: Desk, office: Desk) -> None:
+    site.uses(office=office)
+    site.reads(TWO)
+    here.status = 500
+    site.add("oak")
+    site.sync(["oak"], "failed", "RS-NET-01")
+    site.pass_time(5 * MINUTE, MINUTE)
+    here.status = 200
+    site.pass_time(HOUR)
+    assert titles(here) == ["oak failed: RS-NET-01"]
+    assert office.tried == []
 
 
 def test_a_channel_that_asks_to_wait_is_left_alone_for_so_long(site: Site, here: Desk) -> None:
