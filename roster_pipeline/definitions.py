@@ -19,7 +19,7 @@ from roster_pipeline.assets import ASSETS
 from roster_pipeline.jobs import SYNC_TENANT, decide_holds, upkeep_of_records
 from roster_pipeline.resources import rosters_resource
 from roster_pipeline.schedules import SCHEDULES, UPKEEP
-from roster_pipeline.sensors import night_watch, tenant_registry
+from roster_pipeline.sensors import alerts, night_watch, tenant_registry
 
 
 def build_defs(**overrides: Any) -> dg.Definitions:
@@ -28,7 +28,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
         "assets": ASSETS,
         "jobs": [SYNC_TENANT, decide_holds, upkeep_of_records],
         "schedules": [*SCHEDULES, UPKEEP],
-        "sensors": [tenant_registry, night_watch],
+        "sensors": [tenant_registry, night_watch, alerts],
         "resources": {"rosters": rosters_resource()},
         # For the UI's Materialize as well, which runs a job of its own.
         "executor": dg.in_process_executor,

@@ -135,6 +135,7 @@ def _tidy(context: dg.OpExecutionContext) -> None:
             "extracts": freed.extracts,
             "tables": freed.tables,
             "history_rows": freed.history,
+            "alerts": freed.alerts,
             "tenants_left_out": busy,  # they were being synced: their own sync tidies up
         }
     )

@@ -1,7 +1,8 @@
-"""The sensors: `tenant_registry` keeps the partitions equal to the registry, `night_watch` ends what died."""
+"""The sensors: partitions follow the registry, what died is ended, and changes are told to operators."""
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -13,6 +14,7 @@ from roster_pipeline.nights import windows
 from roster_pipeline.partitions import NAME, TENANTS, partition_changes
 from roster_pipeline.resources import ledger_open, registered_names
 from roster_pipeline.runs import NOT_OVER, end_dead_runs, end_runs_of
+from roster_pipeline.store.home import Home
 from roster_pipeline.tenants.document import Region
 
 AT_ONCE = 20_000
@@ -85,6 +87,52 @@ def look(instance: dg.DagsterInstance, now: datetime) -> str:
     ]
     told += [f"{ended} runs of dead processes"] if ended else []
     return "; ".join(told[:20]) or "All is as it should be."
+
+
+@dg.sensor(
+    name="alerts",
+    minimum_interval_seconds=60,
+    # Nothing is sent without the operator's alerts.yaml, so it may run from the start.
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=(
+        "Tells operators what changed: tenants whose syncs failed, were published in part, wait for a "
+        "decision or were missed by a night, and those that are well again. Few messages, through the "
+        "channels of alerts.yaml (docs/alerts.md). Without that file it sends nothing. Each tick says here "
+        "what it told and which channel does not work."
+    ),
+)
+def alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """One tick; what was told is in the roster database, and the cursor shows only how far it has come."""
+    now = datetime.now(UTC)
+    told = tell(context.instance)
+    return dg.SensorResult(skip_reason=dg.SkipReason(told), cursor=f"{now:%Y-%m-%dT%H:%M:%SZ}")
+
+
+def tell(instance: dg.DagsterInstance) -> str:
+    """One round of alerts in this deployment, and what it did."""
+    from sqlalchemy import exc
+
+    from roster_pipeline.alerts import rounds, settings
+
+    home = Home.find(os.environ)
+    try:
+        wanted = settings.load(os.environ, home.folder)
+        if wanted is None:
+            return f"Nobody is alerted: there is no {settings.FILE} in {home.folder} (docs/alerts.md)."
+        stores = home.stores()
+        try:
+            done = rounds.go(stores.database, wanted, _by_night(instance), rounds.World.real(os.environ))
+        finally:
+            stores.database.dispose()
+    except CodedError as error:
+        return f"{error}; the next tick tries again."
+    except exc.SQLAlchemyError as error:
+        return f"RS-DB-01: The roster database could not be used ({type(error).__name__}); nothing is lost."
+    told = [f"{channel} does not work: {why}" for channel, why in done.failed.items()]
+    told += [f"changes told: {done.changes}"] if done.changes else []
+    told += [f"digests: {done.digests}"] if done.digests else []
+    told += [f"messages sent to {channel}: {count}" for channel, count in done.sent.items()]
+    return "; ".join(told) or "Nothing changed that is to be told."
 
 
 def _by_night(instance: dg.DagsterInstance) -> list[Region]:

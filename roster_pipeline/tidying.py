@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from roster_pipeline import forgetting
+from roster_pipeline.alerts import settings
 from roster_pipeline.codes import CodedError
-from roster_pipeline.store import retention
+from roster_pipeline.store import outbox, retention
 from roster_pipeline.store.home import Home
 from roster_pipeline.store.retention import Retention, Tidied
 from roster_pipeline.tenants import registry
@@ -36,6 +38,30 @@ def tidy_one(
         return retention.tidy(stores, tenant, keep, clock(), is_synced=is_synced), completed
 
 
+def tidy_alerts(
+    stores: Stores, home: Home, environ: Mapping[str, str], keep: Retention, now: dt.datetime
+) -> int:
+    """Removes alerts that were sent as long ago as history is kept; says how many.
+
+    What waits for a channel that is in `alerts.yaml` no more goes at that age, too. Where that cannot be
+    read, nobody knows which channels there are, and what waits stays.
+    """
+    channels: tuple[str, ...] | None
+    try:
+        wanted = settings.load(environ, home.folder)
+    except CodedError:  # told by the sensor and by `roster-pipeline alerts`
+        channels = None
+    else:
+        channels = wanted.names if wanted else ()
+    rows, before = 0, now - dt.timedelta(days=keep.history_days)
+    while True:
+        with stores.database.connect().execution_options(immediate=True) as connection, connection.begin():
+            removed = outbox.prune(connection, before, channels)
+        if not removed:
+            return rows
+        rows += removed
+
+
 def tidy_all(environ: Mapping[str, str], clock: Callable[[], dt.datetime]) -> tuple[Tidied, int]:
     """What was freed of all tenants together, and how many were left out because they were being synced.
 
@@ -43,7 +69,8 @@ def tidy_all(environ: Mapping[str, str], clock: Callable[[], dt.datetime]) -> tu
         CodedError: RS-CFG-13 for a setting that cannot be read, RS-DB-01 for a database that cannot.
     """
     keep = retention.retention(environ)
-    stores = Home.find(environ).stores()
+    home = Home.find(environ)
+    stores = home.stores()
     freed, busy = Tidied(0, 0, 0), 0
     try:
         for tenant in retention.every_tenant(stores):
@@ -57,6 +84,7 @@ def tidy_all(environ: Mapping[str, str], clock: Callable[[], dt.datetime]) -> tu
                 freed = Tidied(
                     freed.extracts + one.extracts, freed.tables + one.tables, freed.history + one.history
                 )
+        freed = replace(freed, alerts=tidy_alerts(stores, home, environ, keep, clock()))
     finally:
         stores.database.dispose()
     return freed, busy

@@ -34,6 +34,7 @@ COMMANDS: Final = {
     "sync": "sync",
     "syncs": "syncs",
     "nights": "nights",
+    "alerts": "alerts",
     "explain": "explain",
     "holds": "holds",
     "approve": "holds",

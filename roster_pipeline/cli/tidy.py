@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 def tidy(tenants: tuple[str, ...]) -> None:
     """Remove extracts and history that are older than they are kept, of the tenants T or of all.
 
-    Every sync does so for its tenant. ROSTER_LAKE_DAYS and ROSTER_HISTORY_DAYS say how long they are kept.
+    Every sync does so for its tenant. Of all, alerts go too that were sent as long ago as history is kept.
+    ROSTER_LAKE_DAYS and ROSTER_HISTORY_DAYS say how long they are kept.
     """
     from roster_pipeline.store.home import Home
     from roster_pipeline.store.retention import every_tenant, retention
+    from roster_pipeline.tidying import tidy_alerts
 
     keep = retention(os.environ)
-    stores = Home.find(os.environ).stores()
+    home = Home.find(os.environ)
+    stores = home.stores()
     refused = False
     try:
         for tenant in tenants or every_tenant(stores):
@@ -36,6 +39,10 @@ def tidy(tenants: tuple[str, ...]) -> None:
             except CodedError as error:  # one that is being synced keeps no other from being tidied
                 tell_error(error)
                 refused = True
+        if not tenants:
+            rows = tidy_alerts(stores, home, os.environ, keep, datetime.now(UTC))
+            if rows:
+                click.echo(f"{rows:,} alerts")
     finally:
         stores.database.dispose()
     if refused:

@@ -25,17 +25,12 @@ from roster_pipeline.rosters.plan import Roster
 from roster_pipeline.rosters.schools import Schools
 from roster_pipeline.rosters.sessions import Sessions
 from roster_pipeline.rosters.source import Source
-from roster_pipeline.rosters.statuses import FAILED, PARTIAL, SUCCESSFUL
+from roster_pipeline.rosters.statuses import FAILED, MAKE_PARTIAL, PARTIAL, SUCCESSFUL
 
 _FAILS: Final = "sync failed"
 _SEVERITIES: Final = (_FAILS, "school kept back", "warning", "note")
 # Classes stay as published although the rows say otherwise, or whole schools, because they were set back.
 _WAITING = {"RS-SES-02", undone.CODE}
-_MAKE_PARTIAL: Final = _WAITING | {
-    "RS-PAGE-07", "RS-PAGE-08", "RS-ROW-01", "RS-ROW-06", "RS-PRV-02",
-    "RS-SAFE-01", "RS-SAFE-02", "RS-SAFE-03", "RS-SAFE-04", "RS-SAFE-05",
-}  # fmt: skip
-"""Warnings that a sync is partial for: something is not proven complete, or waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +53,7 @@ def ordered(issues: Iterable[Issue]) -> list[Issue]:
     The first one's code is the run's tag.
     """
     return sorted(
-        issues, key=lambda issue: (_SEVERITIES.index(issue.severity), issue.code not in _MAKE_PARTIAL)
+        issues, key=lambda issue: (_SEVERITIES.index(issue.severity), issue.code not in MAKE_PARTIAL)
     )
 
 

@@ -392,6 +392,7 @@ sync_outcomes = Table(  # the newest outcome of each provider user, since the sy
 )
 
 Index("ix_syncs_started", syncs.c.started_at)
+Index("ix_syncs_finished", syncs.c.finished_at)
 
 durations = Table(  # what the last syncs of a tenant took that published
     "durations",
@@ -432,9 +433,62 @@ missed_nights = Table(  # of which tenants no sync was started in a night
     Column("code", Text, nullable=False),
 )
 
+# ---------------------------------------------------------------------------------- alerts
+
+alert_conditions = Table(  # tenants that are not well, or were not lately: how they are, and what was told
+    "alert_conditions",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("problems", Text, nullable=False),  # JSON array of [code, provider, school_id, school]
+    Column("since", DateTime),  # well, or not well
+    Column("seen", Text, nullable=False),  # the sync, or the missed night, that says so
+    Column("waits", Boolean, nullable=False),  # for a repetition tonight
+    Column("changes", Text, nullable=False),  # the instants of the last days, ISO, blanks between
+    Column("unsteady", Boolean, nullable=False),
+    Column("told_state", Text, nullable=False),
+    Column("told_problems", Text, nullable=False),
+    Column("told_at", DateTime),
+    Column("reach", Text),  # the worst severity that was told since it was well
+)
+
+alert_messages = Table(  # what is to be sent, one row a channel; written together with what it tells
+    "alert_messages",
+    metadata,
+    Column("place", Integer, primary_key=True, autoincrement=True),
+    Column("message_id", Text, nullable=False, unique=True),  # the same however often it is sent
+    Column("channel", Text, nullable=False),
+    Column("body", Text, nullable=False),  # JSON
+    Column("made_at", DateTime, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_try_at", DateTime, nullable=False),  # also ahead of now while somebody sends it
+    Column("delivered_at", DateTime),
+    Column("refused_at", DateTime),  # the channel works and does not want this one
+    sqlite_autoincrement=True,
+)
+
+Index("ix_alert_messages_waiting", alert_messages.c.delivered_at, alert_messages.c.channel)
+
+alert_channels = Table(
+    "alert_channels",
+    metadata,
+    Column("channel", Text, primary_key=True),
+    Column("worked_at", DateTime),
+    Column("failing_since", DateTime),
+    Column("error", Text),  # with its code; nothing of what the other side said
+    Column("reported_at", DateTime),  # to the other channels
+)
+
+alert_marks = Table(  # how far the ledger was read, the last digest of a region, the last message to somebody
+    "alert_marks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("at", DateTime, nullable=False),
+)
+
 # ---------------------------------------------------------------------------------- opening
 
-SCHEMA_VERSION: Final = "0004"
+SCHEMA_VERSION: Final = "0005"
 """The newest migration in `migrations/versions`; `current_version` tells what a database has."""
 
 

@@ -38,11 +38,12 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class Tidied:
-    """What was freed: folders of syncs in the lake, and rows of `history`."""
+    """What was freed: folders of syncs in the lake, rows of `history`, and alerts that were sent."""
 
     extracts: int
     tables: int
     history: int
+    alerts: int = 0
 
 
 def retention(environ: Mapping[str, str]) -> Retention:

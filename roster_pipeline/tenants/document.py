@@ -7,19 +7,19 @@ the tenant, and refuses because of it, is in `registry`.
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from roster_pipeline.tenants.explaining import Keys, contents, refused, validated
 from roster_pipeline.tenants.lines import Written, read_yaml
-from roster_pipeline.tenants.refusals import DocumentRefused, Place, Problem, near, or_list, shown
+from roster_pipeline.tenants.refusals import DocumentRefused, Place, Problem
 from roster_pipeline.tenants.rules import INSTEAD, problems
 
 Region = Literal["US", "AU", "NZ", "UK"]
@@ -163,9 +163,6 @@ class Tenant(_Part):
         return frozenset(provider.host for provider in self.providers if provider.host)
 
 
-_LARGEST: Final = 1_000_000  # bytes
-
-
 @dataclass(frozen=True, slots=True)
 class Document:
     """A document as read: the tenant, and where in which file each field stands."""
@@ -176,7 +173,7 @@ class Document:
 
     def refused(self, found: Iterable[Problem]) -> DocumentRefused:
         """The refusal of this document for problems that were found later, at least one."""
-        return _refused(self.file, self.written, found)
+        return refused(self.file, self.written, found)
 
 
 def parse(text: str, *, file: Path) -> Tenant:
@@ -195,14 +192,14 @@ def read(text: str, *, file: Path) -> Document:
         found = written.problems or [
             Problem("RS-CFG-09", (), "it is empty; write tenant, region and providers")
         ]
-        raise _refused(file, written, found)
+        raise refused(file, written, found)
     _complete(written.values, file)
-    tenant, wrong = _validated(written)
+    tenant, wrong = validated(written, Tenant, _KEYS)
     ruled = list(problems(written))
     spoken_of = {problem.place for problem in ruled}
     found = [*written.problems, *ruled, *(problem for problem in wrong if problem.place not in spoken_of)]
     if tenant is None or found:
-        raise _refused(file, written, found)
+        raise refused(file, written, found)
     return Document(tenant, file, written)
 
 
@@ -212,18 +209,10 @@ def read_file(file: Path) -> Document:
     Raises:
         DocumentRefused: also where it is missing, too large for a tenant document, or not UTF-8.
     """
-    try:
-        with file.open("rb") as stream:
-            content = stream.read(_LARGEST + 1)
-        if len(content) > _LARGEST:
-            fault = "is larger than any tenant document; give the YAML file"
-        else:
-            return read(content.decode("utf-8-sig"), file=file)
-    except OSError as error:
-        fault = f"could not be read: {error.strerror or 'no reason is told'}; give the path of a YAML file"
-    except UnicodeDecodeError:
-        fault = "is not UTF-8 text; save it as UTF-8"
-    raise _refused(file, Written(), [Problem("RS-CFG-09", (), fault)])
+    text = contents(file, "tenant document")
+    if isinstance(text, Problem):
+        raise refused(file, Written(), [text])
+    return read(text, file=file)
 
 
 def as_document(tenant: Tenant) -> str:
@@ -251,36 +240,7 @@ def _complete(values: Any, file: Path) -> None:
                 ]
 
 
-def _validated(written: Written) -> tuple[Tenant | None, list[Problem]]:
-    try:
-        tenant = Tenant.model_validate_json(json.dumps(written.values))
-    except ValidationError as error:
-        faults = [
-            (tuple(fault["loc"]), fault) for fault in error.errors(include_url=False, include_context=True)
-        ]
-        wrong = [
-            problem
-            for place, fault in faults
-            if place not in written.unread and (problem := _explained(place, dict(fault), written))
-        ]
-        places = {place for place, _ in faults}
-        return None, wrong + _odd_numbers(written, places)
-    return tenant, _odd_numbers(written, set())
-
-
-def _odd_numbers(written: Written, told: set[Place]) -> list[Problem]:
-    return [
-        Problem(
-            "RS-CFG-02",
-            place,
-            f"{written.words[place]} is another number to YAML; write it in decimal digits",
-        )
-        for place in written.odd_numbers - told
-        if not _SECRET.intersection(place)
-    ]
-
-
-# ---------------------------------------------------------------------------------- explaining types
+# ---------------------------------------------------------------------------------- its keys
 
 _SECRET: Final = frozenset({"client_id", "client_secret"})
 _ADDRESS: Final = frozenset({"endpoint_url", "token_url"})
@@ -292,107 +252,6 @@ _MODELS: Final[tuple[tuple[str, type[_Part]], ...]] = (
     ("directories[…]", Directory),
     ("safeguards", Safeguards),
 )
-
-
-def _explained(place: Place, fault: dict[str, Any], written: Written) -> Problem | None:
-    """One of pydantic's errors in our words; None where others tell it already."""
-    key = place[-1] if place else ""
-    field = next((part for part in reversed(place) if isinstance(part, str)), "")
-    kind: str = fault["type"]
-    if kind == "extra_forbidden":
-        return Problem("RS-CFG-01", place, _unknown_key(place))
-    if kind == "missing":
-        return Problem("RS-CFG-05", place, f"is required; {INSTEAD.get(str(key), 'write it')}")
-    value = fault["input"]
-    if _SECRET.intersection(place):  # whatever it is, it is not shown
-        return Problem("RS-CFG-03", place, "is not a reference in one line; write env:NAME or file:/path")
-    if kind == "too_short" and value:  # entries that are wrong themselves were not counted
-        return None
-    return Problem("RS-CFG-02", place, _wrong_value(place, field, kind, value, fault.get("ctx", {}), written))
-
-
-def _wrong_value(
-    place: Place, field: str, kind: str, value: Any, context: dict[str, Any], written: Written
-) -> str:
-    word = written.words.get(place, "")
-    shown = "has" if field in _ADDRESS else _shown(value, word)
-    if value is None:
-        return f"is empty; {_wanted(kind, field, context)}, or leave the key out"
-    if kind == "literal_error":
-        offered = _offered(context)
-        if not isinstance(value, str) and word in offered:
-            return f'{word} is not text to YAML; write it in quotes: "{word}"'
-        likely = near(value, offered) if isinstance(value, str) and len(offered) > 4 else []
-        return f"{shown} is not offered; write {or_list(likely or offered)}"
-    if kind == "string_type" and not isinstance(value, (list, dict)):
-        hint = f' or, as many servers have it, "0{word}"' if field == "grades" and len(word) == 1 else ""
-        what = "true or false" if isinstance(value, bool) else "a number"
-        return f'{word} is {what} to YAML, not text; write it in quotes: "{word}"{hint}'
-    if kind == "tuple_type":
-        example = (
-            f'write a list: {field}: ["{word}"]'
-            if word and isinstance(value, str)
-            else _wanted(kind, field, context)
-        )
-        return f"{shown} is not a list; {example}"
-    if kind == "string_pattern_mismatch":
-        return "holds a line end or a control character; write plain text in one line"
-    return f"{shown} is not valid here; {_wanted(kind, field, context)}"
-
-
-def _wanted(kind: str, field: str, context: dict[str, Any]) -> str:
-    match kind:
-        case "bool_type":
-            return "write true or false, without quotes"
-        case "int_type" | "int_from_float":
-            return "write a whole number, without quotes"
-        case "float_type":
-            return "write a number like 0.2, without quotes"
-        case "greater_than_equal":
-            return f"write a number of at least {context['ge']:g}"
-        case "less_than_equal":
-            return f"write a number of at most {context['le']:g}"
-        case "tuple_type":
-            return "write a list, each entry on a line of its own after a hyphen"
-        case "too_short":
-            return INSTEAD.get(field, "write at least one entry")
-        case "string_too_long":
-            return f"write at most {context['max_length']} characters"
-        case "literal_error":
-            return f"write {or_list(_offered(context))}"
-        case "model_type" | "model_attributes_type":
-            return "write keys and values, each on a line of its own, indented"
-        case _:
-            return INSTEAD.get(field, "write text that is not empty")
-
-
-def _offered(context: dict[str, Any]) -> list[str]:
-    """The words that a literal allows: pydantic tells them as `'a', 'b' or 'c'`."""
-    return str(context["expected"]).split("'")[1::2]
-
-
-def _shown(value: Any, word: str) -> str:
-    if isinstance(value, (list, dict)):
-        return "a list" if isinstance(value, list) else "a mapping"
-    return f'"{word}"' if isinstance(value, str) else word
-
-
-def _unknown_key(place: Place) -> str:
-    """What to write for a key that is not there; its value is never shown, it may be a secret."""
-    key = str(place[-1])
-    if key == "<<":
-        return "is YAML's merging of mappings, which is not read here; write the keys out"
-    keys = list(_model_at(place[:-1]).model_fields)
-    elsewhere = [
-        f"{prefix}.{key}" if prefix else f"{key} at the document's top level"
-        for prefix, model in _MODELS
-        if key in model.model_fields
-    ]
-    if elsewhere:
-        return f"is not a key here; write it as {or_list(elsewhere)}"
-    if likely := near(key, keys):
-        return f"is not a key here; did you mean {or_list(likely)}?"
-    return f"is not a key here; there are {', '.join(keys)}"
 
 
 def _model_at(place: Place) -> type[_Part]:
@@ -411,39 +270,4 @@ def _model_at(place: Place) -> type[_Part]:
             return Tenant
 
 
-# ---------------------------------------------------------------------------------- refusing
-
-
-def _refused(file: Path, written: Written, found: Iterable[Problem]) -> DocumentRefused:
-    told = {
-        (written.line(problem.place), _field(problem.place, written.values), problem) for problem in found
-    }
-    ordered = sorted(told, key=lambda one: (one[0], one[1], one[2].text))
-    lines = [
-        (problem.code, f"{file}:{line}: {field}{': ' if field else ''}{problem.text}")
-        for line, field, problem in ordered[:_MOST_TOLD]
-    ]
-    if len(ordered) > _MOST_TOLD:
-        line, _, problem = ordered[_MOST_TOLD]
-        more = len(ordered) - _MOST_TOLD
-        lines.append((problem.code, f"{file}:{line}: {more} more problems follow; correct these first"))
-    return DocumentRefused(lines)
-
-
-_MOST_TOLD: Final = 100
-
-
-def _field(place: Place, values: Any) -> str:
-    """`providers[sis].merge.key`: an entry by its name, or its number from 1 where it has none."""
-    return "".join(_steps(place, values)).removeprefix(".")
-
-
-def _steps(place: Place, value: Any) -> Iterator[str]:
-    for part in place:
-        if isinstance(part, str):
-            value = value.get(part) if isinstance(value, dict) else None
-            yield f".{shown(part)}"
-        else:
-            value = value[part] if isinstance(value, list) and part < len(value) else None
-            name = value.get("name") if isinstance(value, dict) else None
-            yield f"[{shown(name)}]" if isinstance(name, str) and name else f"[{part + 1}]"
+_KEYS: Final = Keys(_MODELS, _model_at, INSTEAD, _SECRET, _ADDRESS)
