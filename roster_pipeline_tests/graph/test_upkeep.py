@@ -147,5 +147,5 @@ def test_the_job_says_what_it_freed(stored_site: Site) -> None:
         for event in found.filter_events(lambda event: event.is_successful_output)
     }
     assert told["prune"] == {"event_rows": 0, "runs": 0}  # the newest of its tenant
-    assert set(told["tidy"]) == {"extracts", "tables", "history_rows", "tenants_left_out"}
+    assert set(told["tidy"]) == {"extracts", "tables", "history_rows", "alerts", "tenants_left_out"}
     assert len(stored_site.documents("ash")) == 1  # the ledger stays

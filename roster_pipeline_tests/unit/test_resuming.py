@@ -333,7 +333,8 @@ def test_a_secret_that_was_rotated_in_the_middle_is_read_anew_and_the_reading_go
         there.here.environ["SANDBOX_SECRET"] = "another"
         file.write_text("another")
         found = there.extract()
-        assert found.went_on[TABLE] >= rows_of(9)
+        # Four are asked for at once: of the ten that were answered up to three lay behind one that was not.
+        assert found.went_on[TABLE] >= rows_of(7)
         assert whole(town, found)
 
 
