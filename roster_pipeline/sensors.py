@@ -105,7 +105,7 @@ def alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """One tick; what was told is in the roster database, and the cursor shows only how far it has come."""
     now = datetime.now(UTC)
     told = tell(context.instance)
-    return dg.SensorResult(skip_reason=dg.SkipReason(told), cursor=f"{now:%Y-%m-%dT%H:%M:%SZ}")
+    return dg.SensorResult(skip_reason=dg.SkipReason(f"Alerts: {told}"), cursor=f"{now:%Y-%m-%dT%H:%M:%SZ}")
 
 
 def tell(instance: dg.DagsterInstance) -> str:

@@ -54,7 +54,7 @@ def tick(site: Site) -> str:
     assert isinstance(told, dg.SensorResult)
     assert isinstance(told.skip_reason, dg.SkipReason)
     assert told.cursor
-    return str(told.skip_reason.skip_message)
+    return str(told.skip_reason.skip_message).removeprefix("Alerts: ")
 
 
 def settings(site: Site, text: str = DOCUMENT) -> None:
