@@ -67,7 +67,8 @@ REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM roster_sync;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO roster_sync;
 
 -- Operators who read the ledger: what syncs told, what waits, what was decided. Nothing of people.
-GRANT SELECT ON syncs, sync_providers, sync_schools, sync_issues, holds, decisions, providers, current_schools
+GRANT SELECT ON syncs, sync_providers, sync_schools, sync_issues, holds, decisions, providers, current_schools,
+    night_ends, missed_nights, hosts, durations, alert_conditions, alert_messages, alert_channels
     TO roster_operator;
 GRANT SELECT (receipt_id, tenant, at, who, why, erased, lifted_at) ON receipts TO roster_operator;
 

@@ -39,7 +39,8 @@ VIEWS: Final = {
     "roster_parents": {"current_schools", "current_guardian_links"},
     "roster_operator": {
         "syncs", "sync_providers", "sync_schools", "sync_issues", "holds", "decisions", "providers",
-        "current_schools",
+        "current_schools", "night_ends", "missed_nights", "hosts", "durations", "alert_conditions",
+        "alert_messages", "alert_channels",
     },
 }  # fmt: skip
 
