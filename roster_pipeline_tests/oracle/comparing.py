@@ -304,9 +304,11 @@ def _held(night: Night, told: Told) -> list[str]:
         for row in night.published.holds.to_dict("records")
         if row["kind"] != SET_BACK
     }
+    # Sessions that no class names are of no school and wait as such; there are no sessions in the page's
+    # roster here, and of people of no school it is silent.
     set_back = {
         row["school_id"] for row in night.published.holds.to_dict("records") if row["kind"] == SET_BACK
-    }
+    } - {""}
     out = _unlike("set back", set_back, {school.get(one, "?") for one in told.roster.undone})
     ours = {
         (
