@@ -27,6 +27,7 @@ class PeopleTonight:
         self.unsure: set[int] = set()
         self.ended_graces: set[int] = set()
         self.updated: set[int] = set()
+        self.frozen: set[int] = set()
         self.holds: dict[Place, Hold] = {}
         self.let_go: set[Any] = set()
 
@@ -171,6 +172,7 @@ class PeopleTonight:
                 map(self.closed, self.schools_tonight(number, users))
             )
             if closed:  # "frozen if all are kept back"
+                self.frozen.add(number)
                 self.now.live |= {u for u in self.before.live if self.now.links[u] == number}
                 continue
             if self.alive(users):
