@@ -174,6 +174,7 @@ class PeopleTonight:
             if closed:  # "frozen if all are kept back"
                 self.frozen.add(number)
                 self.now.live |= {u for u in self.before.live if self.now.links[u] == number}
+                self.attach_later(number, self.schools_tonight(number, users))
                 continue
             if self.alive(users):
                 self.update(number, users)
@@ -184,6 +185,17 @@ class PeopleTonight:
         self.hold_people()
         for number, why in self.leaving.items():
             self.take_out(number, why)
+
+    def attach_later(self, number: int, schools: set[School]) -> None:
+        """ "The next sync does not undo the undo" (issue 4): "a person or link is frozen if all [schools] are
+        kept back", so that who has a login only now gets it when a school that was set back follows again."""
+        if any(self.tonight.kept_back.get(school) != {"undone"} for school in schools):
+            return
+        for user in [user for user, person in self.decided.person.items() if person == number]:
+            if user[0] in self.directories and user not in self.before.live:
+                self.now.live.discard(user)
+                if user not in self.before.links:
+                    del self.now.links[user]
 
     def is_unread(self, number: int) -> bool:
         """Whether the id of somebody was re-used in an extract that "removes nothing"."""

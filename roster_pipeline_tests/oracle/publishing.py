@@ -488,7 +488,7 @@ class Publishing(PeopleTonight):
             for name, fate in here.users.items():
                 user = (here.name, name)
                 if not fate and user in self.decided.person:
-                    # "Frozen if all are kept back": a school "keeps its last good row", and what an incomplete
+                    # "Frozen if all are kept back": a school "keeps its last good row"; what an incomplete
                     # one says of its people was never used.
                     if self.decided.person[user] in self.frozen and user in self.before.rows:
                         continue
