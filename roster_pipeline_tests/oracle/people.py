@@ -273,7 +273,8 @@ class PeopleTonight:
                     person.fields[name] = min(values)
                     break
         roles = {role for user in users for role in self.roles_of(user)}
-        before = self.before.people[number].roles if number in self.before.people else set()
+        known = self.before.people.get(number)  # of somebody removed, no school keeps a role
+        before = known.roles if known and known.state in ("active", "inactive") else set()
         kept = {(role, school) for role, school in before if self.closed(school)}
         # "What an option takes out of scope is removed at the next complete sync": till then roles_of has it.
         person.roles = {(role, school) for role, school in roles if not self.closed(school)} | kept
