@@ -166,7 +166,8 @@ def differences(night: Night, told: Told, names: Names) -> list[str]:
     """Everything on which the two do not agree, in words."""
     if "failed" in (night.status, told.status):
         return _unlike("status", night.status, told.status)
-    out = _unlike("status", night.status, told.status, told.reasons)
+    waits = "partial" if told.status == "successful" and no_school_waits(night) else told.status
+    out = _unlike("status", night.status, waits, told.reasons)
     provider = {who: name for name, who in night.provider_ids.items()}
     outcomes = {
         (provider[row["provider_id"]], row["source_id"]): row["outcome"]
@@ -184,6 +185,13 @@ def published_differences(night: Night, told: Told, names: Names) -> list[str]:
     if wrong := names.learn(night, told):
         return [wrong]
     return [*_people(night, told, names), *_classes(night, told, names), *_held(night, told)]
+
+
+def no_school_waits(night: Night) -> bool:
+    """Whether an undo set back what is of no school: sessions that no class names, for there are none in the
+    page's roster here, and of people of no school `set_back` is silent."""
+    holds = night.published.holds.to_dict("records")
+    return any((row["kind"], row["school_id"]) == (SET_BACK, "") for row in holds)
 
 
 def _people(night: Night, told: Told, names: Names) -> list[str]:
@@ -306,7 +314,7 @@ def _held(night: Night, told: Told) -> list[str]:
     }
     set_back = {
         row["school_id"] for row in night.published.holds.to_dict("records") if row["kind"] == SET_BACK
-    }
+    } - {""}  # see `no_school_waits`
     out = _unlike("set back", set_back, {school.get(one, "?") for one in told.roster.undone})
     ours = {
         (

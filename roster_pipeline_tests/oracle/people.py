@@ -27,6 +27,7 @@ class PeopleTonight:
         self.unsure: set[int] = set()
         self.ended_graces: set[int] = set()
         self.updated: set[int] = set()
+        self.frozen: set[int] = set()
         self.holds: dict[Place, Hold] = {}
         self.let_go: set[Any] = set()
 
@@ -171,7 +172,9 @@ class PeopleTonight:
                 map(self.closed, self.schools_tonight(number, users))
             )
             if closed:  # "frozen if all are kept back"
+                self.frozen.add(number)
                 self.now.live |= {u for u in self.before.live if self.now.links[u] == number}
+                self.attach_later(number, self.schools_tonight(number, users))
                 continue
             if self.alive(users):
                 self.update(number, users)
@@ -182,6 +185,17 @@ class PeopleTonight:
         self.hold_people()
         for number, why in self.leaving.items():
             self.take_out(number, why)
+
+    def attach_later(self, number: int, schools: set[School]) -> None:
+        """ "The next sync does not undo the undo" (issue 4): "a person or link is frozen if all [schools] are
+        kept back", so that who has a login only now gets it when a school that was set back follows again."""
+        if any(self.tonight.kept_back.get(school) != {"undone"} for school in schools):
+            return
+        for user in [user for user, person in self.decided.person.items() if person == number]:
+            if user[0] in self.directories and user not in self.before.live:
+                self.now.live.discard(user)
+                if user not in self.before.links:
+                    del self.now.links[user]
 
     def is_unread(self, number: int) -> bool:
         """Whether the id of somebody was re-used in an extract that "removes nothing"."""
@@ -259,7 +273,8 @@ class PeopleTonight:
                     person.fields[name] = min(values)
                     break
         roles = {role for user in users for role in self.roles_of(user)}
-        before = self.before.people[number].roles if number in self.before.people else set()
+        known = self.before.people.get(number)  # of somebody removed, no school keeps a role
+        before = known.roles if known and known.state in ("active", "inactive") else set()
         kept = {(role, school) for role, school in before if self.closed(school)}
         # "What an option takes out of scope is removed at the next complete sync": till then roles_of has it.
         person.roles = {(role, school) for role, school in roles if not self.closed(school)} | kept

@@ -142,14 +142,19 @@ class Publishing(PeopleTonight):
     def status(self) -> str:
         """ "partial: published, but a collection was not ok, a school was kept back, or a removal is held.
         successful: all else." Where that trouble leaves nobody and nothing to publish, "nothing new could be
-        published": failed, as in ../cases/merging.yaml, weaker-provider-waits."""
+        published": failed, as in ../cases/merging.yaml, weaker-provider-waits. Not where an undo holds the
+        schools: that is a decision and no trouble."""
         for here in self.tonight.feeds:
             if set(here.feed.states.values()) != {"ok"}:
                 self.reasons.add("collection")
         if self.tonight.kept_back:
             self.reasons.add("kept back")
-        if self.reasons and all(one.state not in ("active", "inactive") for one in self.now.people.values()):
-            return "partial" if self.now.classes else "failed"
+        nobody = all(one.state not in ("active", "inactive") for one in self.now.people.values())
+        if self.reasons and nobody and not self.now.classes:
+            set_back = [why == {"undone"} for why in self.tonight.kept_back.values()]
+            if any(set_back) and (not all(set_back) or "collection" in self.reasons):
+                raise Silent  # whether it is an undo that leaves nobody to publish, or the trouble beside it
+            return "partial" if any(set_back) else "failed"
         return "partial" if self.reasons else "successful"
 
     # ------------------------------------------------------------------ classes
@@ -483,6 +488,10 @@ class Publishing(PeopleTonight):
             for name, fate in here.users.items():
                 user = (here.name, name)
                 if not fate and user in self.decided.person:
+                    # "Frozen if all are kept back": a school "keeps its last good row"; what an incomplete
+                    # one says of its people was never used.
+                    if self.decided.person[user] in self.frozen and user in self.before.rows:
+                        continue
                     self.now.rows[user] = here.rows["users"][name]
                     self.now.roles[user] = self.roles_of(user)
         for name, rows in self.directories.items():

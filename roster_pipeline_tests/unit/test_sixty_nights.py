@@ -14,7 +14,7 @@ from roster_pipeline_tests.syncing import deployment
 
 @pytest.mark.slow
 def test_a_tenant_goes_through_six_nights_as_the_rules_say(tmp_path: Path):
-    tally = run(21, 6, tmp_path)
+    tally = run(78, 6, tmp_path)
     assert (tally.nights, tally.syncs) == (6, 12)
     assert set(lacking([tally])) <= {"rejections", "undos undone"}
 
