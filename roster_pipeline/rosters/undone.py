@@ -40,7 +40,7 @@ def waiting(sources: Sequence[Source], published: Published, tonight: Tonight) -
     memory = Memory(published.holds, tonight.as_of)
     held = {school for kind, school, _ in memory.places if kind == KIND}
     found = fingerprints(sources, published, held) if held else {}
-    names = dict(rows.keys(published.schools, "school_id", "name"))
+    names = _names(sources, published) if held else {}
     out = {}
     for school in sorted(held):
         known = memory.at(place_of(school))
@@ -57,6 +57,18 @@ def waiting(sources: Sequence[Source], published: Published, tonight: Tonight) -
             CODE, message, school=names.get(school), count=known.total, school_id=school or None
         )
     return out
+
+
+def _names(sources: Sequence[Source], published: Published) -> dict[str, str]:
+    """school_id → its name as published; a source's, of a school that the undo has removed."""
+    school_of = published.schools_by_org()
+    told = {
+        school_of[source.provider_id, org]: name
+        for source in sources
+        for org, name in rows.keys(source.frames["orgs"], "sourcedId", "name")
+        if (source.provider_id, org) in school_of
+    }
+    return told | dict(rows.keys(published.schools, "school_id", "name"))
 
 
 def schools_in(issues: Iterable[Issue]) -> set[str]:

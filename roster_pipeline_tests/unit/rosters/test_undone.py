@@ -27,7 +27,8 @@ def two_schools() -> Provider:
 def set_back(tenant: Story, *schools: str, nights: int = 1) -> None:
     """Publishes what was published before the last nights once more; these schools ("" for none) wait."""
     then, now = tenant.nights[-nights].before, tenant.published
-    ids = {row["name"]: row["school_id"] for row in then.schools.to_dict("records")}
+    every = [*now.schools.to_dict("records"), *then.schools.to_dict("records")]
+    ids = {row["name"]: row["school_id"] for row in every}
     where = [ids[name] if name else "" for name in schools]
     memory = {name: getattr(now, name) for name in ("school_sources", "enrolled", "left")}
     given = tenant.given()
@@ -58,6 +59,19 @@ def test_what_was_set_back_stays_and_all_else_goes_on():
     assert (night.has("s13"), night.has("s14")) == (False, True)
     assert night.who("s1")["given_name"] != "Other" == night.who("s7")["given_name"]
     assert tenant.night().quiet
+
+
+def test_a_school_that_the_undo_removed_is_told_by_its_name():
+    tenant = begun(school_of("t1 s1..s6"))
+    tenant.providers[0].org("south").users("t2 s7..s12", orgs="south")
+    tenant.providers[0].teaches("c3", "t2 s7..s12", school="south")
+    tenant.night()
+    set_back(tenant, "South School")
+    night = tenant.night()
+    assert "South School" not in {row["name"] for row in night.table("schools")}
+    assert [(one["code"], one["school"]) for one in night.report["issues"]] == [
+        ("RS-SAFE-20", "South School")
+    ]
 
 
 def test_when_everybody_waits_nothing_changes_and_nothing_has_failed():
