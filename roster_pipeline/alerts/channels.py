@@ -25,7 +25,7 @@ from roster_pipeline.alerts.settings import Channel
 from roster_pipeline.alerts.shapes import Envelope
 from roster_pipeline.codes import CodedError
 from roster_pipeline.oneroster.addresses import admitted, is_loopback
-from roster_pipeline.oneroster.connecting import RedirectError, connect
+from roster_pipeline.oneroster.connecting import RedirectError, connect, is_tls
 from roster_pipeline.tenants.secrets import resolve
 
 LIMIT: Final = 12.0
@@ -216,16 +216,8 @@ def _told(name: str):  # type: ignore[no-untyped-def]
     except ssl.SSLError:
         raise ChannelError("RS-NET-02", f"The TLS connection of the channel {name} failed.") from None
     except httpx.HTTPError as error:
-        if _is_tls(error):
+        if is_tls(error):
             raise ChannelError("RS-NET-02", f"The TLS connection of the channel {name} failed.") from None
         raise ChannelError("RS-NET-01", f"The channel {name} could not be reached.") from None
     except (OSError, UnicodeError):
         raise ChannelError("RS-NET-01", f"The channel {name} could not be reached.") from None
-
-
-def _is_tls(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, ssl.SSLError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False

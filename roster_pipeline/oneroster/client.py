@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import random
-import ssl
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +26,7 @@ import orjson
 from roster_pipeline.codes import CodedError
 from roster_pipeline.oneroster.addresses import is_loopback
 from roster_pipeline.oneroster.auth import Authorization, Post, TokenAnswer, TokenError
-from roster_pipeline.oneroster.connecting import RedirectError
+from roster_pipeline.oneroster.connecting import RedirectError, is_tls
 from roster_pipeline.oneroster.fields import may_hold_controls
 from roster_pipeline.oneroster.pacing import Forgetful, Gate, Paces
 from roster_pipeline.oneroster.wire import SourceError, without_nul
@@ -337,7 +336,7 @@ def _place(url: httpx.URL) -> str:
 
 def _failed(error: httpx.HTTPError, what: str, host: str, *, begun: bool) -> _Failed:
     match error:
-        case httpx.ConnectError() if _is_tls(error):
+        case httpx.ConnectError() if is_tls(error):
             return _Failed(
                 SourceError("RS-NET-02", f"{what}: the TLS connection to {host} failed."), again=False
             )
@@ -353,14 +352,6 @@ def _failed(error: httpx.HTTPError, what: str, host: str, *, begun: bool) -> _Fa
             return _Failed(SourceError("RS-PAGE-02", f"{what}: the answer was cut off."), again=True)
         case _:
             return _Failed(SourceError("RS-NET-04", f"{what}: the connection was cut."), again=True)
-
-
-def _is_tls(error: BaseException | None) -> bool:
-    while error is not None:
-        if isinstance(error, ssl.SSLError):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 # ---------------------------------------------------------------------------------------------- client

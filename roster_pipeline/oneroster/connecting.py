@@ -129,3 +129,12 @@ class _Guarded(httpcore.SyncBackend):
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 continue
         return super().connect_tcp(usable[-1], port, timeout, local_address, socket_options)
+
+
+def is_tls(error: BaseException | None) -> bool:
+    """Whether a failure of TLS is behind an error."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -18,7 +18,6 @@ from sqlalchemy import delete, func, insert, select, update
 
 from roster_pipeline.alerts.conditions import Condition, Known, Problem, condition_of
 from roster_pipeline.nights import windows
-from roster_pipeline.nights.asking import PATIENCE, TRIES
 from roster_pipeline.rosters.statuses import FAILED, MAKE_PARTIAL, PARTIAL, SUCCESSFUL
 from roster_pipeline.store import nights
 from roster_pipeline.store.database import (
@@ -31,7 +30,8 @@ from roster_pipeline.store.database import (
     syncs,
     tenants,
 )
-from roster_pipeline.store.ledger import DRY_RUN, INTERRUPTED, RUNNING, UNDO
+from roster_pipeline.store.instants import aware, naive
+from roster_pipeline.store.ledger import INTERRUPTED, REAL, RUNNING
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -94,12 +94,12 @@ def find(
     """
     mark = marked(connection, LEDGER)
     oldest = now - LOOKS_BACK
-    floor = _naive(max(mark - OVERLAP, oldest) if mark else oldest)
+    floor = naive(max(mark - OVERLAP, oldest) if mark else oldest)
     ended = {
         row.tenant: row
         for row in connection.execute(
             select(syncs.c.tenant, syncs.c.sync_id, syncs.c.status, syncs.c.finished_at)
-            .where(syncs.c.finished_at >= floor, syncs.c.status.in_(_ENDED), *_REAL)
+            .where(syncs.c.finished_at >= floor, syncs.c.status.in_(_ENDED), *REAL)
             .order_by(syncs.c.sync_id)
         )
     }
@@ -120,9 +120,6 @@ def find(
                 continue
         asked.append(tenant)
     return list(_judged(connection, asked, known, regions, repeated, now))
-
-
-_REAL: Final = (syncs.c.trigger.is_distinct_from(DRY_RUN), syncs.c.trigger.is_distinct_from(UNDO))
 
 
 def _judged(
@@ -165,7 +162,7 @@ def _newest(connection: Connection, asked: Sequence[str], now: dt.datetime) -> d
     for chunk in _chunks(asked):
         query = (
             select(*columns)
-            .where(syncs.c.tenant.in_(chunk), syncs.c.started_at >= _naive(now - LOOKS_BACK), *_REAL)
+            .where(syncs.c.tenant.in_(chunk), syncs.c.started_at >= naive(now - LOOKS_BACK), *REAL)
             .order_by(syncs.c.sync_id.desc())
         )
         for row in connection.execute(query):
@@ -182,7 +179,7 @@ def _newest(connection: Connection, asked: Sequence[str], now: dt.datetime) -> d
     for tenant, mine in rows.items():
         for row in mine:
             if row.status == RUNNING:
-                if row.started_at < _naive(now - HANGS):
+                if row.started_at < naive(now - HANGS):
                     continue
                 found[tenant] = RUNNING
                 break
@@ -206,7 +203,7 @@ def _last_missed(connection: Connection, asked: Sequence[str], now: dt.datetime)
     for chunk in _chunks(asked):
         query = (
             select(missed_nights.c.tenant, func.max(missed_nights.c.start))
-            .where(missed_nights.c.tenant.in_(chunk), missed_nights.c.start >= _naive(now - LOOKS_BACK))
+            .where(missed_nights.c.tenant.in_(chunk), missed_nights.c.start >= naive(now - LOOKS_BACK))
             .group_by(missed_nights.c.tenant)
         )
         found.update((tenant, start) for tenant, start in connection.execute(query))
@@ -231,13 +228,12 @@ def _repeated(
             for tenant, one in last.items()
             if regions[tenant] == region
             and one.status in (FAILED, INTERRUPTED)
-            and _naive(window.start) <= one.finished_at < _naive(window.end)
+            and naive(window.start) <= one.finished_at < naive(window.end)
         }
         if not mine:
             continue
         for one in nights.read(connection, window, of=mine).candidates:
-            again = one.tried_at + PATIENCE * one.tries if one.tried_at else now
-            if one.tenant in mine and not one.done and one.retry and one.tries < TRIES and again < window.end:
+            if one.tenant in mine and one.is_due(window.end - dt.timedelta.resolution):
                 found.add(one.tenant)
     return found
 
@@ -334,14 +330,14 @@ def _row(one: Known) -> dict[str, Any]:
         "tenant": one.tenant,
         "state": one.now.state,
         "problems": _written(one.now.problems),
-        "since": _naive(one.since) if one.since else None,
+        "since": naive(one.since) if one.since else None,
         "seen": one.seen,
         "waits": one.waits,
         "changes": " ".join(change.isoformat() for change in one.changes),
         "unsteady": one.unsteady,
         "told_state": one.told.state,
         "told_problems": _written(one.told.problems),
-        "told_at": _naive(one.told_at) if one.told_at else None,
+        "told_at": naive(one.told_at) if one.told_at else None,
         "reach": one.reach,
     }
 
@@ -361,7 +357,7 @@ def alone(connection: Connection, now: dt.datetime) -> None:
     ).first()
     if row is None:
         # Of two first looks, one fails here and is repeated.
-        connection.execute(insert(alert_marks).values(name=_LOOK, at=_naive(now)))
+        connection.execute(insert(alert_marks).values(name=_LOOK, at=naive(now)))
     else:
         mark(connection, _LOOK, now)
 
@@ -376,9 +372,9 @@ def marked(connection: Connection, name: str) -> dt.datetime | None:
 
 def mark(connection: Connection, name: str, at: dt.datetime) -> None:
     """Sets a mark."""
-    found = connection.execute(update(alert_marks).where(alert_marks.c.name == name).values(at=_naive(at)))
+    found = connection.execute(update(alert_marks).where(alert_marks.c.name == name).values(at=naive(at)))
     if not found.rowcount:
-        connection.execute(insert(alert_marks).values(name=name, at=_naive(at)))
+        connection.execute(insert(alert_marks).values(name=name, at=naive(at)))
 
 
 def looked_at(connection: Connection) -> dt.datetime | None:
@@ -414,7 +410,7 @@ def last_night(connection: Connection, region: Region) -> NightEnd | None:
             syncs.c.region == region,
             syncs.c.started_at >= row.start,
             syncs.c.started_at < row.start + windows.LENGTH,
-            *_REAL,
+            *REAL,
         )
     )
     return NightEnd(
@@ -428,9 +424,5 @@ def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
         yield values[first : first + _CHUNK]
 
 
-def _naive(instant: dt.datetime) -> dt.datetime:
-    return instant.astimezone(dt.UTC).replace(tzinfo=None)
-
-
 def _aware(instant: dt.datetime | None) -> dt.datetime | None:
-    return instant.replace(tzinfo=dt.UTC) if instant else None
+    return aware(instant) if instant else None

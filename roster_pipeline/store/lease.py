@@ -19,6 +19,7 @@ from sqlalchemy import delete, exc, insert, select, update
 
 from roster_pipeline.codes import CodedError
 from roster_pipeline.store.database import leases
+from roster_pipeline.store.instants import naive
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -88,10 +89,10 @@ class Lease:
             )
 
     def _mark(self) -> dict[str, object]:
-        return {"owner": self.owner, "process": this_process(), "heartbeat_at": _naive(self.clock())}
+        return {"owner": self.owner, "process": this_process(), "heartbeat_at": naive(self.clock())}
 
     def _is_free(self, process: str, heartbeat: dt.datetime) -> bool:
-        return is_dead(process) or _naive(self.clock()) - heartbeat > SILENCE
+        return is_dead(process) or naive(self.clock()) - heartbeat > SILENCE
 
     def _taken(self) -> CodedError:
         return CodedError("RS-RUN-06", f"Another sync of {self.tenant} is running.")
@@ -103,7 +104,7 @@ class Lease:
                     connection.execute(
                         update(leases)
                         .where(leases.c.tenant == self.tenant, leases.c.owner == self.owner)
-                        .values(heartbeat_at=_naive(self.clock()))
+                        .values(heartbeat_at=naive(self.clock()))
                     )
             except exc.SQLAlchemyError:
                 continue  # the next beat tries again; a lease that is lost is noticed when publishing
@@ -115,17 +116,13 @@ def silent(connection: Connection, now: dt.datetime) -> list[tuple[str, str]]:
     return [
         (row.tenant, row.owner)
         for row in found
-        if is_dead(row.process) or _naive(now) - row.heartbeat_at > SILENCE
+        if is_dead(row.process) or naive(now) - row.heartbeat_at > SILENCE
     ]
 
 
 def take_away(connection: Connection, tenant: str, owner: str) -> None:
     """Frees a lease whose owner is silent; what it may still want to publish is refused."""
     connection.execute(delete(leases).where(leases.c.tenant == tenant, leases.c.owner == owner))
-
-
-def _naive(instant: dt.datetime) -> dt.datetime:
-    return instant.astimezone(dt.UTC).replace(tzinfo=None)
 
 
 def this_process() -> str:

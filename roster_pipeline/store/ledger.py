@@ -12,6 +12,7 @@ from sqlalchemy import delete, insert, select, update
 from roster_pipeline.codes import Issue
 from roster_pipeline.rosters.statuses import FAILED, GUIDE_COUNTS, PARTIAL, SUCCESSFUL
 from roster_pipeline.store.database import durations, sync_issues, sync_providers, sync_schools, syncs
+from roster_pipeline.store.instants import naive
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -25,6 +26,8 @@ LAST: Final = 7
 """How many syncs tell how long the next one takes."""
 UNDO = "undo"
 """The trigger of what set a roster back: published like a sync, but nothing was read."""
+REAL: Final = (syncs.c.trigger.is_distinct_from(DRY_RUN), syncs.c.trigger.is_distinct_from(UNDO))
+"""What holds of syncs that read their sources and were to publish."""
 
 
 def begin(
@@ -66,7 +69,7 @@ def begin(
             status=RUNNING,
             as_of=as_of,
             as_of_given=as_of_given,
-            started_at=_naive(now),
+            started_at=naive(now),
         )
     )
     (sync_id,) = result.inserted_primary_key or (0,)
@@ -83,7 +86,7 @@ def finish(connection: Connection, sync_id: int, report: dict[str, Any], now: dt
         "status": report["status"],
         "as_of": report.get("as_of") or row.as_of.isoformat(),
         "started_at": _told(row.started_at),
-        "finished_at": _told(_naive(now)),
+        "finished_at": _told(naive(now)),
         "run_id": row.run_id,
         **{key: value for key, value in report.items() if key not in ("status", "as_of")},
     }
@@ -93,7 +96,7 @@ def finish(connection: Connection, sync_id: int, report: dict[str, Any], now: dt
         .values(
             status=document["status"],
             as_of=dt.date.fromisoformat(document["as_of"]),
-            finished_at=_naive(now),
+            finished_at=naive(now),
             report=json.dumps(document),
         )
     )
@@ -152,15 +155,14 @@ def _measure(connection: Connection, tenant: str, now: dt.datetime) -> None:
             syncs.c.tenant == tenant,
             syncs.c.status.in_([SUCCESSFUL, PARTIAL]),
             syncs.c.finished_at.is_not(None),
-            syncs.c.trigger.is_distinct_from(DRY_RUN),
-            syncs.c.trigger.is_distinct_from(UNDO),
+            *REAL,
         )
         .order_by(syncs.c.sync_id.desc())
         .limit(LAST)
     ).all()
     seconds = statistics.median((end - begin).total_seconds() for begin, end in last)
     connection.execute(delete(durations).where(durations.c.tenant == tenant))
-    connection.execute(insert(durations).values(tenant=tenant, seconds=seconds, measured_at=_naive(now)))
+    connection.execute(insert(durations).values(tenant=tenant, seconds=seconds, measured_at=naive(now)))
 
 
 def _told_of(issue: dict[str, Any]) -> dict[str, Any]:
@@ -204,7 +206,7 @@ def interrupt(connection: Connection, sync_id: int, now: dt.datetime, why: Issue
     found = connection.execute(
         update(syncs)
         .where(syncs.c.sync_id == sync_id, syncs.c.status == RUNNING)
-        .values(status=INTERRUPTED, finished_at=_naive(now))
+        .values(status=INTERRUPTED, finished_at=naive(now))
     )
     if found.rowcount and why is not None:
         connection.execute(insert(sync_issues).values(sync_id=sync_id, place=0, **_told_of(why.as_json())))
@@ -316,10 +318,6 @@ def of_run(connection: Connection, run_id: str) -> dict[str, Any] | None:
     """The document of the sync that belongs to a root run; None before it ended."""
     report = connection.execute(select(syncs.c.report).where(syncs.c.run_id == run_id)).scalar()
     return json.loads(report) if report else None
-
-
-def _naive(instant: dt.datetime) -> dt.datetime:
-    return instant.astimezone(dt.UTC).replace(tzinfo=None)
 
 
 def _told(instant: dt.datetime) -> str:

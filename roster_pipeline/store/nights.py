@@ -20,7 +20,8 @@ from roster_pipeline.nights import windows
 from roster_pipeline.nights.asking import Candidate
 from roster_pipeline.rosters.statuses import FAILED, PARTIAL, SUCCESSFUL
 from roster_pipeline.store.database import durations, missed_nights, night_ends, sync_issues, syncs, tenants
-from roster_pipeline.store.ledger import DRY_RUN, INTERRUPTED, UNDO
+from roster_pipeline.store.instants import aware, naive
+from roster_pipeline.store.ledger import INTERRUPTED, REAL
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -76,7 +77,7 @@ def read(
     if of is not None and len(of) <= FEW:
         wanted &= tenants.c.tenant.in_(sorted(of))
     if added_before is not None:
-        wanted &= tenants.c.added_at < _naive(added_before)
+        wanted &= tenants.c.added_at < naive(added_before)
     ours = select(tenants.c.tenant).where(wanted)
     documents = connection.execute(select(tenants.c.tenant, tenants.c.document).where(wanted)).all()
     columns = (syncs.c.sync_id, syncs.c.tenant, syncs.c.status, syncs.c.as_of,
@@ -86,15 +87,14 @@ def read(
         select(*columns)
         .where(
             syncs.c.tenant.in_(ours),
-            syncs.c.started_at >= _naive(window.start - LONGEST),
-            syncs.c.trigger.is_distinct_from(DRY_RUN),
-            syncs.c.trigger.is_distinct_from(UNDO),
+            syncs.c.started_at >= naive(window.start - LONGEST),
+            *REAL,
         )
         .order_by(syncs.c.started_at)
     ):
         past[row.tenant].append(row)
     usual = _usual(connection, ours, window.start - LOOKS_BACK)
-    begin, end = _naive(window.start), _naive(window.end)
+    begin, end = naive(window.start), naive(window.end)
     unpublished = [
         row.sync_id
         for rows in past.values()
@@ -123,7 +123,7 @@ def read(
                 usual.get(tenant),
                 done=is_done,
                 tries=len(tried),
-                tried_at=_aware(last.finished_at) if last else None,
+                tried_at=aware(last.finished_at) if last else None,
                 retry=_helps(codes[last.sync_id]) if last else True,
             )
         )
@@ -133,7 +133,7 @@ def read(
 def _usual(connection: Connection, ours: Select[tuple[str]], since: dt.datetime) -> dict[str, float]:
     """Tenant → what its syncs usually take, in seconds; those left out that published nothing since."""
     query = select(durations.c.tenant, durations.c.seconds).where(
-        durations.c.tenant.in_(ours), durations.c.measured_at >= _naive(since)
+        durations.c.tenant.in_(ours), durations.c.measured_at >= naive(since)
     )
     return {row.tenant: row.seconds for row in connection.execute(query)}
 
@@ -177,19 +177,19 @@ def _hosts(document: dict[str, Any]) -> frozenset[str]:
 def ended(connection: Connection, window: Window) -> bool:
     """Whether the end of this window is in the ledger."""
     query = select(night_ends.c.region).where(
-        night_ends.c.region == window.region, night_ends.c.start == _naive(window.start)
+        night_ends.c.region == window.region, night_ends.c.start == naive(window.start)
     )
     return connection.execute(query).first() is not None
 
 
 def end(connection: Connection, night: Night, missed: Collection[str], now: dt.datetime) -> None:
     """Records how a night ended, and whom it missed (`RS-RUN-01`)."""
-    start = _naive(night.window.start)
+    start = naive(night.window.start)
     connection.execute(
         insert(night_ends).values(
             region=night.window.region,
             start=start,
-            recorded_at=_naive(now),
+            recorded_at=naive(now),
             tenants=len(night.candidates),
             published=sum(one.done for one in night.candidates),
             failed=sum(not one.done and one.tenant not in missed for one in night.candidates),
@@ -210,15 +210,7 @@ def missed_in(connection: Connection, window: Window) -> list[str]:
     """The tenants that the night of this window missed, as it was written down; by name."""
     query = (
         select(missed_nights.c.tenant)
-        .where(missed_nights.c.region == window.region, missed_nights.c.start == _naive(window.start))
+        .where(missed_nights.c.region == window.region, missed_nights.c.start == naive(window.start))
         .order_by(missed_nights.c.tenant)
     )
     return list(connection.scalars(query))
-
-
-def _naive(instant: dt.datetime) -> dt.datetime:
-    return instant.astimezone(dt.UTC).replace(tzinfo=None)
-
-
-def _aware(instant: dt.datetime) -> dt.datetime:
-    return instant.replace(tzinfo=dt.UTC)

@@ -17,6 +17,7 @@ from sqlalchemy import delete, func, insert, select, update
 
 from roster_pipeline.alerts.messages import Message
 from roster_pipeline.store.database import alert_channels, alert_messages
+from roster_pipeline.store.instants import aware, naive
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -65,9 +66,9 @@ def put(
                 "message_id": f"{message_id}.{number}",
                 "channel": channel,
                 "body": body,
-                "made_at": _naive(now),
+                "made_at": naive(now),
                 "attempts": 0,
-                "next_try_at": _naive(now),
+                "next_try_at": naive(now),
             }
             for number, channel in enumerate(sorted(channels), start=1)
         ],
@@ -88,7 +89,7 @@ def ready(connection: Connection, channels: Collection[str], now: dt.datetime) -
     query = (
         select(alert_messages.c.channel)
         .join(heads, heads.c.place == alert_messages.c.place)
-        .where(alert_messages.c.next_try_at <= _naive(now))
+        .where(alert_messages.c.next_try_at <= naive(now))
         .order_by(alert_messages.c.next_try_at, alert_messages.c.channel)
     )
     return list(connection.scalars(query))
@@ -108,7 +109,7 @@ def claim(connection: Connection, channel: str, now: dt.datetime) -> Waiting | N
         .order_by(alert_messages.c.place)
         .limit(1)
     ).first()
-    if row is None or row.next_try_at > _naive(now):
+    if row is None or row.next_try_at > naive(now):
         return None
     taken = connection.execute(
         update(alert_messages)
@@ -117,7 +118,7 @@ def claim(connection: Connection, channel: str, now: dt.datetime) -> Waiting | N
             alert_messages.c.attempts == row.attempts,  # two that read the same row: one of them has it
             _UNSENT,
         )
-        .values(attempts=row.attempts + 1, next_try_at=_naive(now + CLAIM))
+        .values(attempts=row.attempts + 1, next_try_at=naive(now + CLAIM))
     )
     if not taken.rowcount:
         return None
@@ -130,21 +131,21 @@ def claim(connection: Connection, channel: str, now: dt.datetime) -> Waiting | N
 def delivered(connection: Connection, place: int, now: dt.datetime) -> None:
     """The channel has taken it."""
     connection.execute(
-        update(alert_messages).where(alert_messages.c.place == place).values(delivered_at=_naive(now))
+        update(alert_messages).where(alert_messages.c.place == place).values(delivered_at=naive(now))
     )
 
 
 def postpone(connection: Connection, place: int, until: dt.datetime) -> None:
     """The channel has not taken it; it stays the next one."""
     connection.execute(
-        update(alert_messages).where(alert_messages.c.place == place).values(next_try_at=_naive(until))
+        update(alert_messages).where(alert_messages.c.place == place).values(next_try_at=naive(until))
     )
 
 
 def set_aside(connection: Connection, place: int, now: dt.datetime) -> None:
     """The channel does not want this one; those behind it are sent."""
     connection.execute(
-        update(alert_messages).where(alert_messages.c.place == place).values(refused_at=_naive(now))
+        update(alert_messages).where(alert_messages.c.place == place).values(refused_at=naive(now))
     )
 
 
@@ -179,10 +180,10 @@ def prune(connection: Connection, before: dt.datetime, channels: Collection[str]
             knows, and what waits stays.
     """
     done = func.coalesce(alert_messages.c.delivered_at, alert_messages.c.refused_at)
-    old = done < _naive(before)
+    old = done < naive(before)
     if channels is not None:
         stranded = _UNSENT & alert_messages.c.channel.not_in(list(channels))
-        old = old | (stranded & (alert_messages.c.made_at < _naive(before)))
+        old = old | (stranded & (alert_messages.c.made_at < naive(before)))
     places = list(connection.scalars(select(alert_messages.c.place).where(old).limit(_BATCH)))
     for first in range(0, len(places), 500):
         connection.execute(
@@ -224,13 +225,9 @@ def forget_others(connection: Connection, channels: Sequence[str]) -> None:
     connection.execute(delete(alert_channels).where(alert_channels.c.channel.not_in(list(channels))))
 
 
-def _naive(instant: dt.datetime) -> dt.datetime:
-    return instant.astimezone(dt.UTC).replace(tzinfo=None)
-
-
 def _maybe(instant: dt.datetime | None) -> dt.datetime | None:
-    return _naive(instant) if instant else None
+    return naive(instant) if instant else None
 
 
 def _aware(instant: dt.datetime | None) -> dt.datetime | None:
-    return instant.replace(tzinfo=dt.UTC) if instant else None
+    return aware(instant) if instant else None

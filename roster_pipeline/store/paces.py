@@ -11,6 +11,7 @@ from sqlalchemy import exc, insert, select, update
 
 from roster_pipeline.oneroster.pacing import Pace
 from roster_pipeline.store.database import hosts
+from roster_pipeline.store.instants import naive
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -36,7 +37,7 @@ class StoredPaces:
                 row = connection.execute(select(hosts).where(hosts.c.host == host)).one_or_none()
         except exc.SQLAlchemyError:
             return Pace()
-        if row is None or row.learned_at < _naive(self.clock() - FORGOTTEN):
+        if row is None or row.learned_at < naive(self.clock() - FORGOTTEN):
             return Pace()
         return Pace(row.space, row.held_until and row.held_until.replace(tzinfo=dt.UTC), row.usual)
 
@@ -44,9 +45,9 @@ class StoredPaces:
         """Keeps what was learned."""
         values = {
             "space": pace.space,
-            "held_until": _naive(pace.held_until) if pace.held_until else None,
+            "held_until": naive(pace.held_until) if pace.held_until else None,
             "usual": pace.usual,
-            "learned_at": _naive(self.clock()),
+            "learned_at": naive(self.clock()),
         }
         try:
             with self.engine.connect().execution_options(immediate=True) as connection, connection.begin():
@@ -55,7 +56,3 @@ class StoredPaces:
                     connection.execute(insert(hosts).values(host=host, **values))
         except exc.SQLAlchemyError:  # also two first ones at the same moment: one of them has learned it
             return
-
-
-def _naive(instant: dt.datetime) -> dt.datetime:
-    return instant.astimezone(dt.UTC).replace(tzinfo=None)
