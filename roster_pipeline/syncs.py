@@ -21,7 +21,6 @@ from sqlalchemy import insert, select, update
 
 from roster_pipeline.codes import CodedError, Issue
 from roster_pipeline.nights import windows
-from roster_pipeline.nights.limits import LATE, time_limit
 from roster_pipeline.oneroster.addresses import admitted
 from roster_pipeline.oneroster.collections import COLLECTIONS, COLUMNS, DIRECTORY_COLUMNS
 from roster_pipeline.providers import KINDS
@@ -111,11 +110,11 @@ class Sync:
         as_of_given: bool,
         dry_run: bool,
         world: World,
-        until: dt.datetime,
+        opened_at: dt.datetime,
     ) -> None:
         self._stores, self._registered, self._lease, self._world = stores, registered, lease, world
         self.sync_id, self.as_of, self.tenant = sync_id, as_of, registered.tenant.tenant
-        self._as_of_given, self._dry_run, self._until = as_of_given, dry_run, until
+        self._as_of_given, self._dry_run, self._opened_at = as_of_given, dry_run, opened_at
         self._keep = retention(world.environ)
         self._frames = _FrameCache(stores.lake, self.tenant)
         self._made: dict[str, dict[str, pd.DataFrame]] = {}
@@ -163,7 +162,6 @@ class Sync:
                     as_of_given=as_of is not None,
                     now=now,
                 )
-                until = now + time_limit(ledger.usual(connection, tenant))
         except BaseException:
             lease.release()
             raise
@@ -176,7 +174,7 @@ class Sync:
             as_of_given=given,
             dry_run=dry_run,
             world=world,
-            until=until,
+            opened_at=now,
         )
 
     def close(self, *, cut_off: bool = False) -> None:
@@ -186,8 +184,8 @@ class Sync:
             cut_off: Something ended it in the middle of a step: then it says so with a code.
         """
         now = self._world.clock()
-        why = (LATE if now >= self._until else ledger.ENDED) if cut_off else None
         with self._stores.database.begin() as connection:
+            why = ledger.why_ended(connection, self.tenant, now - self._opened_at) if cut_off else None
             ledger.interrupt(connection, self.sync_id, now, why)
         self._lease.release()
 

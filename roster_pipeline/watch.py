@@ -15,9 +15,9 @@ from sqlalchemy import select
 
 from roster_pipeline.nights import windows
 from roster_pipeline.nights.asking import AHEAD, INTERVAL, missed
-from roster_pipeline.nights.limits import LATE, time_limit
 from roster_pipeline.store import lease, ledger, nights
 from roster_pipeline.store.database import syncs
+from roster_pipeline.store.instants import aware
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,8 +62,7 @@ def end_silent_syncs(connection: Connection, now: dt.datetime) -> list[CutOff]:
         ).one_or_none()
         if row is None or row.status != ledger.RUNNING:
             continue  # an undo or an erasure, which ends by itself or not at all
-        lasted = now.astimezone(dt.UTC).replace(tzinfo=None) - row.started_at
-        why = LATE if lasted >= time_limit(ledger.usual(connection, tenant)) else ledger.ENDED
+        why = ledger.why_ended(connection, tenant, now - aware(row.started_at))
         ledger.interrupt(connection, row.sync_id, now, why)
         found.append(CutOff(tenant, owner, why))
     return found

@@ -161,7 +161,7 @@ class Year:
         told.reported = missed(remaining.values(), {one.tenant for one in told.starts})
         return told
 
-    def wrong(self, number: int, night: Night, away: tuple[float, float]) -> Iterator[str]:
+    def wrong(self, number: int, night: Night) -> Iterator[str]:
         """What does not hold of a night."""
         here = {name for name, one in self.schools.items() if one.born <= number}
         started = Counter(one.tenant for one in night.starts)
@@ -224,7 +224,7 @@ def year(region: Region, tenants: int, nights: int, *, seed: int, slots: int, fi
             begin = rng.uniform(0, LENGTH.total_seconds())
             away = begin, begin + rng.uniform(600, LENGTH.total_seconds())
         night = world.night(number, found.start, away)
-        wrong = list(world.wrong(number, night, away))
+        wrong = list(world.wrong(number, night))
         assert not wrong, f"night {number} ({found.start:%Y-%m-%d}, away {away}): {wrong}"
         if away == (0.0, 0.0) and night.reported:
             told["missed although the scheduler was there"] += len(night.reported)

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Final
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
     from roster_pipeline.alerts.conditions import Known
-    from roster_pipeline.alerts.settings import Channel, Settings
+    from roster_pipeline.alerts.settings import Settings
 
 CHANNELS: Final = ("CHANNEL", "KIND", "WAITING", "REFUSED", "LAST SENT (UTC)", "STATE")
 BAD: Final = ("TENANT", "STATE", "CODE", "WHERE", "SINCE (UTC)", "TOLD")
@@ -98,7 +96,7 @@ def _show(engine: Engine, wanted: Settings | None) -> None:
     _show_bad(bad)
 
 
-def _show_channels(connection, wanted: Settings | None) -> None:  # type: ignore[no-untyped-def]
+def _show_channels(connection: Connection, wanted: Settings | None) -> None:
     from roster_pipeline.cli.columns import columns
     from roster_pipeline.store import outbox
     from roster_pipeline.store.outbox import Health
@@ -106,9 +104,7 @@ def _show_channels(connection, wanted: Settings | None) -> None:  # type: ignore
     waiting, refused, health = (
         outbox.waiting(connection), outbox.refused(connection), outbox.health(connection),
     )  # fmt: skip
-    channels: Mapping[str, Channel | None] = {
-        **({channel.name: channel for channel in wanted.channels} if wanted else {}),
-    }
+    channels = {channel.name: channel for channel in wanted.channels} if wanted else {}
     rows = []
     for name in [*channels, *(name for name in sorted(waiting) if name not in channels)]:
         channel, mine = channels.get(name), health.get(name, Health())

@@ -122,7 +122,7 @@ def ask(ordered: Mapping[str, Candidate], queue: Queue, now: datetime) -> list[C
         queue: What runs and waits.
         now: Aware.
     """
-    whole: _Line = _Line(queue.slots)
+    whole = _Line(queue.slots)
     hosts: dict[str, _Line] = defaultdict(lambda: _Line(queue.host_slots))
 
     def lines_of(one: Candidate) -> list[_Line]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import delete, insert, select, update
 
 from roster_pipeline.codes import Issue
+from roster_pipeline.nights.limits import LATE, time_limit
 from roster_pipeline.rosters.statuses import FAILED, GUIDE_COUNTS, PARTIAL, SUCCESSFUL
 from roster_pipeline.store.database import durations, sync_issues, sync_providers, sync_schools, syncs
 from roster_pipeline.store.instants import naive
@@ -145,6 +146,11 @@ def finish(connection: Connection, sync_id: int, report: dict[str, Any], now: dt
 def usual(connection: Connection, tenant: str) -> float | None:
     """What the tenant's syncs usually take, in seconds: the median of the last that published, if any did."""
     return connection.execute(select(durations.c.seconds).where(durations.c.tenant == tenant)).scalar()
+
+
+def why_ended(connection: Connection, tenant: str, lasted: dt.timedelta) -> Issue:
+    """Why a sync was interrupted that something ended after so long: its limit, or its process's end."""
+    return LATE if lasted >= time_limit(usual(connection, tenant)) else ENDED
 
 
 def _measure(connection: Connection, tenant: str, now: dt.datetime) -> None:
