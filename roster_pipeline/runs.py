@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import dagster as dg
+from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
 
 from roster_pipeline import tags
 from roster_pipeline.codes import Issue
 from roster_pipeline.nights.asking import Queue
-from roster_pipeline.store.lease import is_dead
+from roster_pipeline.store.lease import SILENCE, is_dead
 from roster_pipeline.store.ledger import ENDED
 
 QUEUED: Final = [dg.DagsterRunStatus.QUEUED]
@@ -21,6 +22,9 @@ BEGUN: Final = [
     dg.DagsterRunStatus.STARTED,
 ]
 NOT_OVER: Final = [*QUEUED, *BEGUN, dg.DagsterRunStatus.CANCELING]
+
+SYNCING: Final = ("sync_tenant", IMPLICIT_ASSET_JOB_NAME)
+"""The jobs whose runs are syncs: ours, and the one of the UI's Materialize."""
 
 HOST_SLOTS: Final = 4
 """Syncs that read one host at once, where the instance sets no limit for the tag `roster/host`."""
@@ -71,6 +75,26 @@ def end_dead_runs(instance: dg.DagsterInstance, tenant: str | None = None) -> li
     for run in instance.get_runs(filters=filters):
         process = tags.process_of(run.tags, run.run_id)
         if process and is_dead(process):
+            _end(instance, run, ENDED)
+            ended.append(run.run_id)
+    return ended
+
+
+def end_left_runs(instance: dg.DagsterInstance, holders: Collection[str], now: datetime) -> list[str]:
+    """Reports runs as failed that have started and that no worker works on; gives back their ids.
+
+    A run of a sync takes its tenant's lease as its first step begins and gives it back as it ends; one that
+    had time to and has none was killed before or after. Nobody else notices: to Celery it is running.
+
+    Args:
+        instance: Dagster's.
+        holders: The owners of all leases, root runs.
+        now: Aware.
+    """
+    filters = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED], updated_before=now - SILENCE)
+    ended = []
+    for run in instance.get_runs(filters=filters):
+        if run.job_name in SYNCING and (run.root_run_id or run.run_id) not in holders:
             _end(instance, run, ENDED)
             ended.append(run.run_id)
     return ended

@@ -13,7 +13,7 @@ from roster_pipeline.codes import CodedError
 from roster_pipeline.nights import windows
 from roster_pipeline.partitions import NAME, TENANTS, partition_changes
 from roster_pipeline.resources import ledger_open, registered_names
-from roster_pipeline.runs import NOT_OVER, end_dead_runs, end_runs_of
+from roster_pipeline.runs import NOT_OVER, end_dead_runs, end_left_runs, end_runs_of
 from roster_pipeline.store.home import Home
 from roster_pipeline.tenants.document import Region
 
@@ -70,22 +70,26 @@ def night_watch(context: dg.SensorEvaluationContext) -> dg.SkipReason:
 def look(instance: dg.DagsterInstance, now: datetime) -> str:
     """Ends what is to be ended at this instant (aware), and says what that was."""
     from roster_pipeline import watch
+    from roster_pipeline.store import lease
 
     ended = len(end_dead_runs(instance))
     try:
         with ledger_open(to_write=True) as connection:
             cut_off = watch.end_silent_syncs(connection, now)
+            holders = lease.holders(connection)
             nights = watch.end_nights(connection, _by_night(instance), now)
     except CodedError as error:
         return f"{error}; the next tick tries again."
     for one in cut_off:
         end_runs_of(instance, one.run_id, one.why)
+    left = len(end_left_runs(instance, holders, now))
     told = [f"{one.tenant}: {one.why.code}" for one in cut_off]
     told += [
         f"{one.window.region}: of {one.tenants} tenants {len(one.missed)} were not started in the window"
         for one in nights
     ]
     told += [f"{ended} runs of dead processes"] if ended else []
+    told += [f"{left} runs that their workers left"] if left else []
     return "; ".join(told[:20]) or "All is as it should be."
 
 

@@ -12,7 +12,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +56,7 @@ class PostgresServer:
 
     port: int
     password: str
+    pid: int
     host: str = "127.0.0.1"
     user: str = "postgres"
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -94,8 +95,8 @@ class PostgresServer:
 
 
 @contextmanager
-def running(programs: Path) -> Iterator[PostgresServer]:
-    """A server that runs until the end of the block.
+def running(programs: Path, settings: Mapping[str, str] = {}) -> Iterator[PostgresServer]:
+    """A server that runs until the end of the block; `settings` go before the tests' own.
 
     PostgreSQL refuses to run as root; there it runs as the user that Debian's package makes.
     """
@@ -114,9 +115,10 @@ def running(programs: Path) -> Iterator[PostgresServer]:
              "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"],
             folder, user,
         )  # fmt: skip
-        port = _start(programs, data, folder, user)
+        port = _start(programs, data, folder, user, SETTINGS | dict(settings))
         try:
-            yield PostgresServer(port=port, password=password)
+            pid = int((data / "postmaster.pid").read_text(encoding="ascii").split()[0])
+            yield PostgresServer(port=port, password=password, pid=pid)
         finally:
             # Whatever still hangs on it is of no use any more.
             _run([programs / "pg_ctl", "stop", "-D", data, "-m", "immediate", "-w"], folder, user)
@@ -124,12 +126,14 @@ def running(programs: Path) -> Iterator[PostgresServer]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(programs: Path, data: Path, folder: Path, user: str | None) -> int:
+def _start(
+    programs: Path, data: Path, folder: Path, user: str | None, settings: Mapping[str, str]
+) -> int:
     """Starts the server on a free port and gives the port back once it answers."""
-    settings = SETTINGS | {"unix_socket_directories": str(folder)}
+    settings = {**settings, "unix_socket_directories": str(folder)}
     for attempt in range(3):  # between asking for a free port and taking it, somebody else may
         port = _free_port()
-        options = " ".join(f"-c {name}={value}" for name, value in (settings | {"port": str(port)}).items())
+        options = " ".join(f"-c {name}={value}" for name, value in ({**settings, "port": str(port)}).items())
         start: list[str | Path] = [programs / "pg_ctl", "start", "-w", "-t", "60", "-D", data]
         try:
             _run([*start, "-l", folder / "log", "-o", options], folder, user)

@@ -11,7 +11,7 @@ from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from sqlalchemy import make_url
 
-from roster_pipeline.instance import KEPT, Events
+from roster_pipeline.instance.sqlite import KEPT, Events
 from roster_pipeline_tests.postgres_server import PostgresServer
 
 PROJECT = Path(__file__).parents[1]

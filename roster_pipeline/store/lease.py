@@ -120,6 +120,11 @@ def silent(connection: Connection, now: dt.datetime) -> list[tuple[str, str]]:
     ]
 
 
+def holders(connection: Connection) -> set[str]:
+    """The owners of all leases."""
+    return set(connection.scalars(select(leases.c.owner)))
+
+
 def take_away(connection: Connection, tenant: str, owner: str) -> None:
     """Frees a lease whose owner is silent; what it may still want to publish is refused."""
     connection.execute(delete(leases).where(leases.c.tenant == tenant, leases.c.owner == owner))

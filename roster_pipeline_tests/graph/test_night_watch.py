@@ -101,6 +101,32 @@ def test_a_sync_whose_worker_elsewhere_is_silent_is_ended_so_that_it_can_be_star
     assert _tick(site) == "All is as it should be."
 
 
+def test_a_run_that_started_and_holds_no_lease_is_left_by_its_worker(site: Site) -> None:
+    """Killed on another machine before its first step, or after its last: Celery calls it running for ever."""
+    site.apply("ash")
+    left = _going(site, dg.DagsterRunStatus.STARTED)
+    again = _going(site, dg.DagsterRunStatus.STARTED, **{"dagster/root_run_id": left.run_id})
+    starting = _going(site, dg.DagsterRunStatus.STARTING)
+    deciding = site.instance.create_run_for_job(
+        defs.resolve_job_def("decide_holds"), status=dg.DagsterRunStatus.STARTED, tags={"dagster/partition": "ash"}
+    )
+    works = _going(site, dg.DagsterRunStatus.STARTED)
+    now = datetime.now(UTC)
+    heard = (now + timedelta(minutes=2)).replace(tzinfo=None)
+    with site.here.stores.database.begin() as connection:
+        held = {"tenant": "ash", "owner": works.run_id, "process": "far|1|1", "heartbeat_at": heard}
+        connection.execute(insert(leases).values(held))
+    assert look(site.instance, now + timedelta(minutes=1)) == "All is as it should be."
+    assert look(site.instance, now + timedelta(minutes=3)) == "2 runs that their workers left"
+    found = {one.run_id: one for one in site.instance.get_runs()}
+    for run_id in (left.run_id, again.run_id):
+        assert found[run_id].status == dg.DagsterRunStatus.FAILURE
+        assert found[run_id].tags["roster/error_code"] == "RS-RUN-02"
+    assert found[starting.run_id].status == dg.DagsterRunStatus.STARTING
+    for run_id in (works.run_id, deciding.run_id):
+        assert found[run_id].status == dg.DagsterRunStatus.STARTED
+
+
 def _add_long_ago(site: Site, tenant: str, region: str) -> None:
     site.apply(tenant, region=region)
     with site.here.stores.database.begin() as connection:

@@ -1,9 +1,8 @@
-"""Dagster's storage in SQLite, with its databases kept open. `dagster.yaml` names it.
+"""Dagster's storage in SQLite, with its databases kept open.
 
 Dagster opens a database anew for every statement and closes it again: each time a connection that knows no
 statement yet, and SQLite writes its log back and deletes it. A run has some five hundred statements and spent
-more on that than the sync took. The files are Dagster's own: an instance may change between this and its
-`sqlite` at any time.
+more on that than the sync took.
 """
 
 from __future__ import annotations
