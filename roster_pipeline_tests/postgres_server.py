@@ -126,9 +126,7 @@ def running(programs: Path, settings: Mapping[str, str] = {}) -> Iterator[Postgr
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(
-    programs: Path, data: Path, folder: Path, user: str | None, settings: Mapping[str, str]
-) -> int:
+def _start(programs: Path, data: Path, folder: Path, user: str | None, settings: Mapping[str, str]) -> int:
     """Starts the server on a free port and gives the port back once it answers."""
     settings = {**settings, "unix_socket_directories": str(folder)}
     for attempt in range(3):  # between asking for a free port and taking it, somebody else may

@@ -1,4 +1,4 @@
-"""A deployment as in production, on loopback: PostgreSQL, code server, daemon; with Celery, Redis and workers.
+"""A deployment as in production, on loopback: PostgreSQL, code server, daemon; for Celery Redis and workers.
 
 Its parts are processes of their own, started as `deploy/` starts them, from `deploy/postgres/dagster.yaml`.
 Here belongs how they are started, ended and asked what they cost; what becomes of the syncs, whoever uses it
@@ -17,16 +17,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import dagster as dg
+import httpx
 import yaml
 
 from roster_pipeline.store import database
 from roster_pipeline.store.home import Home, Stores
+from roster_pipeline_tests.graph.ui import Ui
 from roster_pipeline_tests.postgres_server import PostgresServer, find_programs, running
 from roster_pipeline_tests.syncing import environment
 
@@ -88,7 +90,9 @@ class Production:
     @contextmanager
     def instance(self) -> Iterator[dg.DagsterInstance]:
         """Dagster's instance, as a process of its own would open it."""
-        kept = {name: os.environ.get(name) for name in self.environ if name.startswith(("ROSTER_", "DAGSTER_"))}
+        kept = {
+            name: os.environ.get(name) for name in self.environ if name.startswith(("ROSTER_", "DAGSTER_"))
+        }
         os.environ.update({name: self.environ[name] for name in kept})
         try:
             with dg.DagsterInstance.from_config(self.environ["DAGSTER_HOME"]) as instance:
@@ -171,15 +175,29 @@ def production(
         yield made
 
 
+@contextmanager
+def webserver(made: Production) -> Iterator[Ui]:
+    """The UI of the deployment."""
+    port = free_port()
+    made.start(
+        "webserver",
+        [sys.executable, "-m", "dagster_webserver", "--workspace", str(DEPLOY / "workspace.yaml"),
+         "--host", "127.0.0.1", "--port", str(port)],
+    )  # fmt: skip
+    fresh = httpx.Limits(max_keepalive_connections=0)
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, limits=fresh) as client:
+        made.until(lambda: _answers(port), 60, "the webserver")
+        yield Ui(client)
+
+
 def start_worker(made: Production, name: str, processes: int, prefix: Sequence[str] = ()) -> None:
     """Starts a Celery worker as `deploy/celery/README.md` says it."""
     made.start(
         name,
-        [sys.executable, "-m", "dagster_celery.cli", "worker", "start", "-A", "dagster_celery.app",
-         "--config-yaml", str(DEPLOY / "celery" / "worker.yaml"), "--name", name,
-         "--", "--concurrency", str(processes)],
+        [sys.executable, "-m", "celery", "-A", "dagster_celery.app", "worker",
+         "--hostname", f"{name}@%h", "--concurrency", str(processes)],
         prefix=prefix,
-        PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        PYTHONPATH=os.pathsep.join([str(DEPLOY / "celery"), str(PROJECT)]),
     )  # fmt: skip
 
 
@@ -231,10 +249,8 @@ def _end(made: Production) -> None:
     for process in reversed(made.processes.values()):
         process.send_signal(signal.SIGTERM)
     for process in reversed(made.processes.values()):
-        try:
+        with suppress(subprocess.TimeoutExpired):
             process.wait(15)
-        except subprocess.TimeoutExpired:
-            pass
         try:
             os.killpg(process.pid, signal.SIGKILL)  # what it has left behind
         except ProcessLookupError:
@@ -270,7 +286,7 @@ def cpu_of(pid: int) -> float:
 
 
 def sandbox(made: Production, name: str, *words: str) -> dict[str, str]:
-    """A sandbox server as a process of the deployment; its addresses, with the secret `ROSTER_SANDBOX_CLIENT_SECRET`."""
+    """A sandbox server as a process of the deployment; its addresses."""
     made.start(name, [sys.executable, "-m", "roster_pipeline.sandbox", *words, "--json"])
     log = made.folder / f"{name}.log"
 

@@ -1,7 +1,7 @@
 """Dagster's storage in PostgreSQL, with one connection of a process kept open.
 
-Dagster makes a new connection for every statement and closes it again. A run has some five hundred statements;
-for each PostgreSQL started a process and checked a password, and knew no table yet.
+Dagster makes a new connection for every statement and closes it again. A run has some five hundred; for each
+PostgreSQL started a process and checked a password, and knew no table yet.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Storage(DagsterPostgresStorage):
         self._run_storage = PostgresRunStorage(*given)
         self._event_log_storage = Events(*given)
         self._schedule_storage = PostgresScheduleStorage(*given)
-        # One stays open; whoever comes while it is in use gets one that is closed afterwards. Asked whether it
-        # still is before each use: a server that was started again is no reason for a run to fail.
+        # One stays open; whoever comes while it is in use gets one that is closed afterwards. It is asked
+        # whether it still works before each use: a server that was started again is no reason for a run to fail.
         kept = create_pg_engine(
             postgres_url,
             token_provider,

@@ -102,13 +102,16 @@ def test_a_sync_whose_worker_elsewhere_is_silent_is_ended_so_that_it_can_be_star
 
 
 def test_a_run_that_started_and_holds_no_lease_is_left_by_its_worker(site: Site) -> None:
-    """Killed on another machine before its first step, or after its last: Celery calls it running for ever."""
+    """Killed on another machine before its first step or after its last: to Celery it runs for ever."""
     site.apply("ash")
     left = _going(site, dg.DagsterRunStatus.STARTED)
     again = _going(site, dg.DagsterRunStatus.STARTED, **{"dagster/root_run_id": left.run_id})
     starting = _going(site, dg.DagsterRunStatus.STARTING)
     deciding = site.instance.create_run_for_job(
-        defs.resolve_job_def("decide_holds"), status=dg.DagsterRunStatus.STARTED, tags={"dagster/partition": "ash"}
+        defs.resolve_job_def("decide_holds"),
+        run_config={"ops": {"decide": {"config": {"decision": "approve", "who": "somebody"}}}},
+        status=dg.DagsterRunStatus.STARTED,
+        tags={"dagster/partition": "ash"},
     )
     works = _going(site, dg.DagsterRunStatus.STARTED)
     now = datetime.now(UTC)
