@@ -42,7 +42,13 @@ GOING: Final = dg.RunsFilter(job_name=SYNC_TENANT.name, statuses=NOT_OVER)
 DAGSTER: Final = (
     "import roster_pipeline.definitions, roster_pipeline.instance.postgres, dagster._cli, dagster._grpc.impl"
 )
-SYNCS: Final = "import roster_pipeline.syncs, roster_pipeline.providers.powerschool, psycopg, pyarrow; pyarrow.array([''])"
+SYNCS: Final = (
+    "import roster_pipeline.syncs, roster_pipeline.providers.powerschool
+"
+    "import psycopg, pyarrow
+"
+    "pyarrow.array([''])  # imports pandas' parts"
+)
 
 
 def night(tenants: int, students: int, at_once: int, workers: int) -> dict[str, Any]:

@@ -2,15 +2,20 @@
 
 import contextlib
 import os
+import time
 from pathlib import Path
 
 import dagster as dg
+import psycopg
 import pytest
+import yaml
 from dagster._core.instance.config import dagster_instance_config
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster_postgres.event_log import PostgresEventLogStorage
 from sqlalchemy import make_url
 
+from roster_pipeline.instance.postgres import Events as KeptEvents
 from roster_pipeline.instance.sqlite import KEPT, Events
 from roster_pipeline_tests.postgres_server import PostgresServer
 
@@ -67,6 +72,22 @@ def test_the_two_files_differ_only_in_what_the_machines_need() -> None:
     assert set(on_postgres) - set(on_sqlite) <= {"run_coordinator"}
 
 
+def test_the_values_for_kubernetes_are_those_of_the_file() -> None:
+    """Its chart writes a dagster.yaml of its own."""
+    values = yaml.safe_load((PROJECT / "deploy" / "kubernetes" / "values.yaml").read_text(encoding="utf-8"))
+    ours, _ = dagster_instance_config(str(ON_POSTGRES))
+    daemon = values["dagsterDaemon"]
+    queue = daemon["runCoordinator"]["config"]["queuedRunCoordinator"]
+    assert queue["tagConcurrencyLimits"] == ours["concurrency"]["runs"]["tag_concurrency_limits"]
+    assert daemon["runMonitoring"]["maxRuntimeSeconds"] == ours["run_monitoring"]["max_runtime_seconds"]
+    assert daemon["runRetries"]["maxRetries"] == ours["run_retries"]["max_retries"]
+    assert daemon["runRetries"]["retryOnAssetOrOpFailure"] is False
+    for kind in ("schedule", "sensor"):
+        assert values["retention"][kind]["purgeAfterDays"] == ours["retention"][kind]["purge_after_days"]
+    assert values["telemetry"] == {"enabled": False}
+    assert values["postgresql"]["postgresqlScheme"] == "postgresql+psycopg2"
+
+
 def test_runs_are_kept_in_dagster_s_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     (tmp_path / "dagster.yaml").write_bytes((ON_SQLITE / "dagster.yaml").read_bytes())
@@ -118,6 +139,69 @@ def test_a_process_keeps_few_databases_open_however_many_runs_it_reads(
         assert len(held) == KEPT
         assert f"{of_runs}/{runs[-1].run_id}.db" in held
     assert not [path for path in _open_files() if path.startswith(str(tmp_path))]
+
+
+@pytest.fixture
+def on_postgres(postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with the production file, on an empty database."""
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    _name_a_postgres(monkeypatch, postgres_url)
+    (tmp_path / "dagster.yaml").write_bytes((ON_POSTGRES / "dagster.yaml").read_bytes())
+    return tmp_path
+
+
+def _connections(url: str) -> list[int]:
+    """The processes of the server that work for Dagster's instance, by its name."""
+    with psycopg.connect(make_url(url).set(drivername="postgresql").render_as_string(False)) as connection:
+        named = "SELECT pid FROM pg_stat_activity WHERE application_name = 'roster_pipeline_dagster'"
+        return [pid for (pid,) in connection.execute(named)]
+
+
+def test_on_postgres_dagster_s_own_storage_and_ours_read_what_the_other_wrote(
+    on_postgres: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = yaml.safe_load((ON_POSTGRES / "dagster.yaml").read_text(encoding="utf-8"))["storage"]["custom"][
+        "config"
+    ]
+    with (
+        dg.DagsterInstance.get() as ours,
+        dg.DagsterInstance.from_ref(
+            InstanceRef.from_dir(str(on_postgres), overrides={"storage": {"postgres": own}})
+        ) as theirs,
+    ):
+        assert type(ours.event_log_storage) is KeptEvents
+        assert type(theirs.event_log_storage) is PostgresEventLogStorage
+        for writes, reads in ((ours, theirs), (theirs, ours)):
+            run = _noting.execute_in_process(instance=writes, tags={"roster/tenant": "riverbend"})
+            assert _said(reads, run.run_id) == _said(writes, run.run_id) != []
+
+
+def test_on_postgres_an_instance_keeps_one_connection_and_gives_it_back(
+    on_postgres: Path, postgres_url: str
+) -> None:
+    with dg.DagsterInstance.get() as instance:
+        _noting.execute_in_process(instance=instance)
+        (before,) = _connections(postgres_url)
+        _noting.execute_in_process(instance=instance)
+        assert _connections(postgres_url) == [before]
+    for _ in range(50):  # the server takes a moment to notice
+        if not _connections(postgres_url):
+            break
+        time.sleep(0.1)
+    assert _connections(postgres_url) == []
+
+
+def test_on_postgres_a_connection_that_the_server_closed_fails_nothing(
+    on_postgres: Path, postgres_url: str
+) -> None:
+    with dg.DagsterInstance.get() as instance:
+        instance.add_dynamic_partitions("tenants", ["riverbend"])
+        for pid in _connections(postgres_url):
+            with psycopg.connect(
+                make_url(postgres_url).set(drivername="postgresql").render_as_string(False)
+            ) as connection:
+                connection.execute("SELECT pg_terminate_backend(%s)", [pid])
+        assert instance.get_dynamic_partitions("tenants") == ["riverbend"]
 
 
 def _open_files() -> list[str]:

@@ -1,4 +1,4 @@
-"""How a worker is set up: `celery -A dagster_celery.app worker` reads this where PYTHONPATH has its folder."""
+"""How a worker is set up: `celery -A dagster_celery.app worker` reads it where PYTHONPATH has its folder."""
 
 import os
 

@@ -45,7 +45,7 @@ class Storage(DagsterPostgresStorage):
         self._event_log_storage = Events(*given)
         self._schedule_storage = PostgresScheduleStorage(*given)
         # One stays open; whoever comes while it is in use gets one that is closed afterwards. It is asked
-        # whether it still works before each use: a server that was started again is no reason for a run to fail.
+        # whether it still works before each use: that PostgreSQL was started again fails no run.
         kept = create_pg_engine(
             postgres_url,
             token_provider,
