@@ -22,7 +22,7 @@ DAGSTER = mkdir -p "$(DAGSTER_HOME)" && \
 
 .DEFAULT_GOAL := help
 .PHONY: help venv install demo test check format format-check lint types definitions docs ui \
-	options faults kills sixty-nights forgetting fuzz bench audit cases lock clean
+	options faults kills sixty-nights forgetting fuzz workers night bench audit cases lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +93,12 @@ fuzz: install ## a coverage-guided fuzzer on everything that parses what others 
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[fuzz]'
 	@$(BIN)/python -m roster_pipeline_tests.fuzzing --seconds $(FUZZ_SECONDS)
 
+workers: install ## two Celery workers, one of them killed in the middle of its syncs (as root)
+	@$(BIN)/python -m roster_pipeline_tests.workers
+
+night: install ## a real night of 500 tenants: what a sync costs, and how many an hour does
+	@$(BIN)/python -m benchmarks.night
+
 bench: install ## measure a large generated district against the floor
 	$(BIN)/python -m benchmarks
 
@@ -110,7 +116,7 @@ cases: install ## run the worked examples from outside, where they are
 lock: ## write requirements.lock anew from pyproject.toml, with the newest versions that it admits
 	@rm -rf build/lock
 	@$(PYTHON) -m venv build/lock
-	build/lock/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	build/lock/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,celery]'
 	@{ echo "# Exact versions of everything that .venv holds, development tools included. Written by \`make lock\`."; \
 		build/lock/bin/python -m pip freeze --disable-pip-version-check --exclude-editable \
 			| grep -E '^[A-Za-z0-9._-]+==[^ ]+$$'; } > build/requirements.lock

@@ -42,21 +42,18 @@ GOING: Final = dg.RunsFilter(job_name=SYNC_TENANT.name, statuses=NOT_OVER)
 DAGSTER: Final = (
     "import roster_pipeline.definitions, roster_pipeline.instance.postgres, dagster._cli, dagster._grpc.impl"
 )
-SYNCS: Final = (
-    "import roster_pipeline.syncs, roster_pipeline.providers.powerschool
-"
-    "import psycopg, pyarrow
-"
-    "pyarrow.array([''])  # imports pandas' parts"
-)
+SYNCS: Final = """
+import roster_pipeline.syncs, roster_pipeline.providers.powerschool, psycopg, pyarrow
+pyarrow.array([''])  # imports pandas' parts
+"""
 
 
 def night(tenants: int, students: int, at_once: int, workers: int) -> dict[str, Any]:
     """Syncs so many tenants; what it took.
 
     Raises:
-        AssertionError: if a tenant is not synced once, successfully and in the window, or not as the others of
-            its source are.
+        AssertionError: if a tenant is not synced once, successfully and in the window, or not as the others
+            of its source are.
     """
     now = datetime.now(UTC)
     region = max(windows.OFFSETS, key=lambda one: left(one, now))
