@@ -5,7 +5,12 @@ import os
 broker_url = result_backend = os.environ["ROSTER_BROKER_URL"]
 
 # Imported once, before the worker's processes are forked: a run does not wait for imports.
-include = ["roster_pipeline.definitions", "roster_pipeline.syncs"]
+include = [
+    "roster_pipeline.definitions",
+    "roster_pipeline.instance.postgres",
+    "roster_pipeline.providers.rest",
+    "roster_pipeline.syncs",
+]
 
 # One run a process, and none put aside: what waits, waits in Dagster's queue.
 worker_prefetch_multiplier = 1
