@@ -19,6 +19,7 @@ from roster_pipeline.nights import windows
 from roster_pipeline.nights.asking import INTERVAL, Candidate, ask, in_order
 from roster_pipeline.nights.forecast import forecast
 from roster_pipeline.nights.windows import Window
+from roster_pipeline.owners import OWNERS
 from roster_pipeline.partitions import NAME, partition_changes
 from roster_pipeline.resources import registered_night
 from roster_pipeline.runs import queue_of
@@ -41,10 +42,12 @@ def nightly(region: Region) -> dg.ScheduleDefinition:
         execution_timezone=windows.SCHEDULE_ZONES[region],
         description=(
             f"Syncs each {region} tenant once a night, in the 12 hours from 18:00 at the region's fixed "
-            "offset. Each tick asks for what fits the queue: tenants that are not synced yet tonight, the "
-            "longest first."
+            f"offset ({windows.SCHEDULE_ZONES[region]}; IANA's sign is the other way round). Each tick asks "
+            "for what fits the queue: tenants that are not synced yet tonight, the longest first. A tick that is "
+            "skipped says why, and how far the night is. Off until somebody starts it."
         ),
-        tags={"roster/region": region},
+        owners=OWNERS,
+        tags={tags.REGION: region, tags.TASK: "sync"},
         metadata={"window": f"12 hours from {windows.START:%H:%M} at {windows.SCHEDULE_ZONES[region]}"},
     )
     def tick(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
@@ -106,7 +109,12 @@ UPKEEP: Final = dg.ScheduleDefinition(
     execution_timezone="UTC",
     # It removes only what is older than it is kept; without it the records grow until the disk is full.
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Once a day: old runs, events, extracts and history go; says what it freed.",
+    description=(
+        "Once a day, and on from the start: old runs, events, extracts and history go, for half an hour at "
+        "most; the run says what it freed. If it fails some days, nothing breaks, but the disk fills."
+    ),
+    owners=OWNERS,
+    tags={tags.TASK: "upkeep"},
 )
 
 SCHEDULES: Final = [nightly(region) for region in windows.OFFSETS]
