@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorageWatchdog
 from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.schedules import SqliteScheduleStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
@@ -23,6 +24,11 @@ from dagster._core.storage.sqlite_storage import (
     _schedule_directory,
 )
 from sqlalchemy import Connection, Engine, create_engine
+from watchdog.events import FileSystemEvent
+from watchdog.observers import Observer
+
+if TYPE_CHECKING:
+    from dagster._core.event_api import EventHandlerFn
 
 KEPT: Final = 4
 """Databases of events that a process keeps open: every run has its own, and the UI reads those of many."""
@@ -52,8 +58,27 @@ class Runs(SqliteRunStorage):
         super().dispose()
 
 
+class _Watchdog(SqliteEventLogStorageWatchdog):
+    """Tells the UI what a run has written.
+
+    Dagster's own looks at the run's database alone, which changes as the last connection to it is closed. Here
+    one stays open, and what is written stands in SQLite's log beside it: the page of a run would stay as it
+    was when it was opened.
+    """
+
+    def __init__(self, events: Events, run_id: str, callback: EventHandlerFn, cursor: str | None) -> None:
+        super().__init__(events, run_id, callback, cursor)
+        self._patterns = [self._log_path, f"{self._log_path}-wal"]
+
+    def on_modified(self, event: FileSystemEvent) -> None:
+        """Tells what is new."""
+        self._process_log()
+
+
 class Events(SqliteEventLogStorage):
     """What happened in each run, in a database of its own, and an index of all of them."""
+
+    _obs: Any  # Dagster's: what watches the files, once somebody watches a run
 
     def __init__(self, base_dir: str, inst_data: Any = None) -> None:
         self._engines: dict[str, Engine] = {}
@@ -84,6 +109,15 @@ class Events(SqliteEventLogStorage):
         if table_name not in self._tables and super().has_table(table_name):
             self._tables.add(table_name)
         return table_name in self._tables
+
+    def watch(self, run_id: str, cursor: str | None, callback: EventHandlerFn) -> None:
+        """Calls back with each event of a run after the cursor, until the run is over or `end_watch`."""
+        if self._obs is None:
+            self._obs = Observer()
+            self._obs.start()
+        watchdog = _Watchdog(self, run_id, callback, cursor)
+        watched = self._obs.schedule(watchdog, self._base_dir, recursive=True)
+        self._watchers[run_id][callback] = (watchdog, watched)
 
     def wipe(self) -> None:
         """Deletes all of it."""

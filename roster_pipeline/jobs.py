@@ -34,8 +34,8 @@ SYNC_TENANT: Final = dg.define_asset_job(
     description=(
         "One sync of one tenant: read its providers, keep what counts on the day, merge the records of one "
         "human, check each school, publish. The schedules run it each night. To sync a tenant by hand, "
-        "choose its partition. The run fails only if nothing could be published; how it went stands in the tags "
-        "`roster/outcome` and `roster/error_code`, and in full on the asset `published_rosters`."
+        "choose its partition. The run fails only if nothing could be published; how it went stands in the "
+        "tags `roster/outcome` and `roster/error_code`, and in full on the asset `published_rosters`."
     ),
     owners=OWNERS,
     tags={tags.TASK: "sync"},

@@ -43,8 +43,8 @@ def nightly(region: Region) -> dg.ScheduleDefinition:
         description=(
             f"Syncs each {region} tenant once a night, in the 12 hours from 18:00 at the region's fixed "
             f"offset ({windows.SCHEDULE_ZONES[region]}; IANA's sign is the other way round). Each tick asks "
-            "for what fits the queue: tenants that are not synced yet tonight, the longest first. A tick that is "
-            "skipped says why, and how far the night is. Off until somebody starts it."
+            "for what fits the queue: tenants that are not synced yet tonight, the longest first. A tick that "
+            "is skipped says why, and how far the night is. Off until somebody starts it."
         ),
         owners=OWNERS,
         tags={tags.REGION: region, tags.TASK: "sync"},

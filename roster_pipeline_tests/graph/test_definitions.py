@@ -99,7 +99,7 @@ def _shown() -> list[tuple[str, Any]]:
     """Everything that the UI lists, but for checks: a name and the definition."""
     repository = defs.get_repository_def()
     jobs = [job for job in repository.get_all_jobs() if not job.name.startswith("__")]
-    others = [*jobs, *repository.schedule_defs, *repository.sensor_defs]
+    others: list[Any] = [*jobs, *repository.schedule_defs, *repository.sensor_defs]
     return [
         *((spec.key.to_user_string(), spec) for spec in defs.resolve_all_asset_specs()),
         *((one.name, one) for one in others),
