@@ -35,7 +35,7 @@ class Check:
 
 def _kept_back(document: Mapping[str, Any]) -> Rows:
     return [
-        {name: school[name] for name in ("school_id", "name", "code")}
+        {name: school[name] for name in ("name", "code", "school_id")}
         for school in document["schools"]
         if school["state"] == "kept"
     ]
@@ -67,13 +67,13 @@ def _flawed(document: Mapping[str, Any], codes: tuple[str, ...]) -> Iterator[dic
             if code in codes:
                 issue = told[school["name"], code, count]
                 yield {
-                    "school_id": school["school_id"],
                     "name": school["name"],
                     "code": code,
                     "count": count,
                     "message": issue["message"],
                     "kept_back": school["state"] == "kept" and issue["severity"] == "school kept back",
                     "cure": issue["cure"],
+                    "school_id": school["school_id"],
                 }
 
 

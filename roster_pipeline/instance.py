@@ -61,9 +61,9 @@ class Runs(SqliteRunStorage):
 class _Watchdog(SqliteEventLogStorageWatchdog):
     """Tells the UI what a run has written.
 
-    Dagster's own looks at the run's database alone, which changes as the last connection to it is closed. Here
-    one stays open, and what is written stands in SQLite's log beside it: the page of a run would stay as it
-    was when it was opened.
+    Dagster's own looks at the run's database alone, which changes as the last connection to it is closed.
+    Here one stays open, and what is written stands in SQLite's log beside it: the page of a run would stay as
+    it was when it was opened.
     """
 
     def __init__(self, events: Events, run_id: str, callback: EventHandlerFn, cursor: str | None) -> None:

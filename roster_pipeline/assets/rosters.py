@@ -34,7 +34,7 @@ def published_rosters(
 ) -> Iterator[dg.AssetCheckResult | dg.AssetObservation | dg.MaterializeResult[None]]:
     """What the products read: schools, sessions, classes, people, memberships and guardian links.
 
-    All of a tenant's changes in one transaction, or nothing does.
+    All changes of a tenant are published in one transaction, or none is.
 
     - `successful`: published; notes and unmatched users are no fault.
     - `partial`: published, but a collection was not read completely, a school was kept back, or a removal
