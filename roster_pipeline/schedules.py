@@ -49,8 +49,8 @@ def nightly(region: Region) -> dg.ScheduleDefinition:
         description=(
             f"Syncs each {region} tenant once a night, in the 12 hours from {windows.START:%H:%M} at "
             f"{_offset(region)}, all year. Each tick asks for what fits the queue: tenants that are not "
-            "synced yet tonight, the longest first. A tick that is skipped says why, and how far the night is. Off "
-            "until somebody starts it."
+            "synced yet tonight, the longest first. A tick that is skipped says why, and how far the night "
+            "is. Off until somebody starts it."
         ),
         owners=OWNERS,
         tags={tags.REGION: region, tags.TASK: "sync"},
