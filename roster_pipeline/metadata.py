@@ -66,6 +66,7 @@ def of_document(document: Mapping[str, Any]) -> Metadata:
                 ],
                 "collections": [
                     {"provider": entry["name"], "collection": name, **_flat(found)}
+                    | {"dropped": sum(found["dropped"].values())}
                     for entry in document["providers"]
                     for name, found in entry["collections"].items()
                 ],

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import FloatRect, Locator, Page, ViewportSize, expect, sync_playwright
 
 CHROMIUM: Final = Path("/usr/bin/chromium")
-SIZE: Final = {"width": 1400, "height": 900}
+SIZE: Final[ViewportSize] = {"width": 1400, "height": 900}
 PATIENCE: Final = 60_000
 """Milliseconds for what takes a laptop a second or two; a run of a sync takes it ten."""
 
@@ -37,7 +37,7 @@ _METADATA: Final = """table => {
     const names = [...head.cells].map(text);
     return body.map(row => Object.fromEntries([...row.cells].map((cell, n) => [names[n], text(cell)])));
   };
-  return Object.fromEntries([...table.rows].filter(row => row.cells.length === 2).map(row => {
+  return Object.fromEntries([...table.rows].filter(row => row.cells.length > 1).map(row => {
     const inner = row.cells[1].querySelector('table');
     return [text(row.cells[0]), inner ? rows(inner) : text(row.cells[1])];
   }));
@@ -89,6 +89,7 @@ class Operator:
         launch.click()
         page.get_by_text("View", exact=True).click()  # on the toast that says that a run was launched
         page.wait_for_url("**/runs/*")
+        page.mouse.move(0, 0)  # away from the toast, which stays as long as somebody points at it
         expect(page.get_by_text("Success", exact=True)).to_be_visible()
         return page.url.rpartition("/")[2].partition("?")[0]
 
@@ -113,8 +114,10 @@ class Operator:
     def start(self, schedule: str) -> None:
         """Turns a schedule on, in that list."""
         row = self.listed(schedule)
+        boxes = row.locator("input")
+        expect(boxes).to_have_count(2)  # one to select the row; the switch comes once its state is known
         row.locator("label").last.click()
-        expect(row.locator("input").last).to_be_checked()
+        expect(boxes.last).to_be_checked()
         self.page.mouse.move(0, 0)
 
     def schedule(self, name: str) -> None:
@@ -124,6 +127,13 @@ class Operator:
     def row(self, name: str) -> Locator:
         """A row of that page."""
         return self.page.locator("tr").filter(has=self.page.get_by_text(name, exact=True))
+
+    def save(self, file: Path, height: int) -> None:
+        """A picture of the upper part of what is seen now, once nothing of it is still being loaded."""
+        self.page.mouse.move(0, 0)
+        self.page.wait_for_load_state("networkidle")
+        clip: FloatRect = {"x": 0, "y": 0, "width": SIZE["width"], "height": height}
+        self.page.screenshot(path=file, animations="disabled", clip=clip)
 
     def _go(self, path: str, *, until: str) -> None:
         self.page.goto(self.address + path)
@@ -148,7 +158,7 @@ def operator(address: str, profile: Path) -> Iterator[Operator]:
             executable_path=CHROMIUM,
             headless=True,
             args=_OPTIONS,
-            viewport={"width": SIZE["width"], "height": SIZE["height"]},
+            viewport=SIZE,
             locale="en-GB",
             timezone_id="UTC",
             color_scheme="light",
