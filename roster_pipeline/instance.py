@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from dagster._core.storage.event_log import SqliteEventLogStorage
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorageWatchdog
+from dagster._core.storage.event_log import SqliteEventLogStorage, SqlPollingEventWatcher
 from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.schedules import SqliteScheduleStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
@@ -24,8 +23,6 @@ from dagster._core.storage.sqlite_storage import (
     _schedule_directory,
 )
 from sqlalchemy import Connection, Engine, create_engine
-from watchdog.events import FileSystemEvent
-from watchdog.observers import Observer
 
 if TYPE_CHECKING:
     from dagster._core.event_api import EventHandlerFn
@@ -58,32 +55,14 @@ class Runs(SqliteRunStorage):
         super().dispose()
 
 
-class _Watchdog(SqliteEventLogStorageWatchdog):
-    """Tells the UI what a run has written.
-
-    Dagster's own looks at the run's database alone, which changes as the last connection to it is closed.
-    Here one stays open, and what is written stands in SQLite's log beside it: the page of a run would stay as
-    it was when it was opened.
-    """
-
-    def __init__(self, events: Events, run_id: str, callback: EventHandlerFn, cursor: str | None) -> None:
-        super().__init__(events, run_id, callback, cursor)
-        self._patterns = [self._log_path, f"{self._log_path}-wal"]
-
-    def on_modified(self, event: FileSystemEvent) -> None:
-        """Tells what is new."""
-        self._process_log()
-
-
 class Events(SqliteEventLogStorage):
     """What happened in each run, in a database of its own, and an index of all of them."""
-
-    _obs: Any  # Dagster's: what watches the files, once somebody watches a run
 
     def __init__(self, base_dir: str, inst_data: Any = None) -> None:
         self._engines: dict[str, Engine] = {}
         self._tables: set[str] = set()
         super().__init__(base_dir, inst_data)
+        self._watcher = SqlPollingEventWatcher(self)
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
@@ -111,13 +90,16 @@ class Events(SqliteEventLogStorage):
         return table_name in self._tables
 
     def watch(self, run_id: str, cursor: str | None, callback: EventHandlerFn) -> None:
-        """Calls back with each event of a run after the cursor, until the run is over or `end_watch`."""
-        if self._obs is None:
-            self._obs = Observer()
-            self._obs.start()
-        watchdog = _Watchdog(self, run_id, callback, cursor)
-        watched = self._obs.schedule(watchdog, self._base_dir, recursive=True)
-        self._watchers[run_id][callback] = (watchdog, watched)
+        """Calls back with each event of a run after the cursor, until `end_watch`: for the page of a run.
+
+        Looks into the database from time to time, as Dagster does on PostgreSQL. Its own way on SQLite waits
+        for the file to change, which happens as the last connection is closed, and here one stays open.
+        """
+        self._watcher.watch_run(run_id, cursor, callback)
+
+    def end_watch(self, run_id: str, handler: EventHandlerFn) -> None:
+        """Calls this one back no more."""
+        self._watcher.unwatch_run(run_id, handler)
 
     def wipe(self) -> None:
         """Deletes all of it."""
@@ -125,7 +107,8 @@ class Events(SqliteEventLogStorage):
         super().wipe()
 
     def dispose(self) -> None:
-        """Closes the databases."""
+        """Closes the databases, once nobody looks into them any more."""
+        self._watcher.close()
         self._close()
         super().dispose()
 
