@@ -22,7 +22,7 @@ DAGSTER = mkdir -p "$(DAGSTER_HOME)" && \
 
 .DEFAULT_GOAL := help
 .PHONY: help venv install demo test check format format-check lint types definitions docs ui \
-	options faults kills sixty-nights forgetting fuzz workers night bench audit cases lock clean
+	pictures options faults kills sixty-nights forgetting fuzz workers night bench audit cases lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ docs: install ## write the pages that are generated from the code
 
 ui: install ## open Dagster's UI on http://127.0.0.1:3000, on the demo's data
 	@$(BIN)/roster-pipeline demo --ui --port $(PORT)
+
+pictures: install ## take the pictures of the documentation anew, with Debian's Chromium
+	$(BIN)/python -m roster_pipeline_tests.browser docs/images
 
 options: install ## does the proof of every option fail when the option is ignored?
 	@$(BIN)/python -m roster_pipeline_tests.ignoring

@@ -35,7 +35,7 @@ class Check:
 
 def _kept_back(document: Mapping[str, Any]) -> Rows:
     return [
-        {name: school[name] for name in ("school_id", "name", "code")}
+        {name: school[name] for name in ("name", "code", "school_id")}
         for school in document["schools"]
         if school["state"] == "kept"
     ]
@@ -67,84 +67,121 @@ def _flawed(document: Mapping[str, Any], codes: tuple[str, ...]) -> Iterator[dic
             if code in codes:
                 issue = told[school["name"], code, count]
                 yield {
-                    "school_id": school["school_id"],
                     "name": school["name"],
                     "code": code,
                     "count": count,
                     "message": issue["message"],
                     "kept_back": school["state"] == "kept" and issue["severity"] == "school kept back",
                     "cure": issue["cure"],
+                    "school_id": school["school_id"],
                 }
 
 
 CHECKS: Final = (
     Check(
         "schools_are_complete",
-        "No school was kept back. A school that was keeps its last good roster; the others are published.",
+        "No school was kept back. A school that was keeps its last good roster (a new one has none "
+        "yet), and all others are published. The table says which, and the code why; the check of "
+        "that flaw has the cure.",
         "schools",
         _kept_back,
     ),
-    Check("schools_have_students", "Every school in session has students.", "schools", _flaws("RS-SAFE-07")),
-    Check("schools_have_teachers", "Every school in session has teachers.", "schools", _flaws("RS-SAFE-08")),
+    Check(
+        "schools_have_students",
+        "Every school in session has students. By default one without is kept back. Mostly an "
+        "incomplete export, or the school is not shared with the app: ask the school, or exclude it "
+        "until it is ready.",
+        "schools",
+        _flaws("RS-SAFE-07"),
+    ),
+    Check(
+        "schools_have_teachers",
+        "Every school in session has teachers. By default one without is kept back. Mostly an "
+        "incomplete export, or staff are not shared with the app: ask the school, or exclude it until"
+        " it is ready.",
+        "schools",
+        _flaws("RS-SAFE-08"),
+    ),
     Check(
         "schools_have_classes",
-        "Every school in session that has students has classes, unless only its people are synced.",
+        "Every school in session that has students has classes, unless only its people are synced. By"
+        " default one without is published all the same. The school sets its classes up, or shares "
+        "them with the app.",
         "schools",
         _flaws("RS-SAFE-13"),
     ),
-    Check("classes_have_teachers", "Every class of today has a teacher.", "schools", _flaws("RS-SAFE-14")),
+    Check(
+        "classes_have_teachers",
+        "Every class of today has a teacher. Classes without are published, and nobody can run them: "
+        "the school assigns a teacher, or ends the class.",
+        "schools",
+        _flaws("RS-SAFE-14"),
+    ),
     Check(
         "classes_have_students",
-        "Every class of today has students. A few without are normal.",
+        "Every class of today has students. A few without are normal, and all are published. Act "
+        "where there are many, or suddenly more than before.",
         "schools",
         _flaws("RS-SAFE-15"),
     ),
     Check(
         "students_are_in_classes",
-        "Every student of a school with classes is in one of them. A few in none are normal.",
+        "Every student of a school with classes is in one of them. A few in none are normal, and all "
+        "are published. Act where there are many; `roster-pipeline explain` says of one student why.",
         "schools",
         _flaws("RS-SAFE-16"),
     ),
     Check(
         "people_have_merge_keys",
-        "Where a tenant has several sources, its students and staff have an e-mail address that joins them.",
+        "Where a tenant has several sources, its students and staff have an e-mail address that joins"
+        " them. Who has none stands once for each source. A note for the school: nothing is kept back"
+        " by it.",
         "schools",
         _flaws("RS-IDN-09"),
     ),
     Check(
         "schools_have_current_sessions",
-        "Every school is in session, or between two sessions: it has a calendar, and not an old one.",
+        "Every school is in session, or between two sessions: it has a calendar, and not an old one. "
+        "By default a school whose newest session ended long ago is kept back: the new school year is"
+        " not set up in the SIS.",
         "schools",
         _flaws("RS-SES-01", "RS-SES-06"),
     ),
     Check(
         "references_lead_somewhere",
-        "Every enrolment refers to a user and a class that are there.",
+        "Every enrolment refers to a user and a class that are there. By default a school with more "
+        "than one in ten that do not is kept back: its users or classes are not all shared with the "
+        "app.",
         "schools",
         _flaws("RS-REF-05", "RS-SAFE-17"),
     ),
     Check(
         "identities_are_readable",
-        "Names and e-mail addresses are not masked, not all the same, and did not vanish since the last "
-        "sync.",
+        "Names and e-mail addresses are not masked, not all the same, and did not vanish since the "
+        "last sync. By default a masked school is kept back; of values that vanished the old ones "
+        "stay. Masking is switched off at the provider.",
         "schools",
         _flaws("RS-SAFE-09", "RS-SAFE-18"),
     ),
     Check(
         "grades_do_not_vanish",
-        "No grade of ten or more students lost all of them at once.",
+        "No grade of ten or more students lost all of them at once. By default a school where one did"
+        " is kept back: mostly an export without that grade. If it is meant, see docs/holds.md.",
         "schools",
         _flaws("RS-SAFE-10"),
     ),
     Check(
         "extracts_are_complete",
-        "Every collection was read completely. From one that was not, nothing is removed.",
+        "Every collection was read completely. From one that was not, nothing is removed; a stale one"
+        " is an earlier extract, at most 7 days old. Why stands in the table `issues` of the asset, "
+        "with a code.",
         "collections",
         _incomplete,
     ),
     Check(
         "removals_do_not_wait",
-        "No removal waits for somebody to look at it. What waits is published as before.",
+        "No removal waits for somebody to look at it. What waits is published as before. `roster-"
+        "pipeline holds` lists it; `approve` and `reject`, or the job `decide_holds`, decide it.",
         "removals",
         _waiting,
     ),

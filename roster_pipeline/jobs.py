@@ -21,6 +21,7 @@ from roster_pipeline.codes import CodedError
 from roster_pipeline.decisions import decide
 from roster_pipeline.metadata import table
 from roster_pipeline.nights.limits import time_limit
+from roster_pipeline.owners import OWNERS
 from roster_pipeline.partitions import TENANTS
 from roster_pipeline.providers import KINDS
 from roster_pipeline.tenants.document import Tenant
@@ -30,7 +31,14 @@ SYNC_TENANT: Final = dg.define_asset_job(
     selection=[asset.key for asset in ASSETS],
     # A step is a second's work; a process for each would cost several times that.
     executor_def=dg.in_process_executor,
-    description="One sync of one tenant: read, filter, merge, check, publish.",
+    description=(
+        "One sync of one tenant: read its providers, keep what counts on the day, merge the records of one "
+        "human, check each school, publish. The schedules run it each night. To sync a tenant by hand, "
+        "choose its partition. The run fails only if nothing could be published; how it went stands in the "
+        "tags `roster/outcome` and `roster/error_code`, and in full on the asset `published_rosters`."
+    ),
+    owners=OWNERS,
+    tags={tags.TASK: "sync"},
 )
 
 
@@ -85,8 +93,11 @@ def _decide(context: dg.OpExecutionContext, config: Deciding) -> None:
     executor_def=dg.in_process_executor,
     description=(
         "Decides what becomes of a tenant's removals that wait: choose the tenant's partition, and `approve` "
-        "or `reject`. An approval lets exactly what waits now go at the next sync, once."
+        "or `reject`. An approval lets exactly what waits now go at the next sync, once; a rejection keeps "
+        "it until the source changes. Look first: `roster-pipeline holds` lists what waits."
     ),
+    owners=OWNERS,
+    tags={tags.TASK: "decision"},
 )
 def decide_holds() -> None:
     """The same as `roster-pipeline approve` and `reject`."""
@@ -147,7 +158,8 @@ def _tidy(context: dg.OpExecutionContext) -> None:
         "Removes what is older than it is kept: Dagster's events and runs, extracts and tables in the "
         "lake, and the history that an undo needs. The ledger of syncs stays. Says what it freed."
     ),
-    tags={tags.PRIORITY: "-10"},
+    owners=OWNERS,
+    tags={tags.PRIORITY: "-10", tags.TASK: "upkeep"},
 )
 def upkeep_of_records() -> None:
     """Once a day, by the schedule `daily_upkeep`; also by hand."""

@@ -34,7 +34,7 @@ Metadata = dict[str, Any]
 def of_step(told: Mapping[str, Any]) -> Metadata:
     """The metadata of a step: its figures under their names, its row count, its tables."""
     figures = {name: value for name, value in told.items() if name not in ("row_count", "tables")}
-    return {ROW_COUNT: told["row_count"], **figures, **tables(told.get("tables", {}))}
+    return {**figures, ROW_COUNT: told["row_count"], **tables(told.get("tables", {}))}
 
 
 def of_document(document: Mapping[str, Any]) -> Metadata:
@@ -45,11 +45,11 @@ def of_document(document: Mapping[str, Any]) -> Metadata:
     counts = document["counts"]
     rows = sum(counts[name] for name in ("people", "imported_classes", "memberships", "guardian_links"))
     return {
-        ROW_COUNT: rows,
         "status": document["status"],
         "as_of": document["as_of"],
         "sync_id": document["sync_id"],
         **counts,
+        ROW_COUNT: rows,
         **tables(
             {
                 "issues": document["issues"],
@@ -60,9 +60,13 @@ def of_document(document: Mapping[str, Any]) -> Metadata:
                         for entry in document["providers"]
                     ),
                 ],
-                "providers": [_flat(entry) for entry in document["providers"]],
+                "providers": [
+                    {name: value for name, value in _flat(entry).items() if name not in HEADINGS}
+                    for entry in document["providers"]
+                ],
                 "collections": [
                     {"provider": entry["name"], "collection": name, **_flat(found)}
+                    | {"dropped": sum(found["dropped"].values())}
                     for entry in document["providers"]
                     for name, found in entry["collections"].items()
                 ],

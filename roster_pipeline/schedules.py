@@ -19,15 +19,22 @@ from roster_pipeline.nights import windows
 from roster_pipeline.nights.asking import INTERVAL, Candidate, ask, in_order
 from roster_pipeline.nights.forecast import forecast
 from roster_pipeline.nights.windows import Window
+from roster_pipeline.owners import OWNERS
 from roster_pipeline.partitions import NAME, partition_changes
 from roster_pipeline.resources import registered_night
 from roster_pipeline.runs import queue_of
 from roster_pipeline.tenants.document import Region
 
 _MINUTES: Final = int(INTERVAL.total_seconds() // 60)
-_HOURS: Final = [
-    (windows.START.hour + hour) % 24 for hour in range(int(windows.LENGTH.total_seconds() // 3600))
-]
+_END: Final = windows.START.hour + int(windows.LENGTH.total_seconds() // 3600) - 24
+# Two ranges, which the UI puts into few words; of a list of hours it names each.
+_HOURS: Final = f"0-{_END - 1},{windows.START.hour}-23"
+
+
+def _offset(region: Region) -> str:
+    """As people write it; the sign of IANA's zone is the other way round."""
+    hours = int(windows.OFFSETS[region].total_seconds() // 3600)
+    return f"UTC{hours:+d}" if hours else "UTC"
 
 
 def nightly(region: Region) -> dg.ScheduleDefinition:
@@ -36,16 +43,18 @@ def nightly(region: Region) -> dg.ScheduleDefinition:
     @dg.schedule(
         name=f"nightly_{region.lower()}",
         job=SYNC_TENANT,
-        cron_schedule=f"*/{_MINUTES} {','.join(map(str, sorted(_HOURS)))} * * *",
+        cron_schedule=f"*/{_MINUTES} {_HOURS} * * *",
         # A fixed offset: daylight saving does not move the window.
         execution_timezone=windows.SCHEDULE_ZONES[region],
         description=(
-            f"Syncs each {region} tenant once a night, in the 12 hours from 18:00 at the region's fixed "
-            "offset. Each tick asks for what fits the queue: tenants that are not synced yet tonight, the "
-            "longest first."
+            f"Syncs each {region} tenant once a night, in the 12 hours from {windows.START:%H:%M} at "
+            f"{_offset(region)}, all year. Each tick asks for what fits the queue: tenants that are not "
+            "synced yet tonight, the longest first. A tick that is skipped says why, and how far the night "
+            "is. Off until somebody starts it."
         ),
-        tags={"roster/region": region},
-        metadata={"window": f"12 hours from {windows.START:%H:%M} at {windows.SCHEDULE_ZONES[region]}"},
+        owners=OWNERS,
+        tags={tags.REGION: region, tags.TASK: "sync"},
+        metadata={"window": f"12 hours from {windows.START:%H:%M} at {_offset(region)}"},
     )
     def tick(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         window = windows.window(region, context.scheduled_execution_time)
@@ -106,7 +115,12 @@ UPKEEP: Final = dg.ScheduleDefinition(
     execution_timezone="UTC",
     # It removes only what is older than it is kept; without it the records grow until the disk is full.
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Once a day: old runs, events, extracts and history go; says what it freed.",
+    description=(
+        "Once a day, and on from the start: old runs, events, extracts and history go, for half an hour at "
+        "most; the run says what it freed. If it fails some days, nothing breaks, but the disk fills."
+    ),
+    owners=OWNERS,
+    tags={tags.TASK: "upkeep"},
 )
 
 SCHEDULES: Final = [nightly(region) for region in windows.OFFSETS]

@@ -11,6 +11,7 @@ from dagster._core.scheduler.instigation import InstigatorType
 from roster_pipeline import tags
 from roster_pipeline.codes import CodedError
 from roster_pipeline.nights import windows
+from roster_pipeline.owners import OWNERS
 from roster_pipeline.partitions import NAME, TENANTS, partition_changes
 from roster_pipeline.resources import ledger_open, registered_names
 from roster_pipeline.runs import NOT_OVER, end_dead_runs, end_left_runs, end_runs_of
@@ -28,8 +29,11 @@ AT_ONCE = 20_000
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
         "Makes a partition of every tenant of the registry, and takes those away that it has no more, "
-        "once none of their runs is going on."
+        "once none of their runs is going on. A tenant that is missing in the UI a minute after `tenants "
+        "apply`: is this sensor running?"
     ),
+    owners=OWNERS,
+    tags={tags.TASK: "tenants"},
 )
 def tenant_registry(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """One tick: what changed since the last one, or why nothing could be told."""
@@ -59,8 +63,11 @@ def tenant_registry(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
         "Ends syncs whose worker has not been heard of for two minutes, so that they can be started "
-        "again, and writes down how each night ended and which tenants it missed."
+        "again, and writes down how each night ended and which tenants it missed. It starts no run: each "
+        "tick is skipped, and says what it did."
     ),
+    owners=OWNERS,
+    tags={tags.TASK: "watch"},
 )
 def night_watch(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """One tick; it asks for no run, so what it did is told as the reason for skipping."""
@@ -104,6 +111,8 @@ def look(instance: dg.DagsterInstance, now: datetime) -> str:
         "channels of alerts.yaml (docs/alerts.md). Without that file it sends nothing. Each tick says here "
         "what it told and which channel does not work."
     ),
+    owners=OWNERS,
+    tags={tags.TASK: "alerts"},
 )
 def alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """One tick; what was told is in the roster database, and the cursor shows only how far it has come."""

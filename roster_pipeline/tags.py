@@ -1,4 +1,4 @@
-"""The names of run tags: what a run is for, and how it ended. Low-cardinality facts only, no counts.
+"""The names of tags: what a run is for, and how it ended. Low-cardinality facts only, no counts.
 
 Tags stand in Dagster's database and in its lists: no personal data, no secrets.
 """
@@ -33,6 +33,15 @@ OUTCOME: Final = "roster/outcome"
 """`successful`, `partial` or `failed`; `interrupted` if the run ended without coming to publish."""
 ERROR_CODE: Final = "roster/error_code"
 """The first code of a sync that was not successful; empty if it was."""
+
+TASK: Final = "roster/task"
+"""Of jobs, and so of their runs, of schedules and of sensors, what they are there for: `sync`, `decision`,
+`upkeep`, `tenants`, `watch` or `alerts`. A sync that is started on an asset's page is no run of the job, and
+has none."""
+LAYER: Final = "roster/layer"
+"""Of assets: `raw`, `current`, `identities` or `rosters`, as their group."""
+PROVIDER_KIND: Final = "roster/provider_kind"
+"""Of the raw assets: the kind that they read."""
 
 
 def of_hosts(hosts: Collection[str]) -> dict[str, str]:

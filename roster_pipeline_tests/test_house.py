@@ -25,7 +25,7 @@ PROJECT: Final = PACKAGE.parent
 # that is a way to start a command.
 ABOVE_THE_LINE: Final = {
     "definitions", "assets", "checks", "jobs", "schedules", "sensors", "partitions", "resources", "tags",
-    "metadata", "instance", "cli", "runs", "upkeep",
+    "metadata", "instance", "cli", "runs", "upkeep", "owners",
 }  # fmt: skip
 SAYS_NOTHING: Final = re.compile(r"(.*_)?(util|helper|manager|processor)s?|common|misc")
 

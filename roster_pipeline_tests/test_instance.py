@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import queue
 import time
 from pathlib import Path
 
@@ -122,6 +123,22 @@ def test_dagster_s_own_storage_and_ours_read_what_the_other_wrote(
             assert _said(reads, run.run_id) == _said(writes, run.run_id) != []
             assert [found.run_id for found in reads.get_runs(limit=1)] == [run.run_id]
         assert len(theirs.get_runs()) == len(ours.get_runs()) == 2
+
+
+@pytest.mark.parametrize("dagster_s_own", [False, True], ids=["ours", "theirs"])
+def test_whoever_watches_a_run_hears_of_each_event_as_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dagster_s_own: bool
+) -> None:
+    """A run's page in the UI: it would stay as it was when it was opened, until somebody loads it anew."""
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    with _opened(tmp_path, dagster_s_own=dagster_s_own) as writes, _opened(tmp_path) as reads:
+        run = writes.create_run_for_job(_noting)
+        assert _said(reads, run.run_id) == []
+        heard: queue.Queue[str] = queue.Queue()
+        reads.watch_event_logs(run.run_id, None, lambda entry, _: heard.put(entry.message))
+        for line in ("the first line", "the second line"):
+            writes.report_engine_event(line, run)
+            assert line in heard.get(timeout=20)
 
 
 def test_a_process_keeps_few_databases_open_however_many_runs_it_reads(

@@ -2,8 +2,10 @@
 
 import dagster as dg
 
+from roster_pipeline import tags
 from roster_pipeline.assets.raw import RAW
 from roster_pipeline.metadata import of_step
+from roster_pipeline.owners import OWNERS
 from roster_pipeline.partitions import TENANTS
 from roster_pipeline.providers import KINDS
 from roster_pipeline.resources import Rosters
@@ -12,6 +14,9 @@ from roster_pipeline.resources import Rosters
 @dg.asset(
     partitions_def=TENANTS,
     group_name="current",
+    owners=OWNERS,
+    kinds={"pandas", "parquet"},
+    tags={tags.LAYER: "current"},
     deps=[[RAW, kind] for kind in KINDS if kind != "directory"],
 )
 def current_sessions(
@@ -28,7 +33,14 @@ def current_sessions(
     return dg.MaterializeResult(metadata=metadata)
 
 
-@dg.asset(partitions_def=TENANTS, group_name="current", deps=[current_sessions])
+@dg.asset(
+    partitions_def=TENANTS,
+    group_name="current",
+    owners=OWNERS,
+    kinds={"pandas", "parquet"},
+    tags={tags.LAYER: "current"},
+    deps=[current_sessions],
+)
 def current_enrolments(
     context: dg.AssetExecutionContext, rosters: dg.ResourceParam[Rosters]
 ) -> dg.MaterializeResult[None]:

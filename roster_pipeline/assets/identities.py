@@ -2,14 +2,23 @@
 
 import dagster as dg
 
+from roster_pipeline import tags
 from roster_pipeline.assets.current import current_enrolments
 from roster_pipeline.assets.raw import RAW
 from roster_pipeline.metadata import of_step
+from roster_pipeline.owners import OWNERS
 from roster_pipeline.partitions import TENANTS
 from roster_pipeline.resources import Rosters
 
 
-@dg.asset(partitions_def=TENANTS, group_name="identities", deps=[current_enrolments, [RAW, "directory"]])
+@dg.asset(
+    partitions_def=TENANTS,
+    group_name="identities",
+    owners=OWNERS,
+    kinds={"pandas", "parquet"},
+    tags={tags.LAYER: "identities"},
+    deps=[current_enrolments, [RAW, "directory"]],
+)
 def merged_identities(
     context: dg.AssetExecutionContext, rosters: dg.ResourceParam[Rosters]
 ) -> dg.MaterializeResult[None]:

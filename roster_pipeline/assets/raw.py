@@ -4,7 +4,9 @@ from typing import Final
 
 import dagster as dg
 
+from roster_pipeline import tags
 from roster_pipeline.metadata import of_step
+from roster_pipeline.owners import OWNERS
 from roster_pipeline.partitions import TENANTS
 from roster_pipeline.providers import KINDS
 from roster_pipeline.resources import Rosters
@@ -18,6 +20,9 @@ _READ: Final = {
     "oneroster_csv": "the tenant's OneRoster CSV exports",
     "directory": "the tenant's directories: people whom the platform knows already",
 }
+
+_KINDS: Final = {"oneroster_csv": {"oneroster", "csv"}, "oneroster": {"oneroster"}, "directory": {"csv"}}
+"""What a kind of provider speaks where that is not the kind's own dialect of OneRoster."""
 
 _DESCRIPTION: Final = """Reads {what}, and keeps every collection with its state and the proof of it.
 
@@ -39,6 +44,9 @@ def raw_asset(kind: str) -> dg.AssetsDefinition:
         key=[RAW, kind],
         partitions_def=TENANTS,
         group_name=RAW,
+        owners=OWNERS,
+        kinds={"parquet"} | _KINDS.get(kind, {kind, "oneroster"}),
+        tags={tags.LAYER: RAW, tags.PROVIDER_KIND: kind},
         description=_DESCRIPTION.format(what=_READ.get(kind, f"the tenant's providers of the kind {kind}")),
     )
     def extract(

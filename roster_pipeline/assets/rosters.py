@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
-from roster_pipeline import checks
+from roster_pipeline import checks, tags
 from roster_pipeline.assets.identities import merged_identities
 from roster_pipeline.metadata import Metadata, of_document, of_latest
+from roster_pipeline.owners import OWNERS
 from roster_pipeline.partitions import TENANTS
 from roster_pipeline.resources import Document, Rosters
 
@@ -20,6 +21,9 @@ LAST_SYNCS: Final = 14
 @dg.asset(
     partitions_def=TENANTS,
     group_name="rosters",
+    owners=OWNERS,
+    kinds={"pandas", "sql"},  # SQLite or PostgreSQL: which one is not known before something is opened
+    tags={tags.LAYER: "rosters"},
     deps=[merged_identities],
     check_specs=checks.specs("published_rosters"),
     # A sync that published nothing has made nothing: a failed one, and one that was only tried out.
@@ -30,7 +34,7 @@ def published_rosters(
 ) -> Iterator[dg.AssetCheckResult | dg.AssetObservation | dg.MaterializeResult[None]]:
     """What the products read: schools, sessions, classes, people, memberships and guardian links.
 
-    All of a tenant's changes in one transaction, or nothing does.
+    All changes of a tenant are published in one transaction, or none is.
 
     - `successful`: published; notes and unmatched users are no fault.
     - `partial`: published, but a collection was not read completely, a school was kept back, or a removal

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log import SqliteEventLogStorage, SqlPollingEventWatcher
 from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.schedules import SqliteScheduleStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
@@ -22,6 +22,9 @@ from dagster._core.storage.sqlite_storage import (
     _schedule_directory,
 )
 from sqlalchemy import Connection, Engine, create_engine
+
+if TYPE_CHECKING:
+    from dagster._core.event_api import EventHandlerFn
 
 KEPT: Final = 4
 """Databases of events that a process keeps open: every run has its own, and the UI reads those of many."""
@@ -58,6 +61,7 @@ class Events(SqliteEventLogStorage):
         self._engines: dict[str, Engine] = {}
         self._tables: set[str] = set()
         super().__init__(base_dir, inst_data)
+        self._watcher = SqlPollingEventWatcher(self)
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
@@ -84,13 +88,26 @@ class Events(SqliteEventLogStorage):
             self._tables.add(table_name)
         return table_name in self._tables
 
+    def watch(self, run_id: str, cursor: str | None, callback: EventHandlerFn) -> None:
+        """Calls back with each event of a run after the cursor, until `end_watch`: for the page of a run.
+
+        Looks into the database from time to time, as Dagster does on PostgreSQL. Its own way on SQLite waits
+        for the file to change, which happens as the last connection is closed, and here one stays open.
+        """
+        self._watcher.watch_run(run_id, cursor, callback)
+
+    def end_watch(self, run_id: str, handler: EventHandlerFn) -> None:
+        """Calls this one back no more."""
+        self._watcher.unwatch_run(run_id, handler)
+
     def wipe(self) -> None:
         """Deletes all of it."""
         self._close()
         super().wipe()
 
     def dispose(self) -> None:
-        """Closes the databases."""
+        """Closes the databases, once nobody looks into them any more."""
+        self._watcher.close()
         self._close()
         super().dispose()
 

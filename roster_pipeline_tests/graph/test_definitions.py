@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from typing import Any
 
 import dagster as dg
 
@@ -93,10 +95,43 @@ def test_checks_are_partitioned_and_never_stop_a_run() -> None:
     assert not any(spec.blocking for spec in specs)
 
 
-def test_every_asset_says_in_the_ui_what_it_is() -> None:
+def _shown() -> list[tuple[str, Any]]:
+    """Everything that the UI lists, but for checks: a name and the definition."""
+    repository = defs.get_repository_def()
+    jobs = [job for job in repository.get_all_jobs() if not job.name.startswith("__")]
+    others: list[Any] = [*jobs, *repository.schedule_defs, *repository.sensor_defs]
+    return [
+        *((spec.key.to_user_string(), spec) for spec in defs.resolve_all_asset_specs()),
+        *((one.name, one) for one in others),
+    ]
+
+
+def test_everything_says_in_the_ui_what_it_is_and_who_answers_for_it() -> None:
+    """Checks have no owners and no tags in Dagster; they have the asset's, and a description."""
+    assert len(_shown()) == len(GRAPH) + 3 + 5 + 3
+    for name, one in _shown():
+        assert len(one.description or "") > 80, name
+        assert list(one.owners) == ["team:rosters"], name
+        assert any(tag.startswith("roster/") for tag in one.tags), name
+    for check in checks.specs("published_rosters"):
+        assert len(check.description or "") > 80, check.name
+        assert not hasattr(check, "owners"), "Dagster has owners of checks now: say them"
+        assert not hasattr(check, "tags"), "Dagster has tags of checks now: say them"
+
+
+def test_every_asset_says_what_it_is_made_of() -> None:
+    """Three at most: the UI shows no more of them on an asset's card."""
     for spec in defs.resolve_all_asset_specs():
-        assert spec.description, spec.key
-        assert len(spec.description) > 80, spec.key
+        assert 1 <= len(spec.kinds) <= 3, spec.key
+        assert spec.tags["roster/layer"] == spec.group_name, spec.key
+
+
+def test_tags_are_facts_that_any_list_may_show() -> None:
+    """A job's tags become those of its runs: nothing personal, no count, nothing that only one run has."""
+    for name, one in _shown():
+        for tag, value in one.tags.items():
+            assert re.fullmatch(r"(roster|dagster)/[a-z_]+(/[a-z]+)?", tag), (name, tag)
+            assert re.fullmatch(r"[A-Za-z_-]*[0-9]{0,2}", value), (name, tag)
 
 
 def test_the_ui_s_materialize_takes_one_process_like_the_job() -> None:
@@ -110,7 +145,10 @@ def test_a_part_can_be_replaced() -> None:
 
 def test_loading_warns_of_nothing() -> None:
     """A preview that we chose is not announced in every process, to people who cannot act on it."""
-    code = "import dagster, warnings; warnings.simplefilter('error'); import roster_pipeline.definitions"
+    code = (
+        "import dagster, warnings; warnings.simplefilter('error');"
+        "from roster_pipeline.definitions import defs; defs.resolve_job_def('sync_tenant')"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
     )

@@ -1,0 +1,1 @@
+"""Dagster's UI as an operator meets it, in Debian's Chromium."""
