@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
+from urllib.parse import urlsplit
 
 from roster_pipeline.codes import CodedError
 
@@ -32,6 +33,11 @@ def admitted(environ: Mapping[str, str]) -> tuple[Network, ...]:
         raise CodedError(
             "RS-CFG-13", f"{NETWORKS} is no list of networks such as 10.20.0.0/16, fd12:3456::/48."
         ) from None
+
+
+def host_of(address: str | None) -> str | None:
+    """The host of a provider's address, lower-case; None where it has none, as files."""
+    return urlsplit(address).hostname if address else None
 
 
 def is_loopback(host: str) -> bool:

@@ -12,12 +12,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from sqlalchemy import delete, func, insert, select, update
 
 from roster_pipeline.alerts.conditions import Condition, Known, Problem, condition_of
 from roster_pipeline.nights import windows
+from roster_pipeline.oneroster.addresses import host_of
 from roster_pipeline.rosters.statuses import FAILED, MAKE_PARTIAL, PARTIAL, SUCCESSFUL
 from roster_pipeline.store import nights
 from roster_pipeline.store.database import (
@@ -274,9 +274,10 @@ def hosts_of(connection: Connection, names: Collection[str]) -> dict[str, dict[s
     for chunk in _chunks(sorted(names)):
         query = select(tenants.c.tenant, tenants.c.document).where(tenants.c.tenant.in_(chunk))
         for tenant, text in connection.execute(query):
-            urls = {one["name"]: one.get("endpoint_url") for one in json.loads(text)["providers"]}
             found[tenant] = {
-                name: host for name, url in urls.items() if url and (host := urlsplit(url).hostname)
+                one["name"]: host
+                for one in json.loads(text)["providers"]
+                if (host := host_of(one.get("endpoint_url")))
             }
     return found
 

@@ -11,13 +11,13 @@ import json
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from sqlalchemy import insert, select
 
 from roster_pipeline.codes import CATALOGUE
 from roster_pipeline.nights import windows
 from roster_pipeline.nights.asking import Candidate
+from roster_pipeline.oneroster.addresses import host_of
 from roster_pipeline.rosters.statuses import FAILED, PARTIAL, SUCCESSFUL
 from roster_pipeline.store.database import durations, missed_nights, night_ends, sync_issues, syncs, tenants
 from roster_pipeline.store.instants import aware, naive
@@ -167,8 +167,7 @@ def _first_codes(connection: Connection, sync_ids: list[int]) -> dict[int, str]:
 
 
 def _hosts(document: dict[str, Any]) -> frozenset[str]:
-    urls = [one.get("endpoint_url") for one in document["providers"]]
-    return frozenset(host for url in urls if url and (host := urlsplit(url).hostname))
+    return frozenset(filter(None, (host_of(one.get("endpoint_url")) for one in document["providers"])))
 
 
 # ---------------------------------------------------------------------------------- the end of a night

@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from roster_pipeline.oneroster.addresses import host_of
 from roster_pipeline.tenants.explaining import Keys, contents, refused, validated
 from roster_pipeline.tenants.lines import Written, read_yaml
 from roster_pipeline.tenants.refusals import DocumentRefused, Place, Problem
@@ -108,7 +108,7 @@ class Provider(_Part):
     @property
     def host(self) -> str | None:
         """The host of `endpoint_url`, lower-case; None for files."""
-        return urlsplit(self.endpoint_url).hostname if self.endpoint_url else None
+        return host_of(self.endpoint_url)
 
 
 class Directory(_Part):
