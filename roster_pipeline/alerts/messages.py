@@ -208,11 +208,8 @@ def _coded(title: str, code: str, group: Sequence[Change], lines: list[str]) -> 
 
 def _hint(group: Sequence[Change]) -> list[str]:
     """Whether they have a host in common, which would be the one place to look at."""
-    hosts = Counter(host for one in group for host in one.hosts)
-    if len(group) < FEW or not hosts:
-        return []
-    host, count = hosts.most_common(1)[0]
-    if count < MOST_OF_ONE * len(group):
+    host, count = _shared_host(group)
+    if not host:
         return []
     share = "All of them" if count == len(group) else f"{_count(count)} of them"
     return [f"{share} are read from {_clipped(host)}: look there first."]
@@ -224,14 +221,19 @@ def _common(changes: Collection[Change]) -> tuple[str, ...]:
     lines = [", ".join(f"{region}: {_count(count)}" for region, count in regions.most_common())]
     news = [one for one in changes if one.kind in ("bad", "worse", "other")]
     codes = Counter(one.now.code for one in news)
-    hosts = Counter(host for one in news for host in one.hosts)
-    if len(news) >= FEW and len(codes) > 1 and hosts:
-        host, count = hosts.most_common(1)[0]
-        if count >= MOST_OF_ONE * len(news):
-            lines.append(
-                f"Most of these ({_count(count)} of {_count(len(news))}) are read from {_clipped(host)}."
-            )
+    host, count = _shared_host(news)
+    if host and len(codes) > 1:
+        lines.append(
+            f"Most of these ({_count(count)} of {_count(len(news))}) are read from {_clipped(host)}."
+        )
     return tuple(lines)
+
+
+def _shared_host(changes: Sequence[Change]) -> tuple[str, int]:
+    """The host that most of them are read from, and how many are; nothing where they are few or of many."""
+    hosts = Counter(host for one in changes for host in one.hosts)
+    host, count = hosts.most_common(1)[0] if hosts else ("", 0)
+    return (host, count) if len(changes) >= FEW and count >= MOST_OF_ONE * len(changes) else ("", 0)
 
 
 # ------------------------------------------------------------------------------------------- digests
