@@ -22,7 +22,7 @@ DAGSTER = mkdir -p "$(DAGSTER_HOME)" && \
 
 .DEFAULT_GOAL := help
 .PHONY: help venv install demo test check format format-check lint types definitions docs ui \
-	options faults kills sixty-nights forgetting fuzz bench audit cases lock clean
+	options deployed faults kills sixty-nights forgetting fuzz bench audit cases lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,9 @@ forgetting: install ## erase many people at random, and look for them everywhere
 fuzz: install ## a coverage-guided fuzzer on everything that parses what others wrote
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[fuzz]'
 	@$(BIN)/python -m roster_pipeline_tests.fuzzing --seconds $(FUZZ_SECONDS)
+
+deployed: install ## boot an empty Debian machine and type docs/operating.md on it (as root)
+	@$(BIN)/python -m roster_pipeline_tests.deployed
 
 bench: install ## measure a large generated district against the floor
 	$(BIN)/python -m benchmarks
