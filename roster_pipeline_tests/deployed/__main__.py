@@ -34,6 +34,12 @@ READER: Final = (
 ROSTER_S: Final = "find /proc -maxdepth 1 -name '[0-9]*' -user roster -printf '%f '"
 """The processes of the services' user; a small machine has no pgrep."""
 
+DATABASES: Final = """
+SELECT datname, pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype,
+  (SELECT array_agg(one::text ORDER BY one::text) FROM unnest(datacl) AS one)
+FROM pg_database WHERE datname IN ('rosters', 'dagster') ORDER BY 1"""
+"""Who owns them may make tables in them: without that the next upgrade fails."""
+
 RUNS: Final = """
 query { runsOrError(limit: 20) { ... on Runs { results {
   runId status tags { key value } eventConnection(limit: 1000) { events { __typename } }
@@ -190,7 +196,7 @@ def _watching(walk: Walk) -> None:
 
 def _backup_and_restore(walk: Walk) -> None:
     """What was published comes back with its ids, and a sync after it changes nothing."""
-    before = walk.people()
+    before, databases = walk.people(), walk.sql(DATABASES)
     walk.type_next("Backup")
     walk.sql("UPDATE people SET removed_at = now()")
     _equal(walk.people(), "")
@@ -199,6 +205,7 @@ def _backup_and_restore(walk: Walk) -> None:
     walk.type_next("Restore")
     walk.answers(since)
     _equal(walk.people(), before)
+    _equal(walk.sql(DATABASES), databases)
     walk.root("cd / && /opt/roster_pipeline/run roster-pipeline sync riverbend")
     _nothing_changed(walk, before)
 
