@@ -22,7 +22,8 @@ DAGSTER = mkdir -p "$(DAGSTER_HOME)" && \
 
 .DEFAULT_GOAL := help
 .PHONY: help venv install demo test check format format-check lint types definitions docs ui \
-	pictures options faults kills sixty-nights forgetting fuzz workers night bench audit cases lock clean
+	pictures options deployed workers night faults kills sixty-nights forgetting fuzz bench audit cases lock \
+	clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +96,9 @@ forgetting: install ## erase many people at random, and look for them everywhere
 fuzz: install ## a coverage-guided fuzzer on everything that parses what others wrote
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[fuzz]'
 	@$(BIN)/python -m roster_pipeline_tests.fuzzing --seconds $(FUZZ_SECONDS)
+
+deployed: install ## boot an empty Debian machine and type docs/operating.md on it (as root)
+	@$(BIN)/python -m roster_pipeline_tests.deployed
 
 workers: install ## two Celery workers, one of them killed in the middle of its syncs (as root)
 	@$(BIN)/python -m roster_pipeline_tests.workers

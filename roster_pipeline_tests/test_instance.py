@@ -70,7 +70,7 @@ def test_the_two_files_differ_only_in_what_the_machines_need() -> None:
     on_postgres, _ = dagster_instance_config(str(ON_POSTGRES))
     same = set(on_sqlite) - {"storage", "concurrency"}
     assert {key: on_sqlite[key] for key in same} == {key: on_postgres[key] for key in same}
-    assert set(on_postgres) - set(on_sqlite) <= {"run_coordinator"}
+    assert set(on_postgres) - set(on_sqlite) <= {"run_coordinator", "compute_logs"}
 
 
 def test_the_values_for_kubernetes_are_those_of_the_file() -> None:
