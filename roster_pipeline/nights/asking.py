@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from statistics import median
 from typing import Final
 
 INTERVAL: Final = timedelta(minutes=5)
@@ -27,8 +28,8 @@ TRIES: Final = 3
 PATIENCE: Final = timedelta(minutes=30)
 """Before a failed sync is repeated, times the number of tries: what is broken is given time to be mended."""
 
-FIRST_GUESS: Final = 60.0
-"""Seconds that a sync is taken to last where nothing is known, to fill the queue by."""
+FIRST_GUESS: Final = 20.0
+"""Seconds that a sync is taken to last where nothing is known of any, to fill the queue by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Candidate:
         hosts: The hosts of its providers; none for files.
         seconds: What its syncs usually take (the median of the last ones that published); None for one
             that has published nothing lately.
+        expected: What is expected of one of which nothing is known: what the others usually take.
         done: Whether tonight's sync is over, published.
         tries: Syncs of tonight that ended without publishing.
         tried_at: When the last of these ended; aware.
@@ -48,6 +50,7 @@ class Candidate:
     tenant: str
     hosts: frozenset[str] = frozenset()
     seconds: float | None = None
+    expected: float = field(default=FIRST_GUESS, compare=False)
     done: bool = False
     tries: int = 0
     tried_at: datetime | None = None
@@ -56,7 +59,7 @@ class Candidate:
     @property
     def guess(self) -> float:
         """The seconds that it is taken to last."""
-        return FIRST_GUESS if self.seconds is None else self.seconds
+        return self.expected if self.seconds is None else self.seconds
 
     def is_due(self, now: datetime) -> bool:
         """Whether a sync of it is wanted tonight, in flight or not."""
@@ -105,12 +108,17 @@ def in_order(candidates: Iterable[Candidate]) -> dict[str, Candidate]:
     """Tenant → candidate, in the order in which they are to be synced.
 
     The longest first: it would end last, whenever the others do. New ones after all that are known, and
-    whoever failed tonight after those that were not tried.
+    whoever failed tonight after those that were not tried. New ones are taken to last as long as the known
+    ones do in the middle, those that are done included.
     """
     ordered = sorted(
         candidates, key=lambda one: (one.tries, one.seconds is None, -(one.seconds or 0.0), one.tenant)
     )
-    return {one.tenant: one for one in ordered}
+    known = [one.seconds for one in ordered if one.seconds is not None]
+    expected = median(known) if known else FIRST_GUESS
+    return {
+        one.tenant: one if one.seconds is not None else replace(one, expected=expected) for one in ordered
+    }
 
 
 def ask(ordered: Mapping[str, Candidate], queue: Queue, now: datetime) -> list[Candidate]:

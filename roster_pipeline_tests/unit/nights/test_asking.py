@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from roster_pipeline.nights.asking import (
     AHEAD,
     AT_ONCE,
+    FIRST_GUESS,
     PATIENCE,
     TRIES,
     Candidate,
@@ -55,6 +56,15 @@ def test_there_is_always_a_run_for_each_place_however_long_they_are() -> None:
 def test_a_tick_asks_for_as_much_work_as_its_places_do_until_the_tick_after_the_next() -> None:
     found = asked(*several(900, 20.0))
     assert len(found) == EMPTY.slots * AHEAD.total_seconds() / 20.0
+
+
+def test_a_new_one_is_taken_to_last_as_long_as_those_that_are_known() -> None:
+    """Else the places stand empty in a first night: its syncs are over long before the next tick."""
+    known = [replace(one, tenant=f"known-{one.tenant}", done=True) for one in several(5, 4.0)]
+    found = asked(*known, *several(900, None), queue=replace(EMPTY, slots=1))
+    assert len(found) == AHEAD.total_seconds() / 4.0
+    alone = asked(*several(900, None), queue=replace(EMPTY, slots=1))
+    assert len(alone) == AHEAD.total_seconds() / FIRST_GUESS
 
 
 def test_what_waits_counts_and_what_runs_does_not() -> None:
