@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -20,6 +21,7 @@ import dagster as dg
 from roster_pipeline import tags
 from roster_pipeline.codes import CodedError, Issue
 from roster_pipeline.faults import place_of
+from roster_pipeline.loading import loading
 from roster_pipeline.store.home import Home
 from roster_pipeline.store.lease import this_process
 
@@ -99,7 +101,7 @@ class Rosters:
     def _begun(self, context: dg.AssetExecutionContext) -> Sync:
         if self._sync is not None:
             return self._sync
-        # The rules and all that they stand on: whoever only loads the definitions does not wait for them.
+        _load()
         from roster_pipeline.syncs import Sync, World
 
         if self.stores is None:
@@ -160,6 +162,13 @@ class Rosters:
         if code or tags.ERROR_CODE in context.run.tags:
             told[tags.ERROR_CODE] = code
         context.instance.add_run_tags(context.run.run_id, told)
+
+
+def _load() -> None:
+    """Imports the rules and all that they stand on: whoever only loads the definitions does not wait for them."""
+    if "roster_pipeline.syncs" not in sys.modules:
+        with loading():
+            import_module("roster_pipeline.syncs")
 
 
 def rosters_resource(

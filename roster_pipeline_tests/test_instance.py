@@ -3,7 +3,6 @@
 import contextlib
 import os
 import queue
-import time
 from pathlib import Path
 
 import dagster as dg
@@ -18,6 +17,7 @@ from sqlalchemy import make_url
 
 from roster_pipeline.instance.postgres import Events as KeptEvents
 from roster_pipeline.instance.sqlite import KEPT, Events
+from roster_pipeline_tests.graph.ui import until
 from roster_pipeline_tests.postgres_server import PostgresServer
 
 PROJECT = Path(__file__).parents[1]
@@ -201,11 +201,7 @@ def test_on_postgres_an_instance_keeps_one_connection_and_gives_it_back(
         (before,) = _connections(postgres_url)
         _noting.execute_in_process(instance=instance)
         assert _connections(postgres_url) == [before]
-    for _ in range(50):  # the server takes a moment to notice
-        if not _connections(postgres_url):
-            break
-        time.sleep(0.1)
-    assert _connections(postgres_url) == []
+    until(lambda: not _connections(postgres_url) or None)  # the server takes a moment to notice
 
 
 def test_on_postgres_a_connection_that_the_server_closed_fails_nothing(

@@ -1,6 +1,9 @@
 """How a worker is set up: `celery -A dagster_celery.app worker` reads it where PYTHONPATH has its folder."""
 
+import gc
 import os
+
+from celery.signals import worker_process_init
 
 broker_url = result_backend = os.environ["ROSTER_BROKER_URL"]
 
@@ -22,3 +25,9 @@ worker_max_tasks_per_child = 200
 worker_cancel_long_running_tasks_on_connection_loss = False
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
+
+
+@worker_process_init.connect
+def _keep_what_is_loaded(**_: object) -> None:
+    """No run looks for rubbish in what was imported before the fork."""
+    gc.freeze()

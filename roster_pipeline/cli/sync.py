@@ -6,7 +6,6 @@ without a daemon and what is printed of it; what a sync does is in `roster_pipel
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import sys
@@ -23,6 +22,7 @@ import click
 from roster_pipeline.cli import FAULT, INTERRUPTED, tell
 from roster_pipeline.codes import CATALOGUE, CodedError, Issue
 from roster_pipeline.faults import place_of
+from roster_pipeline.loading import loading
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -67,7 +67,7 @@ def sync(tenants: tuple[str, ...], as_of: datetime | None, dry_run: bool, as_jso
     from roster_pipeline.store.home import Home
 
     home = Home.find(os.environ)
-    with _loading():
+    with loading():
         stores = home.stores()
     codes, faults = [], 0
     bars = _Bars(sys.stderr.isatty())
@@ -127,7 +127,7 @@ def ready_to_run(home: Home, stores: Stores, *, progress: Progress) -> Iterator[
         CodedError: RS-DB-04 if the instance cannot be opened.
     """
     heard: list[Document] = []
-    with _loading():
+    with loading():
         from roster_pipeline.definitions import build_defs
         from roster_pipeline.jobs import SYNC_TENANT
         from roster_pipeline.resources import rosters_resource
@@ -145,17 +145,6 @@ def ready_to_run(home: Home, stores: Stores, *, progress: Progress) -> Iterator[
             return heard[-1] if heard else _not_begun(tenant, as_of, issue)
 
         yield run
-
-
-@contextmanager
-def _loading() -> Iterator[None]:
-    """What is loaded inside stays until the end: to look through it for rubbish took a fifth of the start."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def _execute(
