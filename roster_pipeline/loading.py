@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """What is imported inside is never looked through for rubbish: that took a fifth of a small tenant's sync."""
+    """What is imported inside is never looked through for rubbish: that took a fifth of a small sync."""
     gc.disable()
     try:
         yield

@@ -165,7 +165,7 @@ class Rosters:
 
 
 def _load() -> None:
-    """Imports the rules and all that they stand on: whoever only loads the definitions does not wait for them."""
+    """Imports the rules and what they stand on: whoever only loads the definitions does not wait for them."""
     if "roster_pipeline.syncs" not in sys.modules:
         with loading():
             import_module("roster_pipeline.syncs")
