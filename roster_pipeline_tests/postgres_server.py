@@ -130,7 +130,7 @@ def _start(programs: Path, data: Path, folder: Path, user: str | None, settings:
     """Starts the server on a free port and gives the port back once it answers."""
     settings = {**settings, "unix_socket_directories": str(folder)}
     for attempt in range(3):  # between asking for a free port and taking it, somebody else may
-        port = _free_port()
+        port = free_port()
         options = " ".join(f"-c {name}={value}" for name, value in ({**settings, "port": str(port)}).items())
         start: list[str | Path] = [programs / "pg_ctl", "start", "-w", "-t", "60", "-D", data]
         try:
@@ -165,7 +165,8 @@ def _run(command: Sequence[str | Path], folder: Path, user: str | None) -> None:
             )
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody has now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

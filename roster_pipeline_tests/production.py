@@ -29,7 +29,7 @@ import yaml
 from roster_pipeline.store import database
 from roster_pipeline.store.home import Home, Stores
 from roster_pipeline_tests.graph.ui import Ui
-from roster_pipeline_tests.postgres_server import PostgresServer, find_programs, running
+from roster_pipeline_tests.postgres_server import PostgresServer, find_programs, free_port, running
 from roster_pipeline_tests.syncing import environment
 
 T = TypeVar("T")
@@ -256,13 +256,6 @@ def _end(made: Production) -> None:
         except ProcessLookupError:
             continue
         process.wait()
-
-
-def free_port() -> int:
-    """A port of loopback that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _answers(port: int) -> bool | None:

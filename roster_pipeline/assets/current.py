@@ -2,21 +2,15 @@
 
 import dagster as dg
 
-from roster_pipeline import tags
+from roster_pipeline.assets.layers import of_layer
 from roster_pipeline.assets.raw import RAW
 from roster_pipeline.metadata import of_step
-from roster_pipeline.owners import OWNERS
-from roster_pipeline.partitions import TENANTS
 from roster_pipeline.providers import KINDS
 from roster_pipeline.resources import Rosters
 
 
 @dg.asset(
-    partitions_def=TENANTS,
-    group_name="current",
-    owners=OWNERS,
-    kinds={"pandas", "parquet"},
-    tags={tags.LAYER: "current"},
+    **of_layer("current", {"pandas", "parquet"}),
     deps=[[RAW, kind] for kind in KINDS if kind != "directory"],
 )
 def current_sessions(
@@ -34,11 +28,7 @@ def current_sessions(
 
 
 @dg.asset(
-    partitions_def=TENANTS,
-    group_name="current",
-    owners=OWNERS,
-    kinds={"pandas", "parquet"},
-    tags={tags.LAYER: "current"},
+    **of_layer("current", {"pandas", "parquet"}),
     deps=[current_sessions],
 )
 def current_enrolments(

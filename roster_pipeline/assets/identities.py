@@ -2,21 +2,15 @@
 
 import dagster as dg
 
-from roster_pipeline import tags
 from roster_pipeline.assets.current import current_enrolments
+from roster_pipeline.assets.layers import of_layer
 from roster_pipeline.assets.raw import RAW
 from roster_pipeline.metadata import of_step
-from roster_pipeline.owners import OWNERS
-from roster_pipeline.partitions import TENANTS
 from roster_pipeline.resources import Rosters
 
 
 @dg.asset(
-    partitions_def=TENANTS,
-    group_name="identities",
-    owners=OWNERS,
-    kinds={"pandas", "parquet"},
-    tags={tags.LAYER: "identities"},
+    **of_layer("identities", {"pandas", "parquet"}),
     deps=[current_enrolments, [RAW, "directory"]],
 )
 def merged_identities(

@@ -5,9 +5,8 @@ from typing import Final
 import dagster as dg
 
 from roster_pipeline import tags
+from roster_pipeline.assets.layers import of_layer
 from roster_pipeline.metadata import of_step
-from roster_pipeline.owners import OWNERS
-from roster_pipeline.partitions import TENANTS
 from roster_pipeline.providers import KINDS
 from roster_pipeline.resources import Rosters
 
@@ -42,11 +41,7 @@ def raw_asset(kind: str) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=[RAW, kind],
-        partitions_def=TENANTS,
-        group_name=RAW,
-        owners=OWNERS,
-        kinds={"parquet"} | _KINDS.get(kind, {kind, "oneroster"}),
-        tags={tags.LAYER: RAW, tags.PROVIDER_KIND: kind},
+        **of_layer(RAW, {"parquet"} | _KINDS.get(kind, {kind, "oneroster"}), **{tags.PROVIDER_KIND: kind}),
         description=_DESCRIPTION.format(what=_READ.get(kind, f"the tenant's providers of the kind {kind}")),
     )
     def extract(

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
-from roster_pipeline import checks, tags
+from roster_pipeline import checks
 from roster_pipeline.assets.identities import merged_identities
+from roster_pipeline.assets.layers import of_layer
 from roster_pipeline.metadata import Metadata, of_document, of_latest
-from roster_pipeline.owners import OWNERS
-from roster_pipeline.partitions import TENANTS
 from roster_pipeline.resources import Document, Rosters
 
 if TYPE_CHECKING:
@@ -19,11 +18,8 @@ LAST_SYNCS: Final = 14
 
 
 @dg.asset(
-    partitions_def=TENANTS,
-    group_name="rosters",
-    owners=OWNERS,
-    kinds={"pandas", "sql"},  # SQLite or PostgreSQL: which one is not known before something is opened
-    tags={tags.LAYER: "rosters"},
+    # SQLite or PostgreSQL: which one is not known before something is opened.
+    **of_layer("rosters", {"pandas", "sql"}),
     deps=[merged_identities],
     check_specs=checks.specs("published_rosters"),
     # A sync that published nothing has made nothing: a failed one, and one that was only tried out.

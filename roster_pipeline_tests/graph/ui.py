@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 import httpx
 
 from roster_pipeline import checks
+from roster_pipeline_tests.postgres_server import free_port
 from roster_pipeline_tests.syncing import environment
 
 T = TypeVar("T")
@@ -179,9 +179,7 @@ def dagster_dev(home: Path, **settings: str) -> Iterator[Ui]:
     folder.mkdir(parents=True, exist_ok=True)
     ours = (PROJECT / "dagster.yaml").read_text(encoding="utf-8")
     (folder / "dagster.yaml").write_text(ours + IMPATIENT, encoding="utf-8")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     given = environment(ROSTER_HOME=str(home), DAGSTER_HOME=str(folder), PYTHONPATH=str(PROJECT), **settings)
     command = [sys.executable, "-m", "dagster", "dev", "--workspace", str(PROJECT / "workspace.yaml")]
     with (home / "dagster.log").open("wb") as log:
