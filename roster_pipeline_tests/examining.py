@@ -104,7 +104,7 @@ class _Given(Client):
         return self.answer
 
 
-def _client() -> _Given:
+def given_client() -> _Given:
     clock = lambda: datetime(2026, 11, 28, tzinfo=UTC)  # noqa: E731
     transport = Transport(
         httpx.Client(), clock=clock, sleep=lambda _: None, rng=random.Random(1), limits=Limits()
@@ -113,7 +113,7 @@ def _client() -> _Given:
     return _Given("http://127.0.0.1/", transport, auth)
 
 
-_CLIENT: Final = _client()
+_CLIENT: Final = given_client()
 
 
 def examine_page(data: bytes) -> None:

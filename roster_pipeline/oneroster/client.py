@@ -362,6 +362,7 @@ class Document:
     """A data answer: its JSON, and what its headers tell of the collection."""
 
     content: Any
+    """Objects and arrays, or what a `regular` reader made of them."""
     total: int | None
     revision: str | None
     may_hold_controls: bool = False
@@ -409,26 +410,34 @@ class Client:
             raise _of_status(answer.status, what)
         return answer
 
-    def document(self, answer: Answer, what: str) -> Document:
+    def document(self, answer: Answer, what: str, regular: Callable[[bytes], Any] | None = None) -> Document:
         """The JSON of an answer, and what its headers tell.
+
+        Args:
+            answer: From `fetch`.
+            what: The request, for messages.
+            regular: Reads valid JSON that it knows, and gives back None for everything else.
 
         Raises:
             SourceError: RS-PAGE-01 if it is no JSON, RS-PAGE-02 if it is cut off or broken, RS-NET-08 if it
                 holds far more values than rows would.
         """
-        content, failure = None, None
+        failure = None
         if len(answer.body) > _SMALL and _objects(answer.body) > self._transport.limits.objects:
             raise SourceError(
                 "RS-NET-08", f"{what}: the answer holds more values than a page of rows can.", answer.status
             )
-        try:
-            content = orjson.loads(answer.body.removeprefix(b"\xef\xbb\xbf"))
-        except ValueError:
-            failure = _not_json(answer, what)
-        if failure is not None:
-            raise failure  # outside, because orjson's error carries the whole document
-        if b"\\" in answer.body and b"\\u0000" in answer.body:  # the first costs next to nothing
-            content = without_nul(content)
+        body = answer.body.removeprefix(b"\xef\xbb\xbf")
+        content = regular(body) if regular else None
+        if content is None:
+            try:
+                content = orjson.loads(body)
+            except ValueError:
+                failure = _not_json(answer, what)
+            if failure is not None:
+                raise failure  # outside, because orjson's error carries the whole document
+            if b"\\" in body and b"\\u0000" in body:  # the first costs next to nothing
+                content = without_nul(content)
         self._answered = True
         self.authorization.accepted()
         return Document(

@@ -21,10 +21,10 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -32,8 +32,9 @@ from roster_pipeline.codes import CodedError
 from roster_pipeline.oneroster.client import Answer, Client
 from roster_pipeline.oneroster.collections import MOST_BYTES, MOST_ROWS
 from roster_pipeline.oneroster.fields import LONGEST_TEXT, bounded, without_controls
+from roster_pipeline.oneroster.regular import Regular
 from roster_pipeline.oneroster.resuming import LEAST_PAGES, ORDERS, Bookmark, Order, Resumption, orders_of
-from roster_pipeline.oneroster.wire import SourceError, decode, rows_of
+from roster_pipeline.oneroster.wire import Rows, SourceError, decode, rows_of
 
 MOST_IN_A_PAGE: Final = 500_000
 """Rows: each takes some hundred bytes while it becomes columns, however little it holds."""
@@ -86,6 +87,8 @@ class Listing:
         """Whether an order is asked for."""
         self._lenient = compatible
         self._wrapper: str | None = None
+        # Where a role is implied, rows are changed before they are read.
+        self._regular = None if implied_role else Regular(collection, endpoint, MOST_IN_A_PAGE)
 
     def fetch(
         self,
@@ -153,29 +156,32 @@ class Listing:
 
     def _decoded(self, answer: Answer, offset: int, behind: str = "") -> Page:
         with _without_collections():
-            document = self._client.document(answer, self._what(offset))
-            rows, wrapper = rows_of(
-                document.content, self.collection, self.endpoint, self._wrapper, lenient=self._lenient
+            document = self._client.document(
+                answer, self._what(offset), self._regular.read if self._regular else None
             )
-            if len(rows) > MOST_IN_A_PAGE:
-                told = (
-                    f"{self._what(offset)}: the answer has {len(rows)} rows; the limit is {MOST_IN_A_PAGE}."
-                )
-                raise SourceError("RS-NET-08", told)
-            if rows:
-                self._wrapper = wrapper
-            table, ids = decode(self.collection, rows, implied_role=self._implied_role)
+            total, revision = document.total, document.revision
+            found = document.content
+            if not isinstance(found, Rows):
+                found = self._taken_apart(found, offset)
+            if found.ids:
+                self._wrapper = found.wrapper
+            table, ids, rows = found.table, found.ids, len(found.ids)
             follows = bool(behind) and ids[:1] == [behind]
             if follows:
                 table, ids = table.slice(1), ids[1:]
             if document.may_hold_controls:
                 table = without_controls(table)
-            table, left_out = bounded(table)
-            page = Page(
-                len(rows), ids, table, document.total, document.revision, left_out, offset, behind, follows
-            )
-            del document, rows
-        return page
+            table, left_out = (table, 0) if found.short else bounded(table)
+            del document, found
+        return Page(rows, ids, table, total, revision, left_out, offset, behind, follows)
+
+    def _taken_apart(self, content: Any, offset: int) -> Rows:
+        """The rows in a document of any shape."""
+        rows, wrapper = rows_of(content, self.collection, self.endpoint, self._wrapper, lenient=self._lenient)
+        if len(rows) > MOST_IN_A_PAGE:
+            told = f"{self._what(offset)}: the answer has {len(rows)} rows; the limit is {MOST_IN_A_PAGE}."
+            raise SourceError("RS-NET-08", told)
+        return replace(decode(self.collection, rows, implied_role=self._implied_role), wrapper=wrapper)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 
 from roster_pipeline.codes import CodedError
 from roster_pipeline.oneroster.collections import COLUMNS, LISTS
+from roster_pipeline.oneroster.fields import may_be_too_long
 
 Row = dict[str, Any]
 
@@ -70,7 +71,7 @@ def rows_of(
             rows to be found, RS-PAGE-05 if they are another collection's.
     """
     if isinstance(document, dict):
-        told = _refusal(document)
+        told = refusal(document)
         if told is not None:
             raise SourceError("RS-PAGE-03", f"/{endpoint} answered with success, but carries an error{told}.")
         for key in (collection, endpoint):
@@ -118,7 +119,7 @@ def _singular(name: str) -> str:
 _PLAIN: Final = re.compile(r"[\s_-]+")
 
 
-def _refusal(document: Row) -> str | None:
+def refusal(document: Row) -> str | None:
     """What an error envelope tells, as the end of a sentence; None if the answer is not one."""
     told = document.get("statusInfoSet") or document.get("statusInfo")
     entries = [document, *(told if isinstance(told, list) else [told])]
@@ -149,7 +150,7 @@ def _told(word: Any) -> str:
     return f" ({word.lower()})" if isinstance(word, str) and word.lower() in _MINOR else ""
 
 
-_SIGN: Final = {
+SIGN: Final = {
     "orgs": "name",
     "academicSessions": "startDate",
     "courses": "courseCode",
@@ -186,7 +187,7 @@ def _others(rows: list[Any], collection: str) -> bool:
 
 
 def _refuse_other(rows: list[Any], collection: str, endpoint: str) -> None:
-    sign = _SIGN[collection]
+    sign = SIGN[collection]
     try:
         suspects = [row for row in rows if sign not in row]
     except TypeError:  # numbers and nulls among the rows
@@ -218,18 +219,25 @@ def without_nul(document: Any, depth: int = 12) -> Any:
 # ------------------------------------------------------------------------------------- rows as columns
 
 
-def table_from_rows(collection: str, rows: list[Any], *, implied_role: str = "") -> pa.Table:
-    """Rows of JSON as an all-string table with exactly the collection's columns, one row each.
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows as an all-string table with exactly the collection's columns, one row each.
+
+    `ids` are their `sourcedId`s, "" where a row has none: as the JSON has them, which is good for telling
+    rows apart; the table's are trimmed. `wrapper` is the member of the answer that held them.
+    """
+
+    table: pa.Table
+    ids: list[str]
+    short: bool
+    """Whether no value is longer than the smallest limit of `fields`."""
+    wrapper: str = ""
+
+
+def decode(collection: str, rows: list[Any], *, implied_role: str = "") -> Rows:
+    """Rows of JSON as columns.
 
     `implied_role` is the role of users whose row tells none (rows of `/students` and `/teachers`).
-    """
-    return decode(collection, rows, implied_role=implied_role)[0]
-
-
-def decode(collection: str, rows: list[Any], *, implied_role: str = "") -> tuple[pa.Table, list[str]]:
-    """Like `table_from_rows`, with the `sourcedId`s beside it, "" where a row has none.
-
-    The ids are as the JSON has them, which is good for telling rows apart; the table's are trimmed.
     """
     if set(map(type, rows)) - {dict}:
         # What is no object has no id either: it stays a row, and the rules count it as one without.
@@ -237,27 +245,40 @@ def decode(collection: str, rows: list[Any], *, implied_role: str = "") -> tuple
     if implied_role:
         rows = [row if row.get("role") or row.get("roles") else {**row, "role": implied_role} for row in rows]
     names = COLUMNS[collection]
-    shapes = [_SHAPES.get((collection, name), _TEXT) for name in names]
+    shapes = [SHAPES.get((collection, name), TEXT) for name in names]
     raw = _raw(rows, names)
     columns = [_values(rows, raw[name], name, shape) for name, shape in zip(names, shapes, strict=True)]
+    return in_arrow(
+        names,
+        columns,
+        lambda place, _: [shapes[place].slow(row, names[place]) for row in rows],
+    )
+
+
+def in_arrow(
+    names: tuple[str, ...],
+    columns: Sequence[Sequence[Any]],
+    mended: Callable[[int, Sequence[Any]], Sequence[Any]],
+) -> Rows:
+    """Columns of texts, nulls for nothing, as `Rows`; `mended` makes texts of one that holds other things."""
     try:
         array = pa.array(list(chain.from_iterable(columns)), _STRING)
-    except _OFF_SPEC:
+    except OFF_SPEC:
         columns = [
-            values if _is_text(values) else [shape.slow(row, name) for row in rows]
-            for values, name, shape in zip(columns, names, shapes, strict=True)
+            values if _is_text(values) else mended(place, values) for place, values in enumerate(columns)
         ]
         array = pa.array(list(chain.from_iterable(columns)), _STRING)
     # All columns in one: each call of Arrow's gives way to the threads that fetch, and waiting for
     # one's turn again costs more than the work.
     array = pc.utf8_trim_whitespace(pc.fill_null(array, "") if array.null_count else array)
-    count = len(rows)
+    count = len(columns[0])
     arrays = [array.slice(number * count, count) for number in range(len(names))]
-    return pa.Table.from_arrays(arrays, names=list(names)), [value or "" for value in columns[0]]
+    table = pa.Table.from_arrays(arrays, names=list(names))
+    return Rows(table, [value or "" for value in columns[0]], not may_be_too_long(array))
 
 
 @dataclass(frozen=True, slots=True)
-class _Shape:
+class Shape:
     """How a column's values are read.
 
     `fast` takes what all rows hold under the column's name, and may raise whatever values of other
@@ -271,7 +292,7 @@ class _Shape:
 
 
 _STRING: Final = pa.string()
-_OFF_SPEC: Final = (LookupError, TypeError, AttributeError, ValueError)  # Arrow's and orjson's are among them
+OFF_SPEC: Final = (LookupError, TypeError, AttributeError, ValueError)  # Arrow's and orjson's are among them
 
 
 def _raw(rows: list[Row], names: tuple[str, ...]) -> dict[str, Sequence[Any]]:
@@ -285,22 +306,22 @@ def _raw(rows: list[Row], names: tuple[str, ...]) -> dict[str, Sequence[Any]]:
     here = [name for name in names if name in rows[0]]
     try:
         found = dict(zip(here, zip(*map(itemgetter(*here), rows), strict=True), strict=True))
-    except _OFF_SPEC:  # fewer than two names, or a row without one of them
+    except OFF_SPEC:  # fewer than two names, or a row without one of them
         found = {}
     return {name: found[name] if name in found else [row.get(name) for row in rows] for name in names}
 
 
-def _values(rows: list[Row], raw: Sequence[Any], name: str, shape: _Shape) -> Sequence[Any]:
+def _values(rows: list[Row], raw: Sequence[Any], name: str, shape: Shape) -> Sequence[Any]:
     try:
         return shape.fast(rows if shape.whole_rows else raw)
-    except _OFF_SPEC:
+    except OFF_SPEC:
         return [shape.slow(row, name) for row in rows]
 
 
 def _is_text(values: Sequence[Any]) -> bool:
     try:
         pa.array(values, _STRING)
-    except _OFF_SPEC:
+    except OFF_SPEC:
         return False
     return True
 
@@ -310,7 +331,7 @@ def _json(values: Iterable[Any]) -> str:
     return orjson.dumps(found).decode() if found else ""
 
 
-class _Known(dict[Any, str]):
+class Known(dict[Any, str]):
     """The JSON of each combination of values that a page holds: most rows share a few."""
 
     def __init__(self, make: Callable[[Any], str]) -> None:
@@ -372,7 +393,7 @@ def _stripped(values: tuple[str, ...]) -> str:
 def _texts_fast(values: Sequence[Any]) -> list[Any]:
     if set(map(type, values)) - {list, type(None)}:
         raise TypeError  # a bare string would be taken apart into its letters
-    known = _Known(_stripped)
+    known = Known(_stripped)
     return [known[tuple(value)] if value else "" for value in values]
 
 
@@ -409,21 +430,23 @@ def _user_ids(row: Row, name: str) -> str:
 # --- roles: [role, org, beginDate, endDate], from 1.2's `roles` or from 1.1's `role` with each of `orgs`
 
 
-def _role_with_orgs(key: tuple[str, ...]) -> str:
+def role_with_orgs(key: tuple[str, ...]) -> str:
+    """`users.roles` of a role and the ids of its orgs; raises TypeError for what is no text."""
     role, *found = map(str.strip, key)
     orgs = list(filter(None, found)) or [""]
     return _json([role, org, "", ""] for org in orgs) if role or orgs != [""] else ""
 
 
-def _dated_roles(key: tuple[tuple[str | None, ...], ...]) -> str:
+def dated_roles(key: tuple[tuple[str | None, ...], ...]) -> str:
+    """`users.roles` of role, org, beginDate and endDate each; raises AttributeError for what is no text."""
     return _json([(value or "").strip() for value in entry] for entry in key)
 
 
 def _roles_fast(rows: Sequence[Row]) -> list[Any]:
     if rows and "roles" not in rows[0]:
-        known = _Known(_role_with_orgs)
+        known = Known(role_with_orgs)
         return [known[(row["role"], *[org["sourcedId"] for org in row["orgs"]])] for row in rows]
-    known = _Known(_dated_roles)
+    known = Known(dated_roles)
     return [
         known[
             tuple([
@@ -452,34 +475,37 @@ def _roles(row: Row, name: str) -> str:
     return _json(entries)
 
 
-_TEXT: Final = _Shape(lambda values: values, lambda row, name: _text(row.get(name)))
-_REF: Final = _Shape(
+TEXT: Final = Shape(lambda values: values, lambda row, name: _text(row.get(name)))
+REF: Final = Shape(
     lambda values: list(map(itemgetter("sourcedId"), values)), lambda row, name: _id(row.get(name))
 )
-_TEXTS: Final = _Shape(_texts_fast, lambda row, name: _json(filter(None, map(_text, _listed(row.get(name))))))
-_REFS: Final = _Shape(_ids_fast, lambda row, name: _json(filter(None, map(_id, _listed(row.get(name))))))
+TEXTS: Final = Shape(_texts_fast, lambda row, name: _json(filter(None, map(_text, _listed(row.get(name))))))
+REFS: Final = Shape(_ids_fast, lambda row, name: _json(filter(None, map(_id, _listed(row.get(name))))))
+ORG_OF_COURSE: Final = Shape(REF.fast, _org_of_course)
+USER_IDS: Final = Shape(_user_ids_fast, _user_ids)
+ROLES: Final = Shape(_roles_fast, _roles, whole_rows=True)
 
-_SHAPES: Final[dict[tuple[str, str], _Shape]] = {
-    ("orgs", "parent"): _REF,
-    ("academicSessions", "parent"): _REF,
-    ("courses", "schoolYear"): _REF,
-    ("courses", "org"): _Shape(_REF.fast, _org_of_course),
-    ("classes", "course"): _REF,
-    ("classes", "school"): _REF,
-    ("classes", "terms"): _REFS,
-    ("users", "agents"): _REFS,
-    ("users", "roles"): _Shape(_roles_fast, _roles, whole_rows=True),
-    ("users", "userIds"): _Shape(_user_ids_fast, _user_ids),
-    ("enrollments", "user"): _REF,
-    ("enrollments", "class"): _REF,
-    ("enrollments", "school"): _REF,
+SHAPES: Final[dict[tuple[str, str], Shape]] = {
+    ("orgs", "parent"): REF,
+    ("academicSessions", "parent"): REF,
+    ("courses", "schoolYear"): REF,
+    ("courses", "org"): ORG_OF_COURSE,
+    ("classes", "course"): REF,
+    ("classes", "school"): REF,
+    ("classes", "terms"): REFS,
+    ("users", "agents"): REFS,
+    ("users", "roles"): ROLES,
+    ("users", "userIds"): USER_IDS,
+    ("enrollments", "user"): REF,
+    ("enrollments", "class"): REF,
+    ("enrollments", "school"): REF,
     **dict.fromkeys(
         [
             (collection, name)
             for collection in LISTS
             for name in ("grades", "subjects", "subjectCodes", "periods")
         ],
-        _TEXTS,
+        TEXTS,
     ),
 }
 """What is not listed is one text."""

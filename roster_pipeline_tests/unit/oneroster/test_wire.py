@@ -10,8 +10,12 @@ from hypothesis import strategies as st
 
 from roster_pipeline.codes import CodedError
 from roster_pipeline.oneroster.collections import COLLECTIONS, COLUMNS
-from roster_pipeline.oneroster.wire import SourceError, rows_of, table_from_rows, without_nul
+from roster_pipeline.oneroster.wire import SourceError, decode, rows_of, without_nul
 from roster_pipeline_tests.unit.oneroster.server import district, ref
+
+
+def table_from_rows(collection: str, rows: list, *, implied_role: str = "") -> pa.Table:
+    return decode(collection, rows, implied_role=implied_role).table
 
 
 def one(collection: str, row: object) -> dict[str, str]:
