@@ -154,12 +154,21 @@ USER: Final = json.dumps(ROWS["1.1"]["users"][0])
         '{"users":[{"sourcedId":"1","familyName":"a","roles":[{"role":"","org":{"sourcedId":null}}]}]}',
         '{"users":[{"sourcedId":"1","familyName":"a","role":"x","orgs":[]},'
         '{"sourcedId":"2","familyName":"a","role":"y","orgs":[],"roles":[{"role":"z","org":{"sourcedId":"o"}}]}]}',
+        '{"users":[{"sourcedId":"1","familyName":"a","role":"y","orgs":[],"roles":null},'
+        '{"sourcedId":"2","familyName":"a","role":"y","orgs":[],"roles":[{"role":"z","org":{"sourcedId":"o"}}]}]}',
+        '{"users":[{"sourcedId":"1","familyName":"a","roles":[{"role":"","org":{"sourcedId":null}}]},'
+        '{"sourcedId":"2","familyName":"a"}]}',
         '{"users":[{"sourcedId":"1","familyName":"a","roles":[{"role":"z","org":{"sourcedId":"o"}}]},'
         '{"sourcedId":"2","familyName":"a","role":"y","orgs":[]}]}',
     ],
 )
 def test_what_is_odd_is_read_or_refused_alike(body: str) -> None:
     both("users", "users", body.replace("%s", USER).encode("utf-8", "surrogatepass"))
+
+
+def test_a_course_without_an_org_may_have_orgs() -> None:
+    course = {**ROWS["1.1"]["courses"][0], "org": None, "orgs": [ref("org", 4)]}
+    assert both("courses", "courses", json.dumps({"courses": [course]}).encode()) == [False]
 
 
 @pytest.mark.parametrize("wrong", [b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xe2\x82"])
