@@ -34,6 +34,7 @@ from roster_pipeline.oneroster.collections import MOST_BYTES, MOST_ROWS
 from roster_pipeline.oneroster.fields import LONGEST_TEXT, bounded, without_controls
 from roster_pipeline.oneroster.regular import Regular
 from roster_pipeline.oneroster.resuming import LEAST_PAGES, ORDERS, Bookmark, Order, Resumption, orders_of
+from roster_pipeline.oneroster.seen import Ids
 from roster_pipeline.oneroster.wire import Rows, SourceError, decode, rows_of
 
 MOST_IN_A_PAGE: Final = 500_000
@@ -207,8 +208,6 @@ class Bounds:
     rows: Mapping[str, int] = field(default_factory=lambda: MOST_ROWS)
     size: int = MOST_BYTES
     """Bytes of all values that are kept."""
-    ids: int = 256 << 20
-    """Characters of all ids: they are in memory until the end."""
     seconds: float = 4 * 3600.0
 
 
@@ -276,7 +275,7 @@ class _Ahead:
 class _Pass:
     """One reading from offset 0: what came so far, and how it ended."""
 
-    seen: set[str]
+    seen: Ids = field(default_factory=Ids)
     anonymous: int = 0
     offset: int = 0
     """Where the rows begin that were not read yet."""
@@ -316,12 +315,8 @@ class _Pass:
     """Why the end is only likely."""
     size: int = 0
     """Bytes of the rows handed on."""
-    characters: int = 0
-    """Of all ids."""
     left_out: int = 0
     """Values that were too long."""
-
-    _mark: int | None = None
 
     @property
     def shared(self) -> int:
@@ -335,18 +330,9 @@ class _Pass:
     def distinct(self) -> int:
         return len(self.seen) + self.anonymous
 
-    @property
-    def mark(self) -> int:
-        """A number that tells one set of ids from another: the sum of their hashes, whatever the order."""
-        return sum(map(hash, self.seen)) if self._mark is None else self._mark
-
-    def forget_ids(self) -> None:
-        """Keeps of the ids what comparing them with those of a second reading needs, and not themselves."""
-        self._mark, self.seen = self.mark, set()
-
     def same_ids_as(self, before: _Pass) -> bool:
         """Whether both readings brought the same ids."""
-        return self.mark == before.mark
+        return self.seen.mark == before.seen.mark
 
 
 _TOO_LARGE: Final = frozenset({"RS-NET-04", "RS-NET-05", "RS-NET-07", "RS-NET-08"})
@@ -425,7 +411,7 @@ class Pull:
             doubt = self._doubt(found, None)
             if doubt:
                 self._restart()
-                found.forget_ids()
+                found.seen.forget()
                 before, found = found, self._pass(last=True)
                 doubt = self._doubt(found, before)
         finally:
@@ -485,15 +471,19 @@ class Pull:
         for page, rows in ((first, interrupted.head(mark.first)), (last, interrupted.tail(mark.last))):
             if (page.total, page.revision) != (mark.total, mark.revision) or not page.table.equals(rows):
                 return None
-        ids = interrupted.ids()
-        seen = set(ids)
-        if not len(ids) == len(seen) == mark.offset or "" in seen:
+        seen, last_id = Ids(), ""
+        for ids in interrupted.ids():
+            fresh, _ = seen.add(ids)
+            if fresh < len(ids):
+                return None
+            last_id = ids[-1] if ids else last_id
+        if len(seen) != mark.offset:
             return None
-        orders = orders_of(ids) if self._listing.sorts else ()
+        orders = seen.orders if self._listing.sorts else ()
         ordered = not interrupted.finished or mark.total is None
         if ordered:
             greatest = self._listing.greatest() if orders else None
-            if not greatest or not (greatest == ids[-1] or orders_of((ids[-1], greatest), orders)):
+            if not greatest or not (greatest == seen.last or orders_of((seen.last, greatest), orders)):
                 return None
         resumption.go_on()
         self._limit, self._has_pages = mark.limit, True
@@ -514,7 +504,7 @@ class Pull:
             taken_over=mark.offset,
             orders=orders,
             ordered=ordered,
-            last_id=ids[-1],
+            last_id=last_id,
         )
 
     def _bookmark(self, so_far: _Pass, page: Page) -> Bookmark | None:
@@ -543,7 +533,8 @@ class Pull:
         )
 
     def _pass(self, *, last: bool) -> _Pass:
-        so_far = _Pass(set(), orders=ORDERS if self._overlaps else ())
+        # Should two ids share a hash, then not twice.
+        so_far = _Pass(Ids("again" if last else ""), orders=ORDERS if self._overlaps else ())
         self._check_bounds(so_far)
         try:
             return self._on(so_far, self._first(last=last), last=last)
@@ -687,7 +678,7 @@ class Pull:
         most = self._bounds.rows[self._listing.collection]
         if so_far.distinct > most:
             raise SourceError("RS-PAGE-12", f"/{self._listing.endpoint} has more than {most} rows.")
-        if so_far.size > self._bounds.size or so_far.characters > self._bounds.ids:
+        if so_far.size > self._bounds.size:
             raise SourceError(
                 "RS-PAGE-12",
                 f"/{self._listing.endpoint} is larger than any real one after {so_far.received} rows.",
@@ -708,7 +699,7 @@ class Pull:
                 so_far.changed = "The server's revision of the data changed while it was read."
             so_far.revision = page.revision
         if fresh:
-            if so_far.orders:
+            if so_far.orders and not (all(page.ids) and {*so_far.orders} <= {*so_far.seen.orders}):
                 before = [so_far.last_id] if so_far.pages else []
                 # Equal ids beside each other are a row that is double: that is no disorder.
                 ids = [one for one, _ in groupby([*before, *page.ids])]
@@ -728,24 +719,18 @@ class Pull:
 
     def _add(self, so_far: _Pass, page: Page, previous: Page) -> bool:
         """Takes in the page's ids; False if it only repeats rows, or has none."""
-        seen, ids = so_far.seen, page.ids
-        before = len(seen)
-        seen.update(ids)
-        blank = 0
-        if "" in seen:
-            seen.remove("")
-            blank = ids.count("")
-        fresh = len(seen) - before
+        ids = page.ids
+        fresh, again = so_far.seen.add(ids)
+        blank = ids.count("")
         if fresh + blank < len(ids):
             if not fresh and blank < len(ids):
                 return False
-            so_far.overlaps += len(set(ids) - {""}) - fresh
+            so_far.overlaps += again
         elif not ids:
             return False
         elif not fresh and page is not previous and page.table.equals(previous.table):
             return False  # no row has an id, and all are as on the page before
         so_far.anonymous += blank
-        so_far.characters += sum(map(len, ids))
         return True
 
     def _beyond(self, so_far: _Pass) -> Page | None:
@@ -763,7 +748,7 @@ class Pull:
                     f"The server counts {so_far.total} rows, and refuses to tell whether others follow them."
                 )
             return None
-        return page if so_far.seen.issuperset(page.ids) is False else None
+        return None if so_far.seen.holds_all(page.ids) else page
 
     def _is_surely_last(self, so_far: _Pass) -> bool:
         try:
@@ -779,7 +764,7 @@ class Pull:
             if error.status not in _PAST_THE_END:
                 raise
             return False
-        return not so_far.seen.issuperset(one for one in page.ids if one)
+        return not so_far.seen.holds_all([one for one in page.ids if one])
 
     # ------------------------------------------------------------------------------------ odd ends
 
@@ -794,7 +779,7 @@ class Pull:
     def _is_last_row(self, so_far: _Pass, end: int) -> bool:
         """Whether the last row before `end`, asked for with those after it, comes alone."""
         page = self._listing.page(end - 1, max(self._limit, 2))
-        return page.rows == 1 and so_far.seen.issuperset(page.ids)
+        return page.rows == 1 and so_far.seen.holds_all(page.ids)
 
     def _repeated(self, so_far: _Pass, before: Page) -> _Pass:
         """Pages hold nothing new after `before`: either all was there, or the rest cannot be read."""
@@ -816,7 +801,7 @@ class Pull:
         """Asks a server that ignores `offset` for everything in one page."""
         limit = min(self._limit * 10, _LARGEST)
         page = self._listing.page(0, limit)
-        so_far = _Pass(set(), pages=1, largest=page.rows)
+        so_far = _Pass(pages=1, largest=page.rows)
         fresh = self._add(so_far, page, page)
         self._count(so_far, page, fresh=fresh)
         whole = so_far.distinct == so_far.total or page.rows > limit

@@ -10,10 +10,9 @@ asked for downwards; an order that only looks like one (of insertion) does not t
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from itertools import pairwise, starmap
 from typing import Any, Final, Protocol
 
 import pyarrow as pa
@@ -68,8 +67,8 @@ class Unfinished(Protocol):
     def tail(self, rows: int) -> pa.Table:
         """Its last rows."""
 
-    def ids(self) -> list[str]:
-        """All ids, in their order."""
+    def ids(self) -> Iterator[list[str]]:
+        """All ids, in their order, some at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,24 +83,36 @@ class Resumption:
 LEAST_PAGES: Final = 4
 """Going on asks for up to three pages again: with fewer than these, reading anew is as quick."""
 
-Order = Callable[[str], Any]
+Order = Callable[[list[str]], Sequence[Any]]
+"""Gives for each id what it is sorted by; raises ValueError for ids that it cannot sort."""
 
 
 def ascending(ids: Iterable[str], order: Order) -> bool:
     """Whether each id stands behind the one before it."""
     try:
-        return all(starmap(operator.lt, pairwise(map(order, ids))))
+        keys = order(list(ids))
     except ValueError:
         return False
+    return all(map(operator.lt, keys, keys[1:]))
 
 
-def _number(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
+def _as_they_are(ids: list[str]) -> Sequence[str]:
+    return ids
+
+
+def _without_capitals(ids: list[str]) -> Sequence[str]:
+    folded = "\0".join(ids).casefold().split("\0")  # one call for all: this is asked of every page
+    return folded if len(folded) == len(ids) else [one.casefold() for one in ids]
+
+
+def _as_numbers(ids: list[str]) -> Sequence[int]:
+    text = "".join(ids)
+    if ids and not (text.isascii() and text.isdigit()):
         raise ValueError
-    return int(text)
+    return list(map(int, ids))
 
 
-ORDERS: Final[tuple[Order, ...]] = (str, str.casefold, _number)
+ORDERS: Final[tuple[Order, ...]] = (_as_they_are, _without_capitals, _as_numbers)
 """Servers' databases differ in what they think of capitals, and some sort numbers as numbers."""
 
 

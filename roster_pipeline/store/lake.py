@@ -73,15 +73,14 @@ class Unfinished:
         table = self._table(self.parts[-2:])
         return table.slice(max(0, table.num_rows - rows))
 
-    def ids(self) -> list[str]:
-        """Every row's id, in their order.
+    def ids(self) -> Iterator[list[str]]:
+        """Every row's id, in their order, a part's at a time.
 
         Raises:
             CodedError: RS-DB-03 if a part is not there or not whole.
         """
-        return [
-            one for part in self.parts for one in self._table((part,), ["sourcedId"])["sourcedId"].to_pylist()
-        ]
+        for part in self.parts:
+            yield self._table((part,), ["sourcedId"])["sourcedId"].to_pylist()
 
     def _table(self, parts: tuple[str, ...], columns: list[str] | None = None) -> pa.Table:
         return _parts(self.folder, parts, columns)

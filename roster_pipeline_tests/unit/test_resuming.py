@@ -589,7 +589,7 @@ def test_a_part_that_is_not_whole_is_read_anew(tmp_path: Path, town: Tables) -> 
         part.write_bytes(part.read_bytes()[:100])
         damaged = lake_module.Unfinished(folder, (part.name,), {}, there.now, finished=False)
         with pytest.raises(CodedError, match="RS-DB-03"):
-            damaged.ids()
+            list(damaged.ids())
         found = there.extract()
         assert TABLE not in found.went_on
         assert whole(town, found)

@@ -111,7 +111,7 @@ def test_what_ends_an_extract_early_leaves_its_pages_and_where_to_go_on(lake: La
     with lake.extract("oak", 1, 8, ("orgs", "users"), interrupted=(7,)) as sink:
         found = sink.interrupted("users")
         assert found is not None
-        assert (found.ids(), found.bookmark, found.finished) == (["s1", "s2"], {"at": 2}, False)
+        assert ([*found.ids()], found.bookmark, found.finished) == ([["s1", "s2"]], {"at": 2}, False)
         sink.go_on("users", found)
         sink.append("users", page("users", "s3"), {"at": 3})
     assert lake.read_extract("oak", 1, 8, "users")["sourcedId"].tolist() == ["s1", "s2", "s3"]
