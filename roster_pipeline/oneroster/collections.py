@@ -62,10 +62,11 @@ MOST_ROWS: Final[dict[str, int]] = {
     "courses": 1_000_000,
     "classes": 1_000_000,
     "users": 5_000_000,
-    "enrollments": 5_000_000,
+    "enrollments": 25_000_000,
     "people": 5_000_000,
 }
-"""What no real collection of one provider has: the largest district of the USA has a million students."""
+"""What no real collection of one provider has: the largest district of the USA has a million students, who are
+in eight classes each."""
 
-MOST_BYTES: Final = 2 << 30
-"""What the values of one collection may come to; five million enrolments are half of it."""
+MOST_BYTES: Final = 8 << 30
+"""What the values of one collection may come to; 25 million enrolments with GUIDs are three quarters of it."""
