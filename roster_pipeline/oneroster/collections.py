@@ -65,8 +65,8 @@ MOST_ROWS: Final[dict[str, int]] = {
     "enrollments": 25_000_000,
     "people": 5_000_000,
 }
-"""What no real collection of one provider has: the largest district of the USA has a million students, who are
-in eight classes each."""
+"""What no real collection of one provider has: the largest district of the USA has a million students, each
+in eight classes."""
 
 MOST_BYTES: Final = 8 << 30
-"""What the values of one collection may come to; 25 million enrolments with GUIDs are three quarters of it."""
+"""What the values of one collection may come to; 25 million enrolments, with GUIDs, are less."""

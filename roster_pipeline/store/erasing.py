@@ -238,6 +238,7 @@ def _erase_extract(
     if after is before:
         return 0
     if not only_count:
+        _forget_digest(path.parent / f"{collection}.json")  # first: it never tells of what is not there
         _replace(path, after)
     first = before.column_names[0]
     names = ("status", first) if "status" in before.column_names else (first,)
@@ -332,6 +333,14 @@ def _write(path: Path, content: bytes) -> None:
         aside.replace(path)
     else:
         path.write_bytes(content)
+
+
+def _forget_digest(note: Path) -> None:
+    """What was read is not what is kept of it any more: the next extract cannot be the same."""
+    if note.exists():
+        found = json.loads(note.read_text(encoding="utf-8"))
+        if found.pop("digest", None) is not None:
+            _write(note, json.dumps(found).encode())
 
 
 def _end_readings(root: Path) -> None:

@@ -88,12 +88,18 @@ def test_the_command_tells_first_and_erases_when_it_is_told_to(oak: World) -> No
     assert "database  memberships  " in asked.stdout
     assert "lake  extracts  " in asked.stdout
     assert spoken_of(oak.place, {ANN["email"]})
+    lake = Path(oak.place.stores.lake.url)
+    files = {path: path.read_bytes() for path in lake.rglob("users-*.parquet")}
 
     done = run(oak, "forget", TENANT, "--person", ANN["email"], "--yes", "--by", "dpo", "--why", "art. 17")
     assert (done.exit_code, done.stderr) == (0, "")
     assert "receipt 1" in done.stdout
     assert not any(value in asked.output + done.output for value in ANN.values())
     assert spoken_of(oak.place, {*ANN.values()}) == []
+    # What is kept is not what was read then, and must not be taken for it when the source brings it again.
+    has_digest = {path: "digest" in json.loads((path.parent / "users.json").read_text()) for path in files}
+    assert has_digest == {path: path.read_bytes() == before for path, before in files.items()}
+    assert not all(has_digest.values())
 
     listed = run(oak, "forget", TENANT, "--list")
     assert listed.stdout.splitlines()[1].split()[0] == "1"

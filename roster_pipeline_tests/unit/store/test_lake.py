@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import stat
 from datetime import UTC, datetime, timedelta
@@ -11,11 +12,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from roster_pipeline.codes import CodedError
 from roster_pipeline.oneroster.collections import COLLECTIONS, COLUMNS, DIRECTORY_COLUMNS
 from roster_pipeline.store import lake as lake_module
-from roster_pipeline.store.lake import Lake, schema_of
+from roster_pipeline.store.lake import Content, Lake, schema_of
 
 
 @pytest.fixture
@@ -83,6 +86,7 @@ def test_extracts_of_earlier_releases_are_one_file_a_collection(lake: Lake):
     pq.write_table(page("users", "s1", ""), folder / "users.parquet")
     assert lake.read_extract("oak", 1, 7, "users")["sourcedId"].tolist() == ["s1", ""]
     assert lake.has_rows_without_id("oak", 1, 7, "users")
+    assert lake.digest("oak", 1, 7, "users") is None
     lake.set_complete("oak", 1, {"users": {"sync_id": 7, "rows": 2, "as_of": "2025-10-15"}})
     lake.prune("oak")
     assert lake.read_extract("oak", 1, 7, "users").shape[0] == 2
@@ -141,6 +145,132 @@ def test_parts_are_closed_by_rows_and_by_time(lake: Lake):
     parts = [pq.read_metadata(path).num_rows for path in sorted(folder_of(lake, 7).glob("*.parquet"))]
     assert parts == [3, 2, 1 + lake_module.PART_ROWS, 1]
     assert lake.read_extract("oak", 1, 7, "users")["sourcedId"].tolist()[-1] == "last"
+
+
+def test_pages_become_row_groups_also_where_a_reading_could_not_go_on(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(lake_module, "_GROUP_ROWS", 3)
+    monkeypatch.setattr(lake_module, "PART_ROWS", 4)
+    with lake.extract("oak", 1, 7, ("users",)) as sink:
+        for number in range(8):
+            sink.append("users", page("users", f"s{number}"))
+    (part,) = folder_of(lake, 7).glob("*.parquet")
+    groups = pq.read_metadata(part)
+    assert [groups.row_group(place).num_rows for place in range(groups.num_row_groups)] == [3, 3, 2]
+    assert lake.read_extract("oak", 1, 7, "users")["sourcedId"].tolist() == [f"s{n}" for n in range(8)]
+
+
+def test_pages_with_large_values_are_written_before_they_fill_memory(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(lake_module, "_GROUP_BYTES", 10_000)
+    with lake.extract("oak", 1, 7, ("users",)) as sink:
+        for number in range(4):
+            sink.append("users", page("users", f"{number}" * 6_000))
+    (part,) = folder_of(lake, 7).glob("*.parquet")
+    assert pq.read_metadata(part).num_row_groups == 2
+
+
+# ------------------------------------------------------------------------------------------ the digest
+
+ROWS = [("1", "Ann"), ("2", ""), ("3", "Bea"), ("4", "Zoë"), ("", "Cy"), ("6", "Dee"), ("7", "Eve")]
+
+
+def digest_of(lake: Lake, sync_id: int, rows: list[tuple[str, str]], *cuts: int, turned: bool = False) -> str:
+    """Of an extract of users with these ids and names, read in pages that end at `cuts`."""
+    with lake.extract("oak", 1, sync_id, ("users",)) as sink:
+        for first, last in itertools.pairwise((0, *cuts, len(rows))):
+            ids, names = [[*column] for column in zip(*rows, strict=True)]
+            whole = page("users", *ids)
+            place = whole.column_names.index("familyName" if not turned else "givenName")
+            whole = whole.set_column(place, whole.column_names[place], pa.array(names, pa.string()))
+            sink.append("users", whole.slice(first, last - first), {"at": last})
+    found = lake.digest("oak", 1, sync_id, "users")
+    assert found is not None
+    assert len(bytes.fromhex(found)) == 16
+    return found
+
+
+@pytest.mark.parametrize("cuts", [(), (1, 2, 3, 4, 5, 6), (3,), (2, 2, 6), (0, 7)], ids=str)
+@pytest.mark.parametrize("rows", [1, 3, 100])
+def test_neither_pages_nor_parts_nor_row_groups_matter_to_the_digest(
+    lake: Lake, cuts: tuple[int, ...], rows: int, monkeypatch: pytest.MonkeyPatch
+):
+    whole = digest_of(lake, 7, ROWS)
+    monkeypatch.setattr(lake_module, "_GROUP_ROWS", rows)
+    assert digest_of(lake, 8, ROWS, *cuts) == whole
+    monkeypatch.setattr(lake_module, "PART_ROWS", rows)
+    assert digest_of(lake, 9, ROWS, *cuts) == whole
+
+
+def test_whatever_else_an_extract_holds_it_has_another_digest(lake: Lake):
+    others = [
+        ROWS[:-1], [*ROWS, ("", "")], [*ROWS, ROWS[-1]], ROWS[::-1], [ROWS[1], ROWS[0], *ROWS[2:]],
+        [("1", "AnnB"), ("2", ""), ("3", "ea"), *ROWS[3:]], [("1", "An"), ("2", "n"), *ROWS[2:]],
+        [("1", ""), ("2", "Ann"), *ROWS[2:]], [("1", "ann"), *ROWS[1:]], [("1A", "nn"), *ROWS[1:]],
+        [(one, "") for one, _ in ROWS], [("1", "Ann\0"), *ROWS[1:]], [],
+    ]  # fmt: skip
+    found = [digest_of(lake, 10 + number, rows) for number, rows in enumerate(others) if rows]
+    found += [digest_of(lake, 7, ROWS), digest_of(lake, 8, ROWS, turned=True)]
+    with lake.extract("oak", 1, 9, ("users", "orgs")):
+        pass
+    found += [str(lake.digest("oak", 1, 9, name)) for name in ("users", "orgs")]
+    assert len(set(found)) == len(found) - 1  # of nothing there is one
+
+
+@given(
+    values=st.lists(st.tuples(st.text(max_size=2), st.text(max_size=2)), max_size=6),
+    cuts=st.lists(st.integers(0, 6), max_size=3),
+    change=st.tuples(st.integers(0, 5), st.integers(0, 1), st.text(max_size=2)),
+)
+def test_two_contents_have_one_digest_only_if_they_are_the_same(
+    values: list[tuple[str, str]], cuts: list[int], change: tuple[int, int, str]
+):
+    def content(rows: list[list[str]], *cuts: int) -> Content:
+        table = pa.table({
+            name: pa.array([row[place] for row in rows], pa.string()) for place, name in enumerate("ab")
+        })  # fmt: skip
+        made = Content()
+        for first, last in itertools.pairwise((0, *sorted(cuts), len(rows))):
+            made.add(table.slice(first, max(0, last - first)))
+        return made
+
+    rows = [[*row] for row in values]
+    made = content(rows, *(cut for cut in cuts if cut <= len(rows)))
+    assert (made.rows, made.without_id) == (len(rows), sum(not row[0] for row in rows))
+    assert made.digest == content(rows).digest
+    row, place, value = change
+    if row < len(rows):
+        same = rows[row][place] == value
+        rows[row][place] = value
+        assert (content(rows).digest == made.digest) is same
+
+
+def test_rows_that_were_taken_over_are_in_the_digest(lake: Lake):
+    with pytest.raises(KeyboardInterrupt):
+        cut_short(lake, "s1", "s2", "")
+    assert lake.digest("oak", 1, 7, "users") is None
+    for sync_id in (8, 7):  # from another folder, and in the same
+        with lake.extract("oak", 1, sync_id, ("users",), interrupted=(7,)) as sink:
+            found = sink.interrupted("users")
+            assert found is not None
+            sink.go_on("users", found)
+            sink.append("users", page("users", "s3", "s4"), {"at": 5})
+    with lake.extract("oak", 1, 9, ("users",)) as sink:
+        sink.append("users", page("users", "s1", "s2", "", "s3", "s4"))
+    assert len({lake.digest("oak", 1, sync_id, "users") for sync_id in (7, 8, 9)}) == 1
+    assert all(lake.has_rows_without_id("oak", 1, sync_id, "users") for sync_id in (7, 8, 9))
+
+
+def test_rows_without_an_id_are_noted(lake: Lake):
+    for sync_id, ids in ((7, ("a", "", "b")), (8, ("a", "b")), (9, ())):
+        with lake.extract("oak", 1, sync_id, ("users",)) as sink:
+            if ids:
+                sink.append("users", page("users", *ids))
+        for path in folder_of(lake, sync_id).glob("*.parquet"):
+            path.unlink()  # they are not looked at
+        assert lake.has_rows_without_id("oak", 1, sync_id, "users") is ("" in ids)
 
 
 def test_a_note_that_is_not_whole_is_nothing_to_go_on_with(lake: Lake):
