@@ -148,7 +148,8 @@ def _texts(values: list[Any]) -> Sequence[Any]:
 
 def _ids(values: list[Any]) -> list[Any]:
     return [
-        orjson.dumps(found) if value and (found := [one for ref in value if (one := ref.sourced_id.strip())])
+        orjson.dumps(found).decode()
+        if value and (found := [one for ref in value if (one := ref.sourced_id.strip())])
         else ""
         for value in values
     ]  # fmt: skip
@@ -156,7 +157,7 @@ def _ids(values: list[Any]) -> list[Any]:
 
 def _user_ids(values: list[Any]) -> list[Any]:
     return [
-        orjson.dumps(found)
+        orjson.dumps(found).decode()
         if value and (found := [[one.type.strip(), to] for one in value if (to := one.identifier.strip())])
         else ""
         for value in values
@@ -225,9 +226,13 @@ class _Reader:
             field.as_texts(values) if field.as_texts else values
             for field, values in zip(self.fields, self.take(rows), strict=True)
         ]
-        # All others hold texts whatever they were.
-        texts = in_arrow(self.names, columns, lambda _, values: [TEXT.slow({"": one}, "") for one in values])
+        texts = in_arrow(self.names, columns, self._mended)
         return Rows(texts.table, texts.ids, texts.short, wrapper)
+
+    def _mended(self, place: int, values: Sequence[Any]) -> list[str]:
+        if self.fields[place] is not _FIELDS[TEXT]:
+            raise TypeError
+        return [TEXT.slow({"": one}, "") for one in values]
 
 
 @cache

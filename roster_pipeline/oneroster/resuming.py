@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final, Protocol
 
@@ -38,7 +38,7 @@ class Bookmark:
 
     def as_json(self) -> dict[str, Any]:
         """For `of`."""
-        return asdict(self)
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
     def of(cls, told: dict[str, Any]) -> Bookmark | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 import pyarrow as pa
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from roster_pipeline.codes import CodedError
 from roster_pipeline.oneroster.collections import COLLECTIONS, COLUMNS
-from roster_pipeline.oneroster.wire import SourceError, decode, rows_of, without_nul
+from roster_pipeline.oneroster.wire import SourceError, decode, in_arrow, rows_of, without_nul
 from roster_pipeline_tests.unit.oneroster.server import district, ref
 
 
@@ -227,6 +229,39 @@ def test_any_json_answer_is_rows_or_an_error_with_a_code(collection: str, docume
     except CodedError as error:
         code = error.code
     assert isinstance(found, list) != (code in {"RS-PAGE-03", "RS-PAGE-04", "RS-PAGE-05"})
+
+
+_SIGNS = st.sampled_from(
+    [" ", "a", "B", "é", "\u00a0", "\u3000", "\0", "\n", "\t", "\x1c", "\x7f", "\x85", "😀"]
+)
+_TEXTS = st.none() | st.text(_SIGNS, max_size=4) | st.text(max_size=3)
+
+
+@given(
+    columns=st.integers(0, 5).flatmap(
+        lambda count: st.lists(st.lists(_TEXTS, min_size=count, max_size=count), min_size=1, max_size=4)
+    )
+)
+def test_texts_get_into_arrow_trimmed_and_otherwise_as_they_are(columns: list[list[str | None]]) -> None:
+    found = in_arrow(tuple("abcd"[: len(columns)]), columns, lambda place, values: [""] * len(values))
+    assert found.table.num_rows == len(columns[0])
+    for values, name in zip(columns, found.table.column_names, strict=True):
+        assert found.table[name].null_count == 0
+        assert found.table[name].to_pylist() == [(value or "").strip() for value in values]
+    found.table.validate(full=True)
+    assert found.ids == [value or "" for value in columns[0]]
+
+
+def test_only_columns_that_hold_something_else_than_texts_are_mended() -> None:
+    places = []
+
+    def mended(place: int, values: Any) -> list[str]:
+        places.append(place)
+        return [str(value) for value in values]
+
+    found = in_arrow(tuple("abcd"), [["x", None], [True, "y"], [" z", b"b"], ["", ""]], mended)
+    assert places == [1, 2]
+    assert found.table.to_pydict() == {"a": ["x", ""], "b": ["True", "y"], "c": ["z", "b'b'"], "d": ["", ""]}
 
 
 # ------------------------------------------------------------------------------ the rows in an answer
