@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter
 
+import numpy as np
 import orjson
 import pandas as pd
 
@@ -22,6 +23,7 @@ from roster_pipeline.oneroster.collections import DIRECTORY_COLUMNS
 from roster_pipeline.rosters import rows, safeguards
 from roster_pipeline.rosters.completeness import EXCLUDED, KEPT, SILENT, Completeness
 from roster_pipeline.rosters.current import FIELDS, VANISHED, Current
+from roster_pipeline.rosters.plain import Plain, find_plain, role_names, role_records, seen_text
 from roster_pipeline.rosters.rekeyed import twins
 from roster_pipeline.rosters.source import Published, Source, Tonight, key_of, new_id
 
@@ -105,9 +107,21 @@ def find_identities(
     completeness: Completeness,
     published: Published,
     tonight: Tonight,
+    *,
+    one_by_one: bool = False,
 ) -> Identities:
-    """Matches every user of tonight with a person, new or known."""
-    merge = _Merge(sources, directories, current, completeness, published, tonight)
+    """Matches every user of tonight with a person, new or known.
+
+    Args:
+        sources: Tonight's providers.
+        directories: Those of people whom the platform knows.
+        current: Tonight's users.
+        completeness: Which schools wait.
+        published: The roster as it is.
+        tonight: What is the same for every rule.
+        one_by_one: Whether plain users, too, are decided one by one: the result is the same.
+    """
+    merge = _Merge(sources, directories, current, completeness, published, tonight, one_by_one=one_by_one)
     merge.follow_links()
     merge.attach_directories()
     merge.find_people(family=False)
@@ -196,6 +210,15 @@ class _Person:
         return person
 
 
+@dataclass(frozen=True, slots=True)
+class _Frames:
+    """What is decided one by one: users of tonight, published people, and links."""
+
+    users: pd.DataFrame
+    people: pd.DataFrame
+    links: pd.DataFrame
+
+
 @dataclass(slots=True, eq=False)
 class _DirectoryRow:
     provider_id: int
@@ -218,19 +241,23 @@ class _Merge:
         completeness: Completeness,
         published: Published,
         tonight: Tonight,
+        *,
+        one_by_one: bool,
     ) -> None:
         self.sources = sorted(sources, key=attrgetter("strength"))
         self.by_id = {source.provider_id: source for source in sources}
         self.attach_only = {
             source.provider_id for source in sources if source.options.merge.attach_to_existing_users_only
         }
-        self.current, self.published, self.tonight = current, published, tonight
+        self.current, self.tonight = current, tonight
         # "" where people of no school wait, too.
         self.set_back = completeness.set_back
         self.kept_back = completeness.with_state(KEPT) | self.set_back
         self.frozen = completeness.with_state(KEPT, SILENT, EXCLUDED) - self._removed_exclusions(completeness)
         self.frozen |= self.set_back
         self.excluded = completeness.with_state(EXCLUDED)
+        self.plain = self._plain(directories, published) if not one_by_one else None
+        self.frames = self._undecided(published)
         self.dropped: dict[tuple[int, str], str] = {}
         self.tell: Counter[tuple[str, int]] = Counter()
         self.people = self._published_people()
@@ -260,6 +287,31 @@ class _Merge:
 
     # ------------------------------------------------------------------ what is given
 
+    def _plain(self, directories: Sequence[Directory], published: Published) -> Plain:
+        addresses = [
+            email
+            for directory in directories
+            if directory.frame is not None
+            for email in directory.frame["email"].tolist()
+        ]
+        waiting = self.frozen | self.kept_back | self.excluded
+        return find_plain(self.sources, addresses, self.current, waiting, published, self.tonight)
+
+    def _undecided(self, published: Published) -> _Frames:
+        """The rows that are not of plain users; of users who were dropped, those whom a link names."""
+        users, people, links = self.current.users, published.people, published.person_sources
+        if self.plain is None:
+            return _Frames(users, people, links)
+        links, people = links[~self.plain.linked], people[~self.plain.owners]
+        others = users[~self.plain.users]
+        known = set(rows.keys(links, "provider_id", "source_id"))
+        named = np.fromiter(
+            (not why or (who, user) in known
+             for who, user, why in rows.keys(others, "provider_id", "source_id", "reason")),
+            bool, len(others),
+        )  # fmt: skip
+        return _Frames(others[named], people, links)
+
     def _removed_exclusions(self, completeness: Completeness) -> set[str]:
         removing = {s.provider_id for s in self.sources if s.options.excluded_rosters == "remove"}
         excluded = completeness.schools[completeness.schools["state"] == EXCLUDED]
@@ -268,7 +320,7 @@ class _Merge:
     def _published_people(self) -> dict[str, _Person]:
         people = {}
         merged = {}
-        for record in rows.records(self.published.people):
+        for record in rows.records(self.frames.people):
             people[record["person_id"]] = _Person(
                 record["person_id"],
                 int(record["created_sync"]),
@@ -286,7 +338,7 @@ class _Merge:
     def _published_links(self) -> dict[tuple[int, str], dict[str, str]]:
         return {
             (int(record["provider_id"]), record["source_id"]): record
-            for record in rows.records(self.published.person_sources)
+            for record in rows.records(self.frames.links)
         }
 
     def _directory_rows(self, directories: Sequence[Directory]) -> list[_DirectoryRow]:
@@ -323,7 +375,7 @@ class _Merge:
 
     def _users(self) -> list[_Row]:
         """The users of tonight who may speak, and those who stand by what was accepted before."""
-        users = self.current.users
+        users = self.frames.users
         out: list[_Row] = []
         reason: dict[tuple[int, str], str] = {}
         lists: dict[str, list[str]] = {}
@@ -499,6 +551,7 @@ class _Merge:
             of = count + sum(
                 1 for row in users if row.provider_id == provider_id and not row.stands and row.values[name]
             )
+            of += self.plain.filled[provider_id, name] if self.plain else 0
             if safeguards.have_vanished(count, of):
                 self.tell["RS-SAFE-06", provider_id] += count
                 for row, old in vanished:
@@ -759,7 +812,8 @@ class _Merge:
                 for row in group.rows
                 if row.key not in self.links
             }
-            found |= twins(before, gone, new)
+            stay = self.plain.known[source.provider_id] if self.plain else 0
+            found |= twins(before, gone, new, stay=stay)
         return found
 
     def _exists_for(self, person: _Person) -> bool:
@@ -935,12 +989,18 @@ class _Merge:
         alive = {person.person_id for person in live}
         links = self._all_links(live, alive)
         self.named_by = self._published_sources()
+        people_ = pd.DataFrame(
+            [*map(self._record, live), *self._not_live(alive, links)], columns=PEOPLE_COLUMNS, dtype="str"
+        )
+        links_, outcomes = _frame(links, LINK_COLUMNS), _frame(self._outcomes(), OUTCOME_COLUMNS)
+        if self.plain is not None:
+            people_ = _with(self.plain.people.assign(fate=LIVE), people_)
+            links_ = _with(self.plain.links.assign(state=LIVE), links_)
+            outcomes = _with(self.plain.outcomes, outcomes)
         return Identities(
-            people=pd.DataFrame(
-                [*map(self._record, live), *self._not_live(alive, links)], columns=PEOPLE_COLUMNS, dtype="str"
-            ),
-            links=_frame(links, LINK_COLUMNS),
-            outcomes=_frame(self._outcomes(), OUTCOME_COLUMNS),
+            people=people_,
+            links=links_,
+            outcomes=outcomes,
             guardians=_frame(self._guardians(alive), GUARDIAN_COLUMNS),
             merged=pd.DataFrame(
                 [(younger.person_id, older.final().person_id) for younger, older in self.merged],
@@ -1030,14 +1090,13 @@ class _Merge:
             values["family_name"] = values["family_name"] or row.family_name
         login = next((row.email for row in known if row.email), "")
         values["email"] = login or values["email"]
-        held = {(role, school) for row in ordered for role, school in row.roles}
-        roles = [{"role": role, "school_id": school or None} for role, school in sorted(held)]
+        roles = role_records(pair for row in ordered for pair in row.roles)
         schools = sorted({school for row in ordered for school in row.schools})
         enabled = next((row.enabled for row in ordered if row.enabled), "true")
         return (
             person.person_id,
             *(values[name] for name in FIELDS),
-            _json(roles),
+            roles,
             enabled,
             rows.as_list(schools),
             LIVE,
@@ -1050,8 +1109,7 @@ class _Merge:
             if row.stands and old is not None:
                 yield (*row.key, person.person_id, linked_by, old["seen"], STANDS)
                 continue
-            seen = {name: value for name, value in row.values.items() if value}
-            text = _json({**seen, "roles": row.roles, "enabled": row.enabled})
+            text = seen_text(row.values, rows.as_list(row.roles), row.enabled)
             yield (*row.key, person.person_id, linked_by, text, LIVE)
         for entry in person.directory_rows:
             key = entry.provider_id, entry.source_id
@@ -1063,14 +1121,14 @@ class _Merge:
         for groups in self.groups.values():
             for group in groups:
                 spoken = [row for row in group.rows if not row.stands or self._frozen_row(row)]
-                roles = sorted({role for row in spoken for role, _ in row.roles})
+                held = role_names(pair for row in spoken for pair in row.roles)
                 person_id = group.person.final().person_id if group.person is not None else ""
                 outcome, reason = group.outcome, group.reason
                 if group.person is not None and not self._is_live(group.person.final()):
                     # An attach-only link names somebody who goes tonight, or is gone: both alike, or a
                     # repeated sync would take memberships away that the first had left.
                     outcome, reason, person_id = "unmatched", "person_is_gone", ""
-                held, first = _json(roles), spoken[0].source_id if spoken else ""
+                first = spoken[0].source_id if spoken else ""
                 candidates = sorted({person.final().person_id for person in group.candidates})
                 between = _json(candidates) if candidates else ""
                 for row in spoken:
@@ -1087,7 +1145,7 @@ class _Merge:
     @cached_property
     def here(self) -> set[tuple[int, str]]:
         """The users with a row of tonight that counts."""
-        users = self.current.users[self.current.users["reason"] == ""]
+        users = self.frames.users[self.frames.users["reason"] == ""]
         return set(rows.keys(users, "provider_id", "source_id"))
 
     def _frozen_row(self, row: _Row) -> bool:
@@ -1146,6 +1204,14 @@ def _by_content(record: dict[str, str]) -> tuple[object, ...]:
 
 def _json(value: object) -> str:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _with(plain: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    """The rows of both, with the columns of `others`."""
+    plain = plain[list(others.columns)]
+    if others.empty or plain.empty:
+        return plain if others.empty else others
+    return pd.concat([plain, others], ignore_index=True)
 
 
 def _frame(records: Iterable[tuple[object, ...]], columns: list[str]) -> pd.DataFrame:

@@ -30,6 +30,7 @@ def twins(
     new: Mapping[New, Traits],
     *,
     fewest: int = _FEWEST,
+    stay: int = 0,
 ) -> dict[New, Old]:
     """Which of `new` are those of `gone` under other ids; empty unless most of `before` went and is there.
 
@@ -38,8 +39,9 @@ def twins(
         gone: Those of it whose ids are not there any more.
         new: Rows whose ids were never there.
         fewest: How many must have gone.
+        stay: How many more were there that are there still, and have nothing in common with any of these.
     """
-    if len(gone) < fewest or len(gone) * _WENT < len(before):
+    if len(gone) < fewest or len(gone) * _WENT < len(before) + stay:
         return {}
     # What several have in common tells nobody apart: also where one of them is still there.
     often = Counter(before.values())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import namedtuple
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -56,9 +57,9 @@ def reasons(frame: pd.DataFrame) -> pd.Series:
 
 def mapped(values: pd.Series, function: Callable[[str], str]) -> pd.Series:
     """`function` of each value, called once for each different one."""
-    told = values.tolist()
-    table = {value: function(value) for value in dict.fromkeys(told)}
-    return pd.Series([table[value] for value in told], index=values.index, dtype="str", name=values.name)
+    codes, different = pd.factorize(values)
+    table = pd.array([function(value) for value in different.tolist()], dtype="str")
+    return pd.Series(table.take(codes), index=values.index, name=values.name)
 
 
 def dates(values: pd.Series) -> tuple[pd.Series, int]:
@@ -123,9 +124,19 @@ def typed(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.astype(other) if other else frame
 
 
+_AT_ONCE = 50_000
+"""How many rows are Python objects at one time, while a frame is gone through."""
+
+
 def keys(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
     """The values of some columns, a tuple a row."""
-    return zip(*(frame[name].tolist() for name in columns), strict=True)
+    if len(frame) <= _AT_ONCE:
+        return zip(*(frame[name].tolist() for name in columns), strict=True)
+    chosen = [frame[name] for name in columns]
+    return chain.from_iterable(
+        zip(*(values.iloc[first : first + _AT_ONCE].tolist() for values in chosen), strict=True)
+        for first in range(0, len(frame), _AT_ONCE)
+    )
 
 
 def each(frame: pd.DataFrame) -> Iterator[Any]:
