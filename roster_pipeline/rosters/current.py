@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
 import pandas as pd
 
 from roster_pipeline.codes import Issue
@@ -43,6 +44,12 @@ ENROLMENT_COLUMNS = [
     "is_primary", "begin_date", "end_date", "dangling",
 ]  # fmt: skip
 
+_REASONS = [
+    "refers_to_nothing", "not_current", "class_of_weaker_source", "classroom_data_off", "class_dropped",
+    "user_dropped",
+]  # fmt: skip
+"""Why an enrolment is dropped, beside what holds of the rows of every collection."""
+
 DATED, VANISHED = "dates", "vanished"
 """Why a student has left: by the dates, or because the enrolments are no longer sent."""
 
@@ -55,7 +62,8 @@ class Current:
         users: `USER_COLUMNS`. `roles` is a JSON array of [role, school_id]; `schools` one of the
             school_ids of orgs and enrolments; `family` "true" for those who are nothing but a
             parent, guardian or relative; `left` is `dates`, `vanished` or "".
-        enrolments: `ENROLMENT_COLUMNS`. `dangling` "true" where user or class does not exist.
+        enrolments: `ENROLMENT_COLUMNS`, all but the first two coded (`rows.coded`). `dangling` "true" where
+            user or class does not exist.
     """
 
     users: pd.DataFrame
@@ -80,7 +88,8 @@ def find_current(
         enrolled = _enrolled(source, found, sessions, published, tonight)
         users.append(_users(source, enrolled, schools, by_org, in_session, tonight, issues))
         kept = set(users[-1].loc[users[-1]["reason"] == "", "source_id"].tolist())
-        found.loc[(found["reason"] == "") & ~rows.among(found["user_ref"], kept), "reason"] = "user_dropped"
+        dropped = (found["reason"] == "").to_numpy() & ~rows.among(found["user_ref"], kept).to_numpy()
+        found["reason"] = rows.mapped_where(found["reason"], dropped, "user_dropped")
         enrolments.append(found)
     return Current(rows.stacked(users, USER_COLUMNS), rows.stacked(enrolments, ENROLMENT_COLUMNS), issues)
 
@@ -100,60 +109,91 @@ def _enrolments(
     """
     frame = source.frames["enrollments"]
     options = source.options
-    reason = rows.reasons(frame)
+    code, reasons = rows.reason_codes(frame)
+    reasons += _REASONS
     begin, end, unread, turned = rows.span(frame["beginDate"], frame["endDate"])
     classes = _classes(source, sessions)
     user_ids = set(source.frames["users"]["sourcedId"].tolist()) - {""}
-    active = reason == ""
-    fate, class_reason = frame["class"].map(classes["fate"]), frame["class"].map(classes["reason"])
-    known = rows.among(frame["class"], set(classes.index))
-    dangling = active & (~known | ~rows.among(frame["user"], user_ids))
-    in_time = pd.Series(True, index=frame.index)
+    active = code == 0
+    # What a class is follows from its id: it is looked up once for each, and its place taken for each row.
+    of_class, class_ids = rows.coded(frame["class"])
+    at = classes.index.get_indexer(class_ids)
+    known = (at >= 0)[of_class]
+    fate, class_reason, class_id, school = (
+        ["", *classes[name].tolist()] for name in ("fate", "reason", "class_id", "school_id")
+    )
+    at = (at + 1)[of_class]  # of one that is not there, the first: nothing
+    dangling = active & (~known | ~rows.among(frame["user"], user_ids).to_numpy())
+    in_time = np.ones(len(frame), dtype=bool)
     if options.respect_enrolment_date:
-        in_time = rows.within(begin, end, tonight.as_of, exclusive=options.end_dates == "exclusive")
-    lives = ~known | (fate.isin([CURRENT, FROZEN, GAP]) & (class_reason != rows.DELETED))
+        in_time = rows.within(
+            begin, end, tonight.as_of, exclusive=options.end_dates == "exclusive"
+        ).to_numpy()
+    lives = ~known | _each(
+        at,
+        [
+            one in (CURRENT, FROZEN, GAP) and why != rows.DELETED
+            for one, why in zip(fate, class_reason, strict=True)
+        ],
+    )
     for why, rule in (
         ("refers_to_nothing", dangling),
         ("not_current", ~in_time),
-        ("class_of_weaker_source", class_reason == "class_of_weaker_source"),
-        ("classroom_data_off", pd.Series(not options.sync_classroom_data, index=frame.index)),
-        ("class_dropped", class_reason != ""),
+        ("class_of_weaker_source", _each(at, [why == "class_of_weaker_source" for why in class_reason])),
+        ("classroom_data_off", np.full(len(frame), not options.sync_classroom_data)),
+        ("class_dropped", _each(at, [why != "" for why in class_reason])),
     ):
-        reason = reason.mask((reason == "") & rule, why)
-    own_school = rows.mapped(frame["school"], lambda org: by_org.get((source.provider_id, org), ""))
-    school_id = frame["class"].map(classes["school_id"]).where(known, own_school).astype("str")
+        code[(code == 0) & rule] = reasons.index(why)
+    school_id = _schools_of_enrolments(frame["school"], source, by_org, at, school)
     excluded = {school for who, school in schools.excluded if who == source.provider_id}
     adrift = dangling
     if excluded:  # silently: nothing is told of their rows
-        told = ~rows.among(school_id, excluded)
+        told = ~rows.among(school_id, excluded).to_numpy()
         adrift = dangling & told
         *_, unread, turned = rows.span(frame["beginDate"][told], frame["endDate"][told])
-    for code, count, what in (
+    for issue, count, what in (
         ("RS-ROW-03", unread, "dates of enrolments could not be read"),
         ("RS-ROW-04", turned, "enrolments begin after they end"),
         ("RS-REF-01", int(adrift.sum()), "enrolments refer to users or classes that are not there"),
     ):
         if count:
-            issues.append(Issue(code, f"{count} {what}.", provider=source.name, count=count))
+            issues.append(Issue(issue, f"{count} {what}.", provider=source.name, count=count))
     return pd.DataFrame(
         {
             "provider_id": source.provider_id,
             "source_id": frame["sourcedId"],
-            "reason": reason,
-            # Where there is no class at all, what is looked up are floats.
-            "class_id": frame["class"].map(classes["class_id"]).astype("str").fillna(""),
-            "class_ref": frame["class"],
-            "user_ref": frame["user"],
+            "reason": rows.decoded(code, reasons, frame.index),
+            "class_id": rows.decoded(at, class_id, frame.index),
+            "class_ref": rows.as_coded(frame["class"]),
+            "user_ref": rows.as_coded(frame["user"]),
             "school_id": school_id,
-            "role": rows.mapped(frame["role"], vocabulary.role),
-            "is_primary": rows.mapped(frame["primary"], _truth),
-            "begin_date": begin,
-            "end_date": end,
-            "dangling": dangling.map({True: "true", False: ""}).astype("str"),
+            "role": rows.as_coded(rows.mapped(frame["role"], vocabulary.role)),
+            "is_primary": rows.as_coded(rows.mapped(frame["primary"], _truth)),
+            "begin_date": rows.as_coded(begin),
+            "end_date": rows.as_coded(end),
+            "dangling": rows.decoded(dangling.astype("int8"), ["", "true"], frame.index),
             "counts": active & in_time & lives,
             "active": active,
         }
     )
+
+
+def _each(places: np.ndarray, answers: list[bool]) -> np.ndarray:
+    """The answer at each of the places."""
+    found: np.ndarray = np.array(answers, dtype=bool)[places]
+    return found
+
+
+def _schools_of_enrolments(
+    orgs: pd.Series, source: Source, by_org: dict[tuple[int, str], str], at: np.ndarray, school: list[str]
+) -> pd.Series:
+    """The school_id of each enrolment: its class's, or where there is no such class its own.
+
+    `at` are the places of the classes in `school`, 0 where there is none.
+    """
+    codes, different = rows.coded(orgs)
+    own = [by_org.get((source.provider_id, org), "") for org in different.tolist()]
+    return rows.decoded(np.where(at > 0, at, codes + len(school)), [*school, *own], orgs.index)
 
 
 def _classes(source: Source, sessions: Sessions) -> pd.DataFrame:
@@ -187,11 +227,11 @@ class _Enrolled:
     ever: set[str]
     linked: set[str]
     left: set[str]
-    schools: dict[str, set[str]]
+    schools: dict[str, frozenset[str]]
     active: pd.DataFrame
 
     @cached_property
-    def all_schools(self) -> dict[str, set[str]]:
+    def all_schools(self) -> dict[str, frozenset[str]]:
         """The schools of all enrolments, also past ones: seldom asked for."""
         return _schools_by_user(self.active)
 
@@ -204,16 +244,19 @@ def _enrolled(
         for frame in (published.enrolled, published.left)
     )
     linked = _linked(source, published) if left or source.states["enrollments"] == "unproven" else set()
-    counting = enrolments[enrolments["counts"]]
-    active = enrolments[enrolments["active"]]
+    counts, is_active = (enrolments[name].to_numpy() for name in ("counts", "active"))
+    columns = ["class_ref", "user_ref", "school_id", "begin_date", "end_date"]
+    active = enrolments.loc[is_active, columns]
+    user, names = rows.coded(enrolments["user_ref"])
+    known = np.array(names, dtype=object)  # of one user one text, in all these sets
     return _Enrolled(
-        current=set(counting["user_ref"].tolist()),
+        current=set(known[np.unique(user[counts])]),
         entered=_entered(source, active[rows.among(active["user_ref"], left - linked)], sessions, tonight),
-        some=set(active["user_ref"].tolist()),
-        ever=set(enrolments["user_ref"].tolist()) | ever,
+        some=set(known[np.unique(user[is_active])]),
+        ever=set(known[np.unique(user)]) | ever,
         linked=linked,
         left=left - linked,
-        schools=_schools_by_user(counting),
+        schools=_schools_by_user(enrolments.loc[counts, columns]),
         active=active,
     )
 
@@ -222,6 +265,7 @@ def _entered(source: Source, active: pd.DataFrame, sessions: Sessions, tonight: 
     """The users whom one of these enrolments will keep from a later day on."""
     if active.empty:
         return set()
+    active = active.astype("str")  # few: those who had left
     first, last = active["begin_date"], active["end_date"]
     classes = _classes(source, sessions)
     if source.options.respect_academic_sessions:
@@ -241,11 +285,14 @@ def _linked(source: Source, published: Published) -> set[str]:
     return set(links.loc[links["provider_id"] == source.provider_id, "source_id"].tolist())
 
 
-def _schools_by_user(enrolments: pd.DataFrame) -> dict[str, set[str]]:
-    out: dict[str, set[str]] = {}
-    for user, school in rows.keys(enrolments, "user_ref", "school_id"):
+def _schools_by_user(enrolments: pd.DataFrame) -> dict[str, frozenset[str]]:
+    """The schools of each user's enrolments; users of the same schools share one set."""
+    out: dict[str, frozenset[str]] = {}
+    known: dict[frozenset[str], frozenset[str]] = {}
+    for (user, school), _ in rows.counted(enrolments, "user_ref", "school_id"):
         if school:
-            out.setdefault(user, set()).add(school)
+            held = out.get(user, frozenset()) | {school}
+            out[user] = known.setdefault(held, held)
     return out
 
 
@@ -365,9 +412,9 @@ class _Judge:
         wanted = options.relationship_type if options.sync_parent_data else None
         held = [entry for entry in entries if vocabulary.family(entry[0]) in ("", wanted)]
         family = bool(held) and all(vocabulary.is_family(entry[0]) for entry in held)
-        schools = {entry[1] for entry in held if entry[1]} | enrolled.schools.get(user, set())
+        schools = {entry[1] for entry in held if entry[1]} | enrolled.schools.get(user, frozenset())
         # Else of those of past enrolments: a school that is outdated has no others.
-        schools = schools or enrolled.all_schools.get(user, set())
+        schools = schools or set(enrolled.all_schools.get(user, ()))
         why = left = ""
         student = any(entry[0] == "student" for entry in held)
         if entries and not held:
@@ -413,7 +460,7 @@ class _Judge:
         orgs = {entry[1] for entry in held if entry[0] == "student" and entry[1]}
         calendars = {
             self.in_session[school]
-            for school in orgs or enrolled.all_schools.get(user, set())
+            for school in orgs or enrolled.all_schools.get(user, frozenset())
             if school in self.in_session
         }
         if not calendars and self.no_sessions:

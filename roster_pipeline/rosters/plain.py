@@ -68,8 +68,8 @@ def find_plain(
     users, people, links = current.users, published.people, published.person_sources
     kept = users[users["reason"] == ""]
     texts = _said(kept)
-    link_of = _link_of(kept, links)
-    person_of = _places(people["person_id"], links["person_id"])
+    link_of = rows.places_in(links, kept)
+    person_of = rows.places(people["person_id"], links["person_id"])
     linked = link_of >= 0
     same = linked.copy()
     same[linked] = np.asarray(
@@ -132,25 +132,6 @@ def _said(kept: pd.DataFrame) -> pd.Series:
         for roles, enabled, *values in rows.keys(kept, "roles", "enabled", *names)
     ]
     return pd.Series(texts, index=kept.index, dtype="str")
-
-
-def _places(known: pd.Series, wanted: pd.Series) -> np.ndarray:
-    """Where each of `wanted` is among `known`, which are all different; -1 for nowhere."""
-    index = pd.Index(known.tolist(), dtype=object, tupleize_cols=False)
-    places: np.ndarray = index.get_indexer(pd.Index(wanted.tolist(), dtype=object, tupleize_cols=False))
-    return places
-
-
-def _link_of(kept: pd.DataFrame, links: pd.DataFrame) -> np.ndarray:
-    """The place of each user's link, removed ones too; -1 for those who have none."""
-    out = np.full(len(kept), -1)
-    theirs, mine = links["provider_id"].to_numpy(), kept["provider_id"].to_numpy()
-    for who in np.unique(mine) if len(links) else ():
-        at, of = np.flatnonzero(theirs == who), np.flatnonzero(mine == who)
-        if len(at):
-            found = _places(links["source_id"].iloc[at], kept["source_id"].iloc[of])
-            out[of] = np.where(found >= 0, at[found], -1)
-    return out
 
 
 def _alone(people: pd.DataFrame, links: pd.DataFrame, person_of: np.ndarray) -> np.ndarray:

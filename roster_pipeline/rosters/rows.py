@@ -11,13 +11,17 @@ from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import orjson
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from pandas.api.types import union_categoricals
 
 from roster_pipeline.oneroster import vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator
+    from collections.abc import Callable, Container, Iterator, Sequence
 
 NO_ID, DUPLICATE, DELETED, FORGOTTEN = "no_id", "duplicate", "deleted", "forgotten"
 
@@ -35,37 +39,59 @@ def reasons(frame: pd.DataFrame) -> pd.Series:
     Of rows with one sourcedId the newest counts (oneroster.md §2.2); equally new ones are ordered
     by their content, so that the order in which rows arrive decides nothing.
     """
-    reason = pd.Series("", index=frame.index, dtype="str")
-    status = frame["status"]
+    codes, names = reason_codes(frame)
+    return pd.Series(pd.array(names, dtype="str").take(codes), index=frame.index)
+
+
+def reason_codes(frame: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
+    """`reasons` as places (int8) in a list of them, of which "" is the first."""
+    names = ["", NO_ID, DUPLICATE, DELETED, FORGOTTEN]
+    code = np.zeros(len(frame), dtype="int8")
+    status, ids = frame["status"], frame["sourcedId"]
     met = status.unique().tolist()
     deleted = {value for value in met if vocabulary.is_deleted(value)}
     if deleted:
-        reason[status.isin(deleted)] = DELETED
-    ids = frame["sourcedId"]
-    if not ids.is_unique:
-        repeated = frame[ids.duplicated(keep=False)]
+        code[among(status, deleted).to_numpy()] = names.index(DELETED)
+    if not are_unique(ids):
+        is_repeated = ids.duplicated(keep=False).to_numpy()
+        places = np.flatnonzero(is_repeated)
+        repeated = frame[is_repeated].astype("str").reset_index(drop=True)
         order = repeated.sort_values(
             ["dateLastModified", *[name for name in frame.columns if name != "dateLastModified"]],
             ascending=False,
         )
-        reason[order.index[order["sourcedId"].duplicated(keep="first")]] = DUPLICATE
-    reason[ids == ""] = NO_ID
+        older = order.index[order["sourcedId"].duplicated(keep="first")]
+        code[places[older]] = names.index(DUPLICATE)
+    code[(ids == "").to_numpy(dtype=bool)] = names.index(NO_ID)
     if BLANKED in met:
-        reason[status == BLANKED] = FORGOTTEN
-    return reason
+        code[(status == BLANKED).to_numpy(dtype=bool)] = names.index(FORGOTTEN)
+    return code, names
+
+
+def are_unique(ids: pd.Series) -> bool:
+    """Whether no two are the same; of ids in order, as most servers send them, nothing is remembered."""
+    told = pa.array(ids, type=pa.large_string()) if len(ids) else pa.array([], pa.large_string())
+    if isinstance(told, pa.ChunkedArray):
+        told = told.combine_chunks()
+    if pc.all(pc.less(told.slice(0, max(len(told) - 1, 0)), told.slice(1))).as_py() is not False:
+        return True
+    return bool(ids.is_unique)
 
 
 def mapped(values: pd.Series, function: Callable[[str], str]) -> pd.Series:
-    """`function` of each value, called once for each different one."""
-    codes, different = pd.factorize(values)
-    table = pd.array([function(value) for value in different.tolist()], dtype="str")
-    return pd.Series(table.take(codes), index=values.index, name=values.name)
+    """`function` of each value, called once for each different one; of a coded column a coded one."""
+    codes, different = coded(values)
+    results = [function(value) for value in different.tolist()]
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return decoded(codes, results, values.index, values.name)
+    return pd.Series(pd.array(results, dtype="str").take(codes), index=values.index, name=values.name)
 
 
 def dates(values: pd.Series) -> tuple[pd.Series, int]:
     """The ISO dates of `values` ("" where there is none), and how many could not be read."""
     read = mapped(values, vocabulary.date)
-    return read, int(((read == "") & (values != "")).sum())
+    unread = {value for value in values.unique().tolist() if value and not vocabulary.date(value)}
+    return read, int(among(values, unread).sum()) if unread else 0
 
 
 def span(begin: pd.Series, end: pd.Series) -> tuple[pd.Series, pd.Series, int, int]:
@@ -75,15 +101,29 @@ def span(begin: pd.Series, end: pd.Series) -> tuple[pd.Series, pd.Series, int, i
     """
     first, bad_first = dates(begin)
     last, bad_last = dates(end)
-    reversed_ = (first != "") & (last != "") & (first > last)
-    return first.mask(reversed_, ""), last.mask(reversed_, ""), bad_first + bad_last, int(reversed_.sum())
+    reversed_ = _is_reversed(first, last)
+    turned = int(reversed_.sum())
+    if turned:
+        first, last = (mapped_where(one, reversed_, "") for one in (first, last))
+    return first, last, bad_first + bad_last, turned
+
+
+def _is_reversed(first: pd.Series, last: pd.Series) -> np.ndarray:
+    """Whether a date is later than the one beside it; a missing one is neither."""
+    (mine, firsts), (theirs, lasts) = coded(first), coded(last)
+    one, other = firsts.tolist(), lasts.tolist()
+    which, met = pd.factorize(mine.astype("int64") * max(len(other), 1) + theirs)
+    turned = [
+        bool(one[pair // len(other)] > other[pair % len(other)] != "") for pair in met.tolist()
+    ]  # nothing is smaller than any date
+    return _taken(turned, which)
 
 
 def within(begin: pd.Series, end: pd.Series, as_of: dt.date, *, exclusive: bool) -> pd.Series:
     """Whether `as_of` lies between the dates; a missing one does not limit (oneroster.md §7.3)."""
-    day = as_of.isoformat()
-    after = (end != "") & ((end <= day) if exclusive else (end < day))
-    return ((begin == "") | (begin <= day)) & ~after
+    has_begun = holds(begin, lambda first: day_within(first, "", as_of, exclusive=exclusive))
+    has_not_ended = holds(end, lambda last: day_within("", last, as_of, exclusive=exclusive))
+    return pd.Series(has_begun & has_not_ended, index=begin.index, dtype=bool)
 
 
 def day_within(begin: str, end: str, as_of: dt.date, *, exclusive: bool) -> bool:
@@ -113,15 +153,135 @@ def stacked(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
         return pd.DataFrame(
             {name: pd.Series(dtype="int64" if name == "provider_id" else "str") for name in columns}
         )
-    return pd.concat(frames, ignore_index=True)[columns]
+    if len(frames) == 1:
+        return frames[0][columns].reset_index(drop=True)
+    found: dict[str, Any] = {}
+    for name in columns:
+        parts = [frame[name] for frame in frames]
+        if any(isinstance(part.dtype, pd.CategoricalDtype) for part in parts):
+            found[name] = union_categoricals([as_coded(part).array for part in parts])
+        else:
+            found[name] = pd.concat(parts, ignore_index=True)
+    return pd.DataFrame(found)
 
 
 def typed(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with str columns; `provider_id` is int64."""
+    """The frame with str columns, coded or not; `provider_id` is int64."""
     types = {name: "int64" if name == "provider_id" else "str" for name in frame.columns}
     # Most have their type already, and each that is cast is copied.
-    other = {name: kind for name, kind in types.items() if frame[name].dtype != kind}
+    other = {
+        name: kind
+        for name, kind in types.items()
+        if frame[name].dtype != kind and not isinstance(frame[name].dtype, pd.CategoricalDtype)
+    }
     return frame.astype(other) if other else frame
+
+
+# Columns of few different values, of tables of many rows: a small integer a row, and each value once. pandas
+# calls them categorical. The rules ask them for `==`, and else only what is here.
+
+
+def coded(values: pd.Series) -> tuple[np.ndarray, pd.Index]:
+    """A column as small integers, the places of its values in the other one; not each need be there."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return values.cat.codes.to_numpy(), values.cat.categories
+    codes, different = pd.factorize(values)
+    return codes, different
+
+
+def decoded(codes: np.ndarray, values: Sequence[str], index: pd.Index, name: Any = None) -> pd.Series:
+    """A coded column of these values, of which several may be the same, at these places."""
+    place = {value: number for number, value in enumerate(dict.fromkeys(values))}
+    if len(place) != len(values):
+        # pandas makes the integers small by itself.
+        codes = np.array([place[value] for value in values], dtype="int32")[codes]
+    names = pd.Index(list(place), dtype="str")
+    return pd.Series(pd.Categorical.from_codes(codes, categories=names), index=index, name=name)
+
+
+def as_coded(values: pd.Series) -> pd.Series:
+    """The column, coded."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return values
+    codes, different = coded(values)
+    return decoded(codes, different.tolist(), values.index, values.name)
+
+
+def holds(values: pd.Series, test: Callable[[str], bool]) -> np.ndarray:
+    """Whether each value passes, asked once for each different one."""
+    codes, different = coded(values)
+    return _taken([test(value) for value in different.tolist()], codes)
+
+
+def _taken(answers: list[bool], codes: np.ndarray) -> np.ndarray:
+    found: np.ndarray = np.array([*answers, False], dtype=bool)[codes]
+    return found
+
+
+def mapped_where(values: pd.Series, mask: np.ndarray, value: str) -> pd.Series:
+    """The column with one value where the mask is true."""
+    if not isinstance(values.dtype, pd.CategoricalDtype):
+        return values.mask(mask, value)
+    if value not in values.cat.categories:
+        values = values.cat.add_categories([value])
+    codes = values.cat.codes.to_numpy(copy=True)
+    codes[mask] = values.cat.categories.get_loc(value)
+    return pd.Series(
+        pd.Categorical.from_codes(codes, dtype=values.dtype), index=values.index, name=values.name
+    )
+
+
+def numbered(frame: pd.DataFrame, *columns: str) -> np.ndarray:
+    """A number (int64) for each row, the same where all these columns have the same values."""
+    number, count = np.zeros(len(frame), dtype="int64"), 1
+    for name in columns:
+        codes, different = coded(frame[name])
+        if count * max(len(different), 1) > 1 << 62:  # too great for an integer
+            number, met = pd.factorize(number)
+            count = len(met)
+        number, count = number * max(len(different), 1) + codes, count * max(len(different), 1)
+    return number
+
+
+def counted(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[tuple[Any, ...], int]]:
+    """Each combination of values that the columns have, in the order of the first, and its number of rows."""
+    number, met = pd.factorize(numbered(frame, *columns))
+    first = np.empty(len(met), dtype="int64")
+    first[number[::-1]] = np.arange(len(frame))[::-1]
+    found = frame[list(columns)].iloc[first]
+    return zip(keys(found, *columns), np.bincount(number, minlength=len(met)).tolist(), strict=True)
+
+
+def are_in(frame: pd.DataFrame, other: pd.DataFrame, *columns: str) -> np.ndarray:
+    """Whether the values of these columns are, together, those of a row of the other frame."""
+    if frame.empty or other.empty:
+        return np.zeros(len(frame), dtype=bool)
+    number = numbered(stacked([frame[list(columns)], other[list(columns)]], list(columns)), *columns)
+    found: np.ndarray = pd.Series(number[: len(frame)]).isin(number[len(frame) :]).to_numpy()
+    return found
+
+
+def places_in(known: pd.DataFrame, wanted: pd.DataFrame) -> np.ndarray:
+    """Where in `known` the row with the provider_id and source_id of each of `wanted` is; -1 for nowhere.
+
+    No two rows of `known` have the same two.
+    """
+    out = np.full(len(wanted), -1)
+    theirs, mine = known["provider_id"].to_numpy(), wanted["provider_id"].to_numpy()
+    for who in np.unique(mine) if len(known) else ():
+        at, of = np.flatnonzero(theirs == who), np.flatnonzero(mine == who)
+        if len(at):
+            found = places(known["source_id"].iloc[at], wanted["source_id"].iloc[of])
+            out[of] = np.where(found >= 0, at[found], -1)
+    return out
+
+
+def places(known: pd.Series, wanted: pd.Series) -> np.ndarray:
+    """Where each of `wanted` is among `known`, which are all different; -1 for nowhere."""
+    # As Python objects, which are indexed faster than Arrow's strings.
+    index = pd.Index(known.tolist(), dtype=object, tupleize_cols=False)
+    found: np.ndarray = index.get_indexer(pd.Index(wanted.tolist(), dtype=object, tupleize_cols=False))
+    return found
 
 
 _AT_ONCE = 50_000
@@ -157,6 +317,8 @@ def records(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 def among(values: pd.Series, wanted: Container[Any]) -> pd.Series:
     """Whether each value is one of `wanted` (a set or a mapping)."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return pd.Series(holds(values, wanted.__contains__), index=values.index, dtype=bool)
     return pd.Series([value in wanted for value in values.tolist()], index=values.index, dtype=bool)
 
 

@@ -58,6 +58,22 @@ _FEW_VALUES: Final = frozenset({
 })  # fmt: skip
 """Columns in which many rows share a value: a dictionary makes them small, and quick to compare."""
 
+_CODED: Final = {
+    "enrollments": (
+        "status",
+        "dateLastModified",
+        "user",
+        "class",
+        "school",
+        "role",
+        "primary",
+        "beginDate",
+        "endDate",
+    ),
+}
+"""Columns that rules read by their values, of which a tenant's whole would not fit as texts: of enrolments
+there are nine for each user, and all but their ids come again and again."""
+
 GOES_ON_FOR: Final = dt.timedelta(hours=6)
 """How old the oldest row of an interrupted reading may be: half of a night's window. What was interrupted in
 the evening serves until the early morning, and what was read on one day never stands for the next one."""
@@ -404,8 +420,12 @@ class Lake:
         return any(self._extract(tenant, provider_id, sync_id).glob(f"*{_UNFINISHED}"))
 
     def read_extract(self, tenant: str, provider_id: int, sync_id: int, collection: str) -> pd.DataFrame:
-        """A collection as a DataFrame: all columns str, never null."""
-        return self._collection(tenant, provider_id, sync_id, collection).to_pandas()
+        """A collection as a DataFrame: all columns str, never null.
+
+        Those of `_CODED` are coded (`rows.coded`): a small integer a row, and each value once.
+        """
+        few = _CODED.get(collection, ())
+        return self._collection(tenant, provider_id, sync_id, collection, few=few).to_pandas()
 
     def has_rows_without_id(self, tenant: str, provider_id: int, sync_id: int, collection: str) -> bool:
         """Whether an extract's collection has rows that cannot be told apart."""
@@ -428,15 +448,21 @@ class Lake:
         return self._tenant(tenant) / "extracts" / str(provider_id) / str(sync_id)
 
     def _collection(
-        self, tenant: str, provider_id: int, sync_id: int, collection: str, columns: list[str] | None = None
+        self,
+        tenant: str,
+        provider_id: int,
+        sync_id: int,
+        collection: str,
+        columns: list[str] | None = None,
+        few: Sequence[str] = (),
     ) -> pa.Table:
         folder = self._extract(tenant, provider_id, sync_id)
         read = _read_json(folder / f"{collection}.json")
         if read is None:  # of an earlier release, or not there
-            return _parts(folder, (f"{collection}.parquet",), columns)
+            return _parts(folder, (f"{collection}.parquet",), columns, few)
         if not read["parts"]:
             return schema_of(collection).empty_table().select(columns or schema_of(collection).names)
-        return _parts(folder, tuple(read["parts"]), columns)
+        return _parts(folder, tuple(read["parts"]), columns, few)
 
     def complete(self, tenant: str, provider_id: int) -> dict[str, dict[str, Any]]:
         """The last complete extract of each collection: `{collection: {sync_id, rows, as_of}}`.
@@ -555,14 +581,17 @@ def _goes_on(folder: Path, now: dt.datetime) -> bool:
     return any(now - one <= GOES_ON_FOR for one in began)
 
 
-def _parts(folder: Path, parts: tuple[str, ...], columns: list[str] | None = None) -> pa.Table:
+def _parts(
+    folder: Path, parts: tuple[str, ...], columns: list[str] | None = None, few: Sequence[str] = ()
+) -> pa.Table:
+    """The rows of the parts, with these columns or all; those of `few` as dictionaries."""
     tables = []
     with _coded():
         for name in parts:
             with (folder / name).open("rb") as file:
                 # Not `read_table`, as in `_frame`.
-                tables.append(pq.ParquetFile(file).read(columns=columns))
-    return pa.concat_tables(tables)
+                tables.append(pq.ParquetFile(file, read_dictionary=few).read(columns=columns))
+    return pa.concat_tables(tables).unify_dictionaries() if few else pa.concat_tables(tables)
 
 
 def _groups(path: Path) -> Iterator[pa.Table]:
