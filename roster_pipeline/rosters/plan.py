@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import orjson
 import pandas as pd
 
@@ -138,26 +139,24 @@ class _Plan:
             and self._after(person, record, self.fate.get(person, fates.GONE)) is None
         }
         classes = self._classes()
-        memberships = self._memberships(classes, old_people)
+        memberships = self._memberships(classes)
         links = self._guardian_links(old_people)
         people = self._people(old_people, memberships, classes, links)
+        there = set(people["person_id"].tolist())
         tables = {
             "schools": self._schools(),
             "academic_sessions": self._academic_sessions(classes),
             "classes": classes,
             "people": people,
             "person_sources": self._person_sources(people),
-            "memberships": memberships[
-                rows.among(memberships["person_id"], set(people["person_id"].tolist()))
-            ],
+            "memberships": memberships[rows.among(memberships["person_id"], there)],
             "guardian_links": links[
-                rows.among(links["student_id"], set(people["person_id"].tolist()))
-                & rows.among(links["guardian_id"], set(people["person_id"].tolist()))
+                rows.among(links["student_id"], there) & rows.among(links["guardian_id"], there)
             ],
         }
         for name, table in tables.items():
             if "provider" in getattr(self.published, name).columns:
-                table["provider"] = table["provider_id"].map(self.names).fillna(table["provider"])
+                table["provider"] = self._named(table)
         said = {
             "RS-SES-02": "classes stay as published, because their sessions vanished or were changed",
             "RS-SES-04": "classes ended with their last session",
@@ -169,6 +168,17 @@ class _Plan:
         ]
         held = self._explained(tables)
         return Roster(tables, self.dropped, self.merged, held, self._unjudged(), self.issues)
+
+    def _named(self, table: pd.DataFrame) -> pd.Series:
+        """The names of the rows' providers as they are called today; of one that is gone, as it was called."""
+        codes, ids = pd.factorize(table["provider_id"])
+        names = [self.names.get(int(who)) for who in ids]
+        if None not in names:
+            return rows.decoded(codes, [name or "" for name in names], table.index)
+        named = rows.as_coded(table["provider"])
+        for place, name in enumerate(names):
+            named = rows.mapped_where(named, codes == place, name) if name is not None else named
+        return named
 
     def _following(self, published: Published) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Published memberships and guardian links, those of joined people under the id that stays."""
@@ -413,52 +423,50 @@ class _Plan:
 
     # ------------------------------------------------------------------ memberships
 
-    def _memberships(self, classes: pd.DataFrame, old_people: dict[str, dict[str, str]]) -> pd.DataFrame:
-        old = self.old_memberships
-        enrolments = self.current.enrolments
-        owner = self._owner()
-        kept = enrolments[enrolments["reason"] == ""].copy()
-        keys = list(rows.keys(kept, "provider_id", "user_ref"))
-        kept["person_id"] = pd.Series([owner.get(key, "") for key in keys], index=kept.index, dtype="str")
+    def _memberships(self, classes: pd.DataFrame) -> pd.DataFrame:
+        old, enrolments = self.old_memberships, self.current.enrolments
+        is_kept = (enrolments["reason"] == "").to_numpy()
+        kept = enrolments.loc[is_kept, _ENROLMENT]
+        kept = kept.assign(person_id=self._persons(kept))
         school_of = dict(rows.keys(classes, "class_id", "school_id"))
-        live = rows.among(kept["class_id"], set(classes["class_id"].tolist()))
+        live = rows.among(kept["class_id"], school_of).to_numpy()
         frozen_class = {class_id for class_id, school in school_of.items() if school in self.frozen}
         self.set_back_classes = {one for one in frozen_class if school_of[one] in self.set_back}
-        frozen = rows.among(kept["class_id"], frozen_class)
-        was = set(rows.keys(old, "class_id", "person_id"))
+        frozen = rows.among(kept["class_id"], frozen_class).to_numpy()
+        # A row of a school that is kept back stands behind the last good roster, if that has it.
+        stands = frozen & rows.are_in(kept, old, "class_id", "person_id") if frozen.any() else frozen
+        nobody = (kept["person_id"] == "").to_numpy()
+        source_id = enrolments["source_id"]
         for mask, why in (
-            (kept["person_id"] == "", "user_unmatched"),
-            (~live, "class_dropped"),
-            (frozen, "school_kept_back"),
-        ):
-            for row in rows.each(kept[mask]):
-                if why == "school_kept_back" and (row.class_id, row.person_id) in was:
-                    continue  # it stands behind the last good roster
-                self.dropped["enrollments"].setdefault((row.provider_id, row.source_id), why)
-        wanted = _fold(kept[(kept["person_id"] != "") & live & ~frozen])
-        keys_wanted = set(rows.keys(wanted, "class_id", "person_id", "role"))
-        missing = rows.without(old, keys_wanted, "class_id", "person_id", "role").copy()
-        by_dates = self._not_current(owner)
-        live_classes = set(classes["class_id"].tolist())
+            (nobody, "user_unmatched"), (~live, "class_dropped"), (frozen & ~stands, "school_kept_back"),
+        ):  # fmt: skip
+            who = kept.loc[mask, "provider_id"]
+            for key in zip(who.tolist(), source_id[who.index].tolist(), strict=True):
+                self.dropped["enrollments"].setdefault(key, why)
+        wanted = _fold(kept[~nobody & live & ~frozen]).assign(provider="")
+        missing = old[~rows.are_in(old, wanted, "class_id", "person_id", "role")].copy()
+        if missing.empty:
+            return _table(wanted, old)
+        by_dates = self._not_current(set(missing["class_id"].unique().tolist()))
+        live_classes = set(school_of)
         missing["cause"] = [
             self._membership_cause(row, live_classes, frozen_class, by_dates) for row in rows.each(missing)
         ]
         old_school = dict(rows.keys(self.published.classes, "class_id", "school_id"))
         missing["schools"] = [[old_school.get(class_id, "")] for class_id in missing["class_id"].tolist()]
-        totals = Counter(old_school.get(class_id, "") for class_id in old["class_id"].tolist())
+        members = Counter({class_id: count for (class_id,), count in rows.counted(old, "class_id")})
+        totals: Counter[str] = Counter()
+        for class_id, count in members.items():
+            totals[old_school.get(class_id, "")] += count
         waiting = self._wait("memberships", missing, totals) | self._wait_in_classes(
-            missing, old, live_classes
+            missing, members, live_classes
         )
         # A membership that waits keeps its class; one of a class that goes for good goes with it.
         revived = set(missing.loc[missing.index.isin(waiting), "class_id"]) - live_classes
         self._revive(classes, revived)
         stays = (missing["cause"] == STAYS) | missing.index.isin(waiting)
-        return _table(
-            pd.concat([wanted.assign(provider=""), missing[stays]])
-            if stays.any()
-            else wanted.assign(provider=""),
-            old,
-        )
+        columns = list(old.columns)
+        return _table(rows.stacked([wanted, missing[stays]], columns) if stays.any() else wanted, old)
 
     def _revive(self, classes: pd.DataFrame, class_ids: set[str]) -> None:
         """Puts classes back whose members wait: a class is not removed from under them."""
@@ -466,22 +474,38 @@ class _Plan:
         for row in rows.records(old[rows.among(old["class_id"], class_ids)]):
             classes.loc[len(classes)] = {name: row[name] for name in classes.columns}
 
-    def _owner(self) -> dict[tuple[int, str], str]:
-        """(provider_id, user) → person_id of everybody whose row stands behind a person tonight."""
-        outcomes = rows.keys(self.identities.outcomes, "provider_id", "source_id", "person_id")
-        return {(who, user): person for who, user, person in outcomes if person}
+    def _persons(self, enrolments: pd.DataFrame) -> pd.Series:
+        """The person_id behind each enrolment's user tonight, coded; "" where nobody is."""
+        outcomes = self.identities.outcomes
+        outcomes = outcomes[outcomes["person_id"] != ""]
+        user, users = rows.coded(enrolments["user_ref"])
+        place = np.zeros(len(enrolments), dtype="int64")
+        for who in enrolments["provider_id"].unique().tolist():
+            of = (outcomes["provider_id"] == who).to_numpy()
+            found = rows.places(outcomes.loc[of, "source_id"], users)
+            number = np.where(found >= 0, np.append(np.flatnonzero(of), 0)[found] + 1, 0)
+            mine = (enrolments["provider_id"] == who).to_numpy()
+            place[mine] = number[user[mine]]
+        return rows.decoded(place, ["", *outcomes["person_id"].tolist()], enrolments.index)
 
-    def _not_current(self, owner: dict[tuple[int, str], str]) -> set[tuple[str, str]]:
-        """(class_id, person_id) of enrolments that are there but not current: they left by dates."""
-        reason = self.current.enrolments["reason"]
-        past = self.current.enrolments[rows.among(reason, {"not_current", "class_dropped"})]
+    def _not_current(self, class_ids: set[str]) -> set[tuple[str, str]]:
+        """(class_id, person_id) of enrolments in these classes that are there but not current: left by dates."""
+        past = self.current.enrolments
+        past = past.loc[
+            rows.among(past["reason"], {"not_current", "class_dropped"})
+            & rows.among(past["class_id"], class_ids),
+            _ENROLMENT,
+        ]
         if past.empty:
             return set()
-        links = rows.keys(self.identities.links, "provider_id", "source_id", "person_id")
-        linked = {(who, user): person for who, user, person in links} | owner
+        users = {pair: "" for pair, _ in rows.counted(past, "provider_id", "user_ref")}
+        for frame in (self.identities.links, self.identities.outcomes):
+            for who, user, person in rows.keys(frame, "provider_id", "source_id", "person_id"):
+                if person and (who, user) in users:
+                    users[who, user] = person
         return {
-            (class_id, linked.get((who, user), ""))
-            for class_id, who, user in rows.keys(past, "class_id", "provider_id", "user_ref")
+            (class_id, users[who, user])
+            for (class_id, who, user), _ in rows.counted(past, "class_id", "provider_id", "user_ref")
         }
 
     def _membership_cause(
@@ -515,11 +539,10 @@ class _Plan:
         gone = self.fate.get(person_id, "") in (fates.LEFT, fates.OUT_OF_SCOPE, fates.RETIRED)
         return gone or person_id in self.grace_ends or person_id in self.approved_people
 
-    def _wait_in_classes(self, missing: pd.DataFrame, old: pd.DataFrame, live: set[str]) -> set[int]:
+    def _wait_in_classes(self, missing: pd.DataFrame, members: Counter[str], live: set[str]) -> set[int]:
         counted = missing[(missing["cause"] == COUNTED) & rows.among(missing["class_id"], live)]
-        members = Counter(old["class_id"].tolist())
         waiting: set[int] = set()
-        for class_id, group in counted.groupby("class_id"):
+        for class_id, group in counted.groupby("class_id", observed=True):
             school = group["schools"].iat[0][0]
             if school not in self.exempt:
                 place = ("memberships", school, str(class_id))
@@ -839,14 +862,21 @@ def _role_schools(roles: str) -> list[str]:
     return sorted({role["school_id"] for role in orjson.loads(roles or "[]") if role["school_id"]})
 
 
+_ENROLMENT: Final = [
+    "provider_id", "class_id", "user_ref", "role", "is_primary", "begin_date", "end_date",
+]  # fmt: skip
+"""What is read of an enrolment: its id is a text, and there are millions of them."""
+
+
 def _fold(enrolments: pd.DataFrame) -> pd.DataFrame:
     """One membership a class, person and role: primary if any is, from the first day to the last."""
     columns = ["class_id", "person_id", "role", "is_primary", "begin_date", "end_date", "provider_id"]
     key = ["class_id", "person_id", "role"]
-    several = enrolments.duplicated(key, keep=False)
+    several = pd.Series(rows.numbered(enrolments, *key)).duplicated(keep=False).to_numpy()
+    if not several.any():
+        return enrolments[columns]
     once, often = enrolments.loc[~several, columns], enrolments.loc[several, columns]
-    if often.empty:
-        return once
+    texts = often.astype({name: "str" for name in columns if name != "provider_id"})
     folded = [
         (
             *names,
@@ -855,9 +885,9 @@ def _fold(enrolments: pd.DataFrame) -> pd.DataFrame:
             _outer(group["end_date"], max),
             group["provider_id"].min(),
         )
-        for names, group in often.groupby(key)
+        for names, group in texts.groupby(key)
     ]
-    return pd.concat([once, pd.DataFrame(folded, columns=columns)], ignore_index=True)
+    return rows.stacked([once, rows.typed(pd.DataFrame(folded, columns=columns))], columns)
 
 
 def _outer(dates: pd.Series, pick: Callable[[Iterable[str]], str]) -> str:
