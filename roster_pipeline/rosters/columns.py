@@ -19,7 +19,7 @@ _LARGEST: Final = 2**62
 
 
 def as_arrow(values: pd.Series) -> Any:
-    """The column as Arrow has it, not copied where pandas keeps it there; a categorical one as a dictionary."""
+    """The column as Arrow has it, not copied where pandas keeps it there; categories as a dictionary."""
     if isinstance(values.dtype, pd.CategoricalDtype):
         codes = values.cat.codes.to_numpy()
         names = _one(pa.array(values.cat.categories.array, from_pandas=True))

@@ -97,7 +97,9 @@ def test_applying_the_changes_to_the_old_rows_gives_the_new_ones(
 # ------------------------------------------------------------ whole tables, against going through the rows
 
 # Few keys, so that they meet; and values that are equal to the eye only.
-KEY = st.tuples(st.sampled_from([1, 2, 30]), st.sampled_from(["", "a", "A", "1", "é", "e\u0301", "🎒", "a\x1f"]))
+KEY = st.tuples(
+    st.sampled_from([1, 2, 30]), st.sampled_from(["", "a", "A", "1", "é", "e\u0301", "🎒", "a\x1f"])
+)
 VALUES = st.tuples(st.sampled_from(["", "x", "X", "x ", "\n", "0"]), st.sampled_from(["", "true", "false"]))
 TABLE = st.dictionaries(KEY, VALUES, max_size=12).flatmap(lambda rows: st.permutations(list(rows.items())))
 COLUMNS = ("provider_id", "source_id", "seen", "linked_by")
