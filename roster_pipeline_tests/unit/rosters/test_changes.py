@@ -107,7 +107,7 @@ Row = tuple[Any, ...]
 
 
 def as_str(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.astype({name: "str" for name in COLUMNS[1:]})
+    return frame.astype(dict.fromkeys(COLUMNS[1:], "str"))
 
 
 def as_categories(frame: pd.DataFrame) -> pd.DataFrame:
