@@ -182,11 +182,14 @@ def typed(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def coded(values: pd.Series) -> tuple[np.ndarray, pd.Index]:
-    """A column as small integers, the places of its values in the other one; not each need be there."""
+    """A column as integers, the places of its values in the other one; not each need be there.
+
+    They are int32: pandas keeps them as small as it can, and then one more may be too great for them.
+    """
     if isinstance(values.dtype, pd.CategoricalDtype):
-        return values.cat.codes.to_numpy(), values.cat.categories
+        return values.cat.codes.to_numpy().astype("int32", copy=False), values.cat.categories
     codes, different = pd.factorize(values)
-    return codes, different
+    return codes.astype("int32", copy=False), different
 
 
 def decoded(codes: np.ndarray, values: Sequence[str], index: pd.Index, name: Any = None) -> pd.Series:
