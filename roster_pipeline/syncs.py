@@ -26,7 +26,7 @@ from roster_pipeline.oneroster.collections import COLLECTIONS, COLUMNS, DIRECTOR
 from roster_pipeline.providers import KINDS
 from roster_pipeline.providers.reading import CollectionRead, Reading
 from roster_pipeline.rosters import outcome, rows
-from roster_pipeline.rosters.changes import KEYS, Changes, compare
+from roster_pipeline.rosters.changes import KEYS, Changes, compare, not_in
 from roster_pipeline.rosters.completeness import Completeness, judge_schools
 from roster_pipeline.rosters.current import Current, find_current
 from roster_pipeline.rosters.forgotten import ForgettingSink
@@ -562,7 +562,7 @@ class Sync:
         told = read_table(connection, sync_outcomes, self.tenant)
         now = outcome.of_every_user(found.current, found.identities)
         gone = outcome.of_gone_users(told, now, found.sources, self._registered.retired)
-        new = _new_rows(pd.concat([now, gone], ignore_index=True), told)
+        new = not_in(pd.concat([now, gone], ignore_index=True), told)
         named = new.assign(
             provider=new["provider_id"].map(self._registered.names).fillna(""), sync_id=str(self.sync_id)
         )
@@ -1043,17 +1043,10 @@ def _unchanged(published: Published, planned_schools: pd.DataFrame) -> dict[str,
     return tables
 
 
-def _new_rows(frame: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `frame` that are not in `before`, each once."""
-    frame = frame.drop_duplicates()
-    known = set(rows.keys(before, *frame.columns))
-    return rows.without(frame, known, *frame.columns)
-
-
 def _remember_new(
     connection: Connection, table: Any, tenant: str, frame: pd.DataFrame, before: pd.DataFrame
 ) -> None:
-    remember(connection, table, tenant, _new_rows(frame, before))
+    remember(connection, table, tenant, not_in(frame, before))
 
 
 def _issues(entries: list[dict[str, Any]]) -> list[Issue]:

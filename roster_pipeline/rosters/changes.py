@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from roster_pipeline.rosters import rows
+from roster_pipeline.rosters import columns
 
 KEYS: Final[dict[str, list[str]]] = {
     "schools": ["school_id"],
@@ -42,19 +42,37 @@ class Changes:
 
 
 def compare(name: str, before: pd.DataFrame, after: pd.DataFrame) -> Changes:
-    """What turns `before` (live rows) into `after`; columns of `after` decide what is compared."""
-    old_keys, new_keys = _index(before, KEYS[name]), _index(after, KEYS[name])
-    place = old_keys.get_indexer(new_keys)
+    """What turns `before` (live rows) into `after`; columns of `after` decide what is compared.
+
+    Columns may be str, categorical or of integers, and need not be alike on both sides.
+
+    Raises:
+        ValueError: A key comes twice on one side, and the other has rows.
+    """
+    if before.empty or after.empty:  # a first sync, or a table that a tenant does not use
+        return Changes(added=after, updated=after.iloc[:0], removed=before)
+    old, new = map(pd.Index, columns.numbered([before, after], KEYS[name]))
+    if not (old.is_unique and new.is_unique):
+        raise ValueError(f"{name}: a key comes twice, and nobody can say which of the rows counts")
+    place = old.get_indexer(new)
     is_new = place < 0
-    known, matching = _where(after, ~is_new), before.iloc[place[~is_new]]
+    gone = np.ones(len(before), dtype=bool)
+    gone[place[~is_new]] = False
+    known, place = _where(after, ~is_new), place[~is_new]
+    in_order = len(place) == len(before) and bool((place[:-1] < place[1:]).all())
     differs = np.zeros(len(known), dtype=bool)
-    for column in after.columns:
-        differs |= np.asarray(known[column].array != matching[column].array, dtype=bool)
-    return Changes(
-        added=_where(after, is_new),
-        updated=_where(known, differs),
-        removed=_where(before, new_keys.get_indexer(old_keys) < 0),
-    )
+    for column in after.columns:  # one at a time: both tables side by side would be all of them once more
+        matching = before[column] if in_order else before[column].take(place)
+        differs |= columns.differ(known[column], matching)
+    return Changes(added=_where(after, is_new), updated=_where(known, differs), removed=_where(before, gone))
+
+
+def not_in(frame: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `frame` that are not in `before`, each once; the columns of `frame` are compared."""
+    if frame.empty:
+        return frame
+    old, new = columns.numbered([before, frame], list(frame.columns))
+    return _where(frame, ~(pd.Series(new).duplicated().to_numpy() | pd.Index(new).isin(old)))
 
 
 def _where(frame: pd.DataFrame, mask: np.ndarray) -> pd.DataFrame:
@@ -62,9 +80,3 @@ def _where(frame: pd.DataFrame, mask: np.ndarray) -> pd.DataFrame:
     if mask.all():
         return frame
     return frame[mask] if mask.any() else frame.iloc[:0]
-
-
-def _index(frame: pd.DataFrame, keys: list[str]) -> pd.Index:
-    """The rows' keys, hashable; as Python objects, which index faster than Arrow's strings."""
-    values = frame[keys[0]].tolist() if len(keys) == 1 else list(rows.keys(frame, *keys))
-    return pd.Index(values, dtype=object, tupleize_cols=False)

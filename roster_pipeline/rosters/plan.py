@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import orjson
 import pandas as pd
 
@@ -127,8 +128,16 @@ class _Plan:
 
     def roster(self) -> Roster:
         """Every table in turn; people before memberships, because what waits there waits here too."""
+        fates_, different = rows.coded(self.identities.people["fate"])
+        said_ = different.tolist()
+        self.fate = dict(
+            zip(
+                self.identities.people["person_id"].tolist(),
+                map(said_.__getitem__, fates_.tolist()),
+                strict=True,
+            )
+        )
         old_people = self._old_people()
-        self.fate = dict(rows.keys(self.identities.people, "person_id", "fate"))
         self.held_people = self._held_people(old_people)
         self.grace_ends = {
             person
@@ -138,26 +147,24 @@ class _Plan:
             and self._after(person, record, self.fate.get(person, fates.GONE)) is None
         }
         classes = self._classes()
-        memberships = self._memberships(classes, old_people)
-        links = self._guardian_links(old_people)
+        memberships = self._memberships(classes)
+        links = self._guardian_links()
         people = self._people(old_people, memberships, classes, links)
+        there = set(people["person_id"].tolist())
         tables = {
             "schools": self._schools(),
             "academic_sessions": self._academic_sessions(classes),
             "classes": classes,
             "people": people,
             "person_sources": self._person_sources(people),
-            "memberships": memberships[
-                rows.among(memberships["person_id"], set(people["person_id"].tolist()))
-            ],
+            "memberships": memberships[rows.among(memberships["person_id"], there)],
             "guardian_links": links[
-                rows.among(links["student_id"], set(people["person_id"].tolist()))
-                & rows.among(links["guardian_id"], set(people["person_id"].tolist()))
+                rows.among(links["student_id"], there) & rows.among(links["guardian_id"], there)
             ],
         }
         for name, table in tables.items():
             if "provider" in getattr(self.published, name).columns:
-                table["provider"] = table["provider_id"].map(self.names).fillna(table["provider"])
+                table["provider"] = self._named(table)
         said = {
             "RS-SES-02": "classes stay as published, because their sessions vanished or were changed",
             "RS-SES-04": "classes ended with their last session",
@@ -169,6 +176,20 @@ class _Plan:
         ]
         held = self._explained(tables)
         return Roster(tables, self.dropped, self.merged, held, self._unjudged(), self.issues)
+
+    def _named(self, table: pd.DataFrame) -> pd.Series:
+        """The names of the rows' providers as they are called today; as they were where one is gone."""
+        codes, ids = pd.factorize(table["provider_id"])
+        names = [self.names.get(int(who)) for who in ids]
+        named = table["provider"]
+        if None not in names:
+            told = [name or "" for name in names]
+            if isinstance(named.dtype, pd.CategoricalDtype):
+                return rows.decoded(codes, told, table.index)
+            return pd.Series(pd.array(told, dtype="str").take(codes), index=table.index)
+        for place, name in enumerate(names):
+            named = rows.mapped_where(named, codes == place, name) if name is not None else named
+        return named
 
     def _following(self, published: Published) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Published memberships and guardian links, those of joined people under the id that stays."""
@@ -413,52 +434,51 @@ class _Plan:
 
     # ------------------------------------------------------------------ memberships
 
-    def _memberships(self, classes: pd.DataFrame, old_people: dict[str, dict[str, str]]) -> pd.DataFrame:
-        old = self.old_memberships
-        enrolments = self.current.enrolments
-        owner = self._owner()
-        kept = enrolments[enrolments["reason"] == ""].copy()
-        keys = list(rows.keys(kept, "provider_id", "user_ref"))
-        kept["person_id"] = pd.Series([owner.get(key, "") for key in keys], index=kept.index, dtype="str")
+    def _memberships(self, classes: pd.DataFrame) -> pd.DataFrame:
+        old, enrolments = self.old_memberships, self.current.enrolments
+        is_kept = (enrolments["reason"] == "").to_numpy()
+        kept = enrolments.loc[is_kept, _ENROLMENT]
+        kept = kept.assign(person_id=self._persons(kept))
         school_of = dict(rows.keys(classes, "class_id", "school_id"))
-        live = rows.among(kept["class_id"], set(classes["class_id"].tolist()))
+        live = rows.among(kept["class_id"], school_of).to_numpy()
         frozen_class = {class_id for class_id, school in school_of.items() if school in self.frozen}
         self.set_back_classes = {one for one in frozen_class if school_of[one] in self.set_back}
-        frozen = rows.among(kept["class_id"], frozen_class)
-        was = set(rows.keys(old, "class_id", "person_id"))
+        frozen = rows.among(kept["class_id"], frozen_class).to_numpy()
+        # A row of a school that is kept back stands behind the last good roster, if that has it.
+        stands = frozen & rows.are_in(kept, old, "class_id", "person_id") if frozen.any() else frozen
+        nobody = (kept["person_id"] == "").to_numpy()
+        source_id = enrolments["source_id"]
         for mask, why in (
-            (kept["person_id"] == "", "user_unmatched"),
-            (~live, "class_dropped"),
-            (frozen, "school_kept_back"),
-        ):
-            for row in rows.each(kept[mask]):
-                if why == "school_kept_back" and (row.class_id, row.person_id) in was:
-                    continue  # it stands behind the last good roster
-                self.dropped["enrollments"].setdefault((row.provider_id, row.source_id), why)
-        wanted = _fold(kept[(kept["person_id"] != "") & live & ~frozen])
-        keys_wanted = set(rows.keys(wanted, "class_id", "person_id", "role"))
-        missing = rows.without(old, keys_wanted, "class_id", "person_id", "role").copy()
-        by_dates = self._not_current(owner)
-        live_classes = set(classes["class_id"].tolist())
+            (nobody, "user_unmatched"), (~live, "class_dropped"), (frozen & ~stands, "school_kept_back"),
+        ):  # fmt: skip
+            who = kept.loc[mask, "provider_id"]
+            for key in zip(who.tolist(), source_id[who.index].tolist(), strict=True):
+                self.dropped["enrollments"].setdefault(key, why)
+        wanted = _fold(kept[~nobody & live & ~frozen])
+        wanted["provider"] = rows.decoded(np.zeros(len(wanted), dtype="int8"), [""], wanted.index)
+        missing = old[~rows.are_in(old, wanted, "class_id", "person_id", "role")].copy()
+        if missing.empty:
+            return _table(wanted, old)
+        by_dates = self._not_current(set(missing["class_id"].unique().tolist()))
+        live_classes = set(school_of)
         missing["cause"] = [
             self._membership_cause(row, live_classes, frozen_class, by_dates) for row in rows.each(missing)
         ]
         old_school = dict(rows.keys(self.published.classes, "class_id", "school_id"))
         missing["schools"] = [[old_school.get(class_id, "")] for class_id in missing["class_id"].tolist()]
-        totals = Counter(old_school.get(class_id, "") for class_id in old["class_id"].tolist())
+        members = Counter({class_id: count for (class_id,), count in rows.counted(old, "class_id")})
+        totals: Counter[str] = Counter()
+        for class_id, count in members.items():
+            totals[old_school.get(class_id, "")] += count
         waiting = self._wait("memberships", missing, totals) | self._wait_in_classes(
-            missing, old, live_classes
+            missing, members, live_classes
         )
         # A membership that waits keeps its class; one of a class that goes for good goes with it.
         revived = set(missing.loc[missing.index.isin(waiting), "class_id"]) - live_classes
         self._revive(classes, revived)
         stays = (missing["cause"] == STAYS) | missing.index.isin(waiting)
-        return _table(
-            pd.concat([wanted.assign(provider=""), missing[stays]])
-            if stays.any()
-            else wanted.assign(provider=""),
-            old,
-        )
+        columns = list(old.columns)
+        return _table(rows.stacked([wanted, missing[stays]], columns) if stays.any() else wanted, old)
 
     def _revive(self, classes: pd.DataFrame, class_ids: set[str]) -> None:
         """Puts classes back whose members wait: a class is not removed from under them."""
@@ -466,22 +486,38 @@ class _Plan:
         for row in rows.records(old[rows.among(old["class_id"], class_ids)]):
             classes.loc[len(classes)] = {name: row[name] for name in classes.columns}
 
-    def _owner(self) -> dict[tuple[int, str], str]:
-        """(provider_id, user) → person_id of everybody whose row stands behind a person tonight."""
-        outcomes = rows.keys(self.identities.outcomes, "provider_id", "source_id", "person_id")
-        return {(who, user): person for who, user, person in outcomes if person}
+    def _persons(self, enrolments: pd.DataFrame) -> pd.Series:
+        """The person_id behind each enrolment's user tonight, coded; "" where nobody is."""
+        outcomes = self.identities.outcomes
+        outcomes = outcomes[outcomes["person_id"] != ""]
+        user, users = rows.coded(enrolments["user_ref"])
+        place = np.zeros(len(enrolments), dtype="int64")
+        for who in enrolments["provider_id"].unique().tolist():
+            of = (outcomes["provider_id"] == who).to_numpy()
+            found = rows.places(outcomes.loc[of, "source_id"], users)
+            number = np.where(found >= 0, np.append(np.flatnonzero(of), 0)[found] + 1, 0)
+            mine = (enrolments["provider_id"] == who).to_numpy()
+            place[mine] = number[user[mine]]
+        return rows.decoded(place, ["", *outcomes["person_id"].tolist()], enrolments.index)
 
-    def _not_current(self, owner: dict[tuple[int, str], str]) -> set[tuple[str, str]]:
-        """(class_id, person_id) of enrolments that are there but not current: they left by dates."""
-        reason = self.current.enrolments["reason"]
-        past = self.current.enrolments[rows.among(reason, {"not_current", "class_dropped"})]
+    def _not_current(self, class_ids: set[str]) -> set[tuple[str, str]]:
+        """(class_id, person_id) of enrolments in these classes that are there but not current, by dates."""
+        past = self.current.enrolments
+        past = past.loc[
+            rows.among(past["reason"], {"not_current", "class_dropped"})
+            & rows.among(past["class_id"], class_ids),
+            _ENROLMENT,
+        ]
         if past.empty:
             return set()
-        links = rows.keys(self.identities.links, "provider_id", "source_id", "person_id")
-        linked = {(who, user): person for who, user, person in links} | owner
+        users = {pair: "" for pair, _ in rows.counted(past, "provider_id", "user_ref")}
+        for frame in (self.identities.links, self.identities.outcomes):
+            for who, user, person in rows.keys(frame, "provider_id", "source_id", "person_id"):
+                if person and (who, user) in users:
+                    users[who, user] = person
         return {
-            (class_id, linked.get((who, user), ""))
-            for class_id, who, user in rows.keys(past, "class_id", "provider_id", "user_ref")
+            (class_id, users[who, user])
+            for (class_id, who, user), _ in rows.counted(past, "class_id", "provider_id", "user_ref")
         }
 
     def _membership_cause(
@@ -515,11 +551,10 @@ class _Plan:
         gone = self.fate.get(person_id, "") in (fates.LEFT, fates.OUT_OF_SCOPE, fates.RETIRED)
         return gone or person_id in self.grace_ends or person_id in self.approved_people
 
-    def _wait_in_classes(self, missing: pd.DataFrame, old: pd.DataFrame, live: set[str]) -> set[int]:
+    def _wait_in_classes(self, missing: pd.DataFrame, members: Counter[str], live: set[str]) -> set[int]:
         counted = missing[(missing["cause"] == COUNTED) & rows.among(missing["class_id"], live)]
-        members = Counter(old["class_id"].tolist())
         waiting: set[int] = set()
-        for class_id, group in counted.groupby("class_id"):
+        for class_id, group in counted.groupby("class_id", observed=True):
             school = group["schools"].iat[0][0]
             if school not in self.exempt:
                 place = ("memberships", school, str(class_id))
@@ -530,38 +565,38 @@ class _Plan:
 
     # ------------------------------------------------------------------ guardian links
 
-    def _guardian_links(self, old_people: dict[str, dict[str, str]]) -> pd.DataFrame:
+    def _guardian_links(self) -> pd.DataFrame:
         old = self.old_links
         now = self.identities.guardians.assign(provider="")
         now = now[
             ~pd.Series(
-                [self._is_wholly_frozen(old_people, s) for s in now["student_id"].tolist()],
+                [self._is_wholly_frozen(s) for s in now["student_id"].tolist()],
                 index=now.index,
                 dtype=bool,
             )
         ]
         wanted = set(rows.keys(now, "student_id", "guardian_id"))
         missing = rows.without(old, wanted, "student_id", "guardian_id").copy()
-        missing["cause"] = [self._link_cause(row, old_people) for row in rows.each(missing)]
-        missing["schools"] = [self._schools_of(old_people, s) for s in missing["student_id"].tolist()]
+        missing["cause"] = [self._link_cause(row) for row in rows.each(missing)]
+        missing["schools"] = [self.schools_of.get(s, []) for s in missing["student_id"].tolist()]
         totals: Counter[str] = Counter()
         for student in old["student_id"].tolist():
-            totals.update(self._schools_of(old_people, student) or [""])
+            totals.update(self.schools_of.get(student) or [""])
         waiting = self._wait("guardian_links", missing, totals)
         stays = (missing["cause"] == STAYS) | missing.index.isin(waiting)
         return _table(pd.concat([now, missing[stays]]) if stays.any() else now, old)
 
-    def _is_wholly_frozen(self, old_people: dict[str, dict[str, str]], person_id: str) -> bool:
+    def _is_wholly_frozen(self, person_id: str) -> bool:
         """Whether a published person's schools are all kept back or excluded."""
-        if person_id not in old_people:
+        if not self.frozen or person_id not in self.schools_of:
             return False
-        return self.frozen.issuperset(self._schools_of(old_people, person_id) or [""])
+        return self.frozen.issuperset(self.schools_of[person_id] or [""])
 
-    def _link_cause(self, row: Any, old_people: dict[str, dict[str, str]]) -> str:
+    def _link_cause(self, row: Any) -> str:
         student, guardian = row.student_id, row.guardian_id
         provider_id = int(row.provider_id)
         source = self.by_id.get(provider_id)
-        at = self._schools_of(old_people, student) or [""]
+        at = self.schools_of.get(student) or [""]
         if source is None and self.set_back.isdisjoint(at):
             return SETTLED if provider_id in self.tonight.retired else STAYS
         if source is None or self.frozen.intersection(at):
@@ -591,32 +626,52 @@ class _Plan:
     # ------------------------------------------------------------------ people
 
     def _old_people(self) -> dict[str, dict[str, str]]:
-        people = self.published.people
-        return {record["person_id"]: record for record in rows.records(people[people["removed"] != "true"])}
+        """The published people of whom anything may become something else than what tonight's rows say.
 
-    def _schools_of(self, old_people: dict[str, dict[str, str]], person_id: str) -> list[str]:
-        """The schools at which a published person has a role."""
-        record = old_people.get(person_id)
-        return _role_schools(record["roles"]) if record is not None else []
+        Nearly everybody is live, and nothing of theirs has to stay as it is: those are not among them.
+        """
+        people = self.published.people[self.published.people["removed"] != "true"]
+        lives = np.fromiter(
+            (self.fate.get(person) == fates.LIVE for person in people["person_id"].tolist()),
+            bool,
+            len(people),
+        )
+        joined = rows.among(people["person_id"], {*self.merged, *self.merged.values()}).to_numpy()
+        some = people[~lives | joined | rows.holds(people["roles"], self._stays)]
+        return {record["person_id"]: record for record in rows.records(some)}
+
+    def _stays(self, roles: str) -> bool:
+        """Whether a person with these roles is of a school of which something stays as it is."""
+        if not self.frozen and self.all_read:
+            return False
+        schools = set(_role_schools(roles)) or {""}
+        # An unread provider may name a school of which nothing was ever published, or said tonight.
+        return not schools.isdisjoint(self.frozen) or not schools <= {"", *self.school_names}
+
+    @cached_property
+    def schools_of(self) -> dict[str, list[str]]:
+        """person_id → the schools at which a published person has a role."""
+        people = self.published.people[self.published.people["removed"] != "true"]
+        text, texts = rows.coded(people["roles"])
+        schools = [_role_schools(one) for one in texts.tolist()]
+        return dict(zip(people["person_id"].tolist(), map(schools.__getitem__, text.tolist()), strict=True))
 
     def _held_people(self, old_people: dict[str, dict[str, str]]) -> set[str]:
         """Published people who would turn inactive tonight, and are too many at once."""
-        active = [person for person, record in old_people.items() if not record["inactive_since"]]
-        missing = pd.DataFrame(
-            {"person_id": [p for p in active if self.fate.get(p) != fates.LIVE]}, dtype="str"
-        )
+        people = self.published.people
+        active = people[(people["removed"] != "true") & (people["inactive_since"] == "")]
+        gone = [person for person in active["person_id"].tolist() if self.fate.get(person) != fates.LIVE]
+        missing = pd.DataFrame({"person_id": gone}, dtype="str")
         missing["cause"] = [
             {fates.GONE: COUNTED, fates.STANDS: STAYS}.get(self.fate.get(person, fates.STANDS), SETTLED)
             if person not in self.merged
             else SETTLED
-            for person in missing["person_id"]
+            for person in gone
         ]
-        missing["schools"] = [
-            self._schools_of(old_people, person) for person in missing["person_id"].tolist()
-        ]
+        missing["schools"] = [_role_schools(old_people[person]["roles"]) for person in gone]
         totals: Counter[str] = Counter()
-        for person in active:
-            totals.update(self._schools_of(old_people, person) or [""])
+        for (roles,), count in rows.counted(active, "roles"):
+            totals.update(dict.fromkeys(_role_schools(roles) or [""], count))
         counted = missing["cause"] == COUNTED
         waiting = missing.index.isin(self._wait("people", missing, totals))
         # Their memberships go with them: whoever approved the one has approved the other.
@@ -633,24 +688,28 @@ class _Plan:
         links: pd.DataFrame,
     ) -> pd.DataFrame:
         """Everybody who is live, as tonight's rows say; the others as published, inactive, or gone."""
-        out = []
+        now = self.identities.people
+        self.waiting_people = self._waiting_people(old_people)
         taught = self._taught(memberships, classes)
+        is_live = (now["fate"] == fates.LIVE).to_numpy(dtype=bool) & ~rows.among(
+            now["person_id"], self.waiting_people
+        ).to_numpy()
+        others = (
+            rows.holds(now["roles"], self._stays)
+            | rows.among(now["person_id"], {*taught, *old_people}).to_numpy()
+        )
+        simple = now[is_live & ~others].assign(inactive_since="", merged_into="")
+        special = now[is_live & others]
+        self._know(old_people, special["person_id"])
+        out = []
         joined: dict[str, list[str]] = defaultdict(list)
         for younger, older in self.merged.items():
             joined[older].append(younger)
-        self.waiting_people = self._waiting_people(old_people)
-        for record in rows.records(self.identities.people):
-            person_id, fate = record["person_id"], record["fate"]
-            if fate == fates.LIVE and person_id not in self.waiting_people:
-                before = [old_people[p] for p in (person_id, *joined.get(person_id, ())) if p in old_people]
-                out.append(
-                    {
-                        **record,
-                        "roles": self._roles(record["roles"], before, taught.get(person_id, ())),
-                        "inactive_since": "",
-                        "merged_into": "",
-                    }
-                )
+        for record in rows.records(special):
+            person_id = record["person_id"]
+            before = [old_people[p] for p in (person_id, *joined.get(person_id, ())) if p in old_people]
+            roles = self._roles(record["roles"], before, taught.get(person_id, ()))
+            out.append({**record, "roles": roles, "inactive_since": "", "merged_into": ""})
         gone: dict[str, dict[str, str]] = {}
         for person_id, record in old_people.items():
             fate = self.fate.get(person_id, fates.GONE)
@@ -662,20 +721,35 @@ class _Plan:
             after = self._after(person_id, record, fate)
             if after is not None:
                 gone[person_id] = after
-        present = {record["person_id"] for record in out}
-        students = dict.fromkeys(present, "") | {p: r["inactive_since"] for p, r in gone.items()}
-        for person_id, record in old_people.items():
-            if (
-                self.fate.get(person_id) == fates.GUARDIAN
-                and person_id not in gone
-                and person_id not in self.merged
-            ):
+        guardians = {
+            person_id: record
+            for person_id, record in old_people.items()
+            if self.fate.get(person_id) == fates.GUARDIAN
+            and person_id not in gone
+            and person_id not in self.merged
+        }
+        if guardians:
+            present = [*simple["person_id"].tolist(), *(record["person_id"] for record in out)]
+            students = dict.fromkeys(present, "") | {p: r["inactive_since"] for p, r in gone.items()}
+            for person_id, record in guardians.items():
                 after = self._guardian_after(person_id, record, links, students)
                 if after is not None:
                     gone[person_id] = after
         out.extend(gone.values())
         self.staying = {person for person, record in gone.items() if not record["inactive_since"]}
-        return _table(out, self.published.people.drop(columns=["removed", "created_sync"]))
+        like = self.published.people.drop(columns=["removed", "created_sync"])
+        if not out:
+            return _table(simple, like)
+        found = [_table(simple, like), _table(out, like)]
+        return pd.concat(found, ignore_index=True) if len(simple) else found[1]
+
+    def _know(self, old_people: dict[str, dict[str, str]], person_ids: pd.Series) -> None:
+        """Puts the published people of these person_ids among `old_people`."""
+        more = set(person_ids.tolist()) - old_people.keys()
+        if more:
+            people = self.published.people
+            people = people[(people["removed"] != "true") & rows.among(people["person_id"], more)]
+            old_people |= {record["person_id"]: record for record in rows.records(people)}
 
     def _waiting_people(self, old_people: dict[str, dict[str, str]]) -> set[str]:
         """Published people whose schools all wait because they were set back: they stay as they are.
@@ -730,11 +804,13 @@ class _Plan:
         }
 
     @cached_property
-    def sources_of(self) -> dict[str, set[int]]:
+    def sources_of(self) -> dict[str, frozenset[int]]:
         """person_id → every provider and directory that ever named them."""
-        found: dict[str, set[int]] = defaultdict(set)
+        found: dict[str, frozenset[int]] = defaultdict(frozenset)
+        known: dict[frozenset[int], frozenset[int]] = {}
         for person, provider_id in rows.keys(self.identities.links, "person_id", "provider_id"):
-            found[person].add(provider_id)
+            who = found[person] | {provider_id}
+            found[person] = known.setdefault(who, who)
         return found
 
     @cached_property
@@ -767,19 +843,41 @@ class _Plan:
         return self._after(person_id, record, fates.GONE)
 
     def _taught(self, memberships: pd.DataFrame, classes: pd.DataFrame) -> dict[str, set[tuple[str, str]]]:
-        """person_id → (role, school_id) from memberships: a person is of the schools of their classes."""
-        schools = dict(rows.keys(classes, "class_id", "school_id"))
+        """person_id → (role, school_id) of memberships at schools that tonight's roles do not name.
+
+        A person is of the schools of their classes.
+        """
+        people = self.identities.people
+        school_of = {
+            class_id: "" if school in self.frozen else school
+            for class_id, school in rows.keys(classes, "class_id", "school_id")
+        }
+        person, persons = rows.coded(memberships["person_id"])
+        place = rows.places(people["person_id"], persons)
+        text, texts = rows.coded(people["roles"])
+        at = memberships[["person_id", "role"]].assign(
+            school=rows.mapped(rows.as_coded(memberships["class_id"]), lambda one: school_of.get(one, "")),
+            roles=rows.decoded(
+                np.where(place >= 0, np.append(text, 0)[place], len(texts))[person],
+                [*texts.tolist(), " "],
+                memberships.index,
+            ),
+        )
+        kind, met = rows.kinds(at, "school", "roles")
+        elsewhere = np.array(
+            # Ids are long enough to be looked for in the text.
+            [bool(school) and school not in roles for school, roles in rows.keys(met, "school", "roles")],
+            dtype=bool,
+        )
         out: dict[str, set[tuple[str, str]]] = defaultdict(set)
-        for person, role, class_id in rows.keys(memberships, "person_id", "role", "class_id"):
-            school = schools.get(class_id, "")
-            if school and school not in self.frozen:
-                out[person].add((role, school))
+        for member, role, school in rows.keys(at[elsewhere[kind]], "person_id", "role", "school"):
+            out[member].add((role, school))
         return out
 
     def _roles(self, text: str, before: list[dict[str, str]], taught: Iterable[tuple[str, str]]) -> str:
         """The roles of a live person; at schools that are kept back, excluded or unread, those of before."""
-        if not self.frozen and self.all_read and all(school in text for _, school in taught):
-            return text  # nearly everybody: ids are long enough to be looked for in the text
+        if not self.frozen and self.all_read and not taught:
+            return text
         roles = {(r["role"], r["school_id"] or "") for r in orjson.loads(text)}
         here = {school for _, school in roles}
         new = {pair for pair in taught if pair[1] not in here}
@@ -794,39 +892,27 @@ class _Plan:
     def _person_sources(self, people: pd.DataFrame) -> pd.DataFrame:
         links = self.identities.links
         here = links[rows.among(links["person_id"], set(people["person_id"].tolist()))]
-        live = rows.among(here["state"], {fates.LIVE, fates.STANDS}) | (
-            rows.among(here["person_id"], self.staying) & (here["state"] != fates.LIVE) & self._was_live(here)
-        )
+        live = here["state"].isin([fates.LIVE, fates.STANDS]).to_numpy(copy=True)
+        if self.staying:
+            stays = rows.among(here["person_id"], self.staying).to_numpy() & ~live
+            live[stays] = rows.places_in(self.published.live_links, here[stays]) >= 0
         old = self.published.person_sources
-        then = {
-            key: (person, since)
-            for key, person, since in zip(
-                rows.keys(old, "provider_id", "source_id"),
-                old["person_id"],
-                old["linked_sync"],
-                strict=True,
-            )
-        }
-        found = here[live & ~rows.among(here["person_id"], self.waiting_people)].assign(provider="")
-        now = str(self.tonight.sync_id)
-        found["linked_sync"] = [
-            then[key][1] if then.get(key, ("",))[0] == person else now
-            for key, person in zip(
-                rows.keys(found, "provider_id", "source_id"), found["person_id"], strict=True
-            )
-        ]
+        found = here[live & ~rows.among(here["person_id"], self.waiting_people).to_numpy()].assign(
+            provider=""
+        )
+        then = rows.places_in(old, found)
+        was = then >= 0
+        was[was] = np.asarray(
+            old["person_id"].iloc[then[was]].array == found["person_id"][was].array, dtype=bool
+        )  # a link of somebody else is a new one
+        since, sinces = rows.coded(old["linked_sync"])
+        found["linked_sync"] = pd.array([*sinces.tolist(), str(self.tonight.sync_id)], dtype="str").take(
+            np.where(was, np.append(since, 0)[then], len(sinces))
+        )
         as_they_are = self.published.live_links
         waits = as_they_are[rows.among(as_they_are["person_id"], self.waiting_people)]
         found = pd.concat([found, waits]) if len(waits) else found
         return _table(found, old.drop(columns=["removed"]))
-
-    def _was_live(self, links: pd.DataFrame) -> pd.Series:
-        keys = set(rows.keys(self.published.live_links, "provider_id", "source_id"))
-        return pd.Series(
-            [key in keys for key in rows.keys(links, "provider_id", "source_id")],
-            index=links.index,
-            dtype=bool,
-        )
 
 
 def _known_as(person: Mapping[str, str]) -> tuple[str, ...]:
@@ -839,14 +925,21 @@ def _role_schools(roles: str) -> list[str]:
     return sorted({role["school_id"] for role in orjson.loads(roles or "[]") if role["school_id"]})
 
 
+_ENROLMENT: Final = [
+    "provider_id", "class_id", "user_ref", "role", "is_primary", "begin_date", "end_date",
+]  # fmt: skip
+"""What is read of an enrolment: its id is a text, and there are millions of them."""
+
+
 def _fold(enrolments: pd.DataFrame) -> pd.DataFrame:
     """One membership a class, person and role: primary if any is, from the first day to the last."""
     columns = ["class_id", "person_id", "role", "is_primary", "begin_date", "end_date", "provider_id"]
     key = ["class_id", "person_id", "role"]
-    several = enrolments.duplicated(key, keep=False)
+    several = pd.Series(rows.numbered(enrolments, *key)).duplicated(keep=False).to_numpy()
+    if not several.any():
+        return enrolments[columns]
     once, often = enrolments.loc[~several, columns], enrolments.loc[several, columns]
-    if often.empty:
-        return once
+    texts = often.astype({name: "str" for name in columns if name != "provider_id"})
     folded = [
         (
             *names,
@@ -855,9 +948,9 @@ def _fold(enrolments: pd.DataFrame) -> pd.DataFrame:
             _outer(group["end_date"], max),
             group["provider_id"].min(),
         )
-        for names, group in often.groupby(key)
+        for names, group in texts.groupby(key)
     ]
-    return pd.concat([once, pd.DataFrame(folded, columns=columns)], ignore_index=True)
+    return rows.stacked([once, rows.typed(pd.DataFrame(folded, columns=columns))], columns)
 
 
 def _outer(dates: pd.Series, pick: Callable[[Iterable[str]], str]) -> str:

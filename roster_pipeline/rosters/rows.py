@@ -243,13 +243,20 @@ def numbered(frame: pd.DataFrame, *columns: str) -> np.ndarray:
     return number
 
 
-def counted(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[tuple[Any, ...], int]]:
-    """Each combination of values that the columns have, in the order of the first, and its number of rows."""
+def kinds(frame: pd.DataFrame, *columns: str) -> tuple[np.ndarray, pd.DataFrame]:
+    """Each combination of values that the columns have, once, in the order of the first; and where each
+    row's is among them.
+    """
     number, met = pd.factorize(numbered(frame, *columns))
     first = np.empty(len(met), dtype="int64")
     first[number[::-1]] = np.arange(len(frame))[::-1]
-    found = frame[list(columns)].iloc[first]
-    return zip(keys(found, *columns), np.bincount(number, minlength=len(met)).tolist(), strict=True)
+    return number, frame[list(columns)].iloc[first]
+
+
+def counted(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[tuple[Any, ...], int]]:
+    """Each combination of values that the columns have, in the order of the first, and its number of rows."""
+    number, met = kinds(frame, *columns)
+    return zip(keys(met, *columns), np.bincount(number, minlength=len(met)).tolist(), strict=True)
 
 
 def are_in(frame: pd.DataFrame, other: pd.DataFrame, *columns: str) -> np.ndarray:

@@ -1,37 +1,30 @@
-"""Many rows at once, on both databases: COPY into a temporary table on Postgres, `executemany` on SQLite."""
+"""Many rows at once, on both databases, without a Python object a row where the database can do without.
+
+On Postgres rows travel as CSV, through COPY in both directions, written and read by Arrow; on SQLite as the
+driver's tuples, made column by column. Either way some thousand rows at a time: no table is held as a text.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from itertools import repeat
+from select import select as wait
+from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
-from sqlalchemy import Boolean, Integer, Table
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import Boolean, Integer, Table, select
+
+from roster_pipeline.rosters.columns import as_arrow
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-
-def records_of(
-    table: Table, names: list[str], frame: pd.DataFrame, head: tuple[Any, ...]
-) -> Iterator[tuple[Any, ...]]:
-    """Rows for the driver: "" becomes null, "true" and "false" what they say."""
-    columns: list[list[Any]] = []
-    for name in names:
-        kind = table.columns[name].type
-        values = frame[name].tolist()
-        if isinstance(kind, Boolean):
-            columns.append([{"true": True, "false": False}.get(value) for value in values])
-        elif isinstance(kind, Integer):
-            columns.append([int(value) if value != "" else None for value in values])
-        elif table.columns[name].nullable:
-            columns.append([value or None for value in values])
-        else:
-            columns.append(values)
-    for row in zip(*columns, strict=True):
-        yield (*head, *row)
+ROWS_AT_ONCE: Final = 20_000
+BYTES_AT_ONCE: Final = 8 * 2**20
 
 
 def stamp_of(instant: dt.datetime) -> str:
@@ -39,79 +32,269 @@ def stamp_of(instant: dt.datetime) -> str:
     return instant.astimezone(dt.UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
 
 
+# ------------------------------------------------------------------------------ into the database
+
+
+def has_rows(connection: Connection, table: Table, tenant: str) -> bool:
+    """Whether the table holds anything of the tenant."""
+    mine = select(1).where(table.c.tenant == tenant)
+    # In the order of the key, so that Postgres asks the key's index and goes through nobody else's rows.
+    return connection.execute(mine.order_by(*table.primary_key.columns).limit(1)).first() is not None
+
+
+def insert(connection: Connection, table: Table, frame: pd.DataFrame, fixed: Mapping[str, Any]) -> None:
+    """Adds rows of which none is there yet.
+
+    Args:
+        connection: In a transaction.
+        table: The table.
+        frame: Its columns; "" becomes null where the table allows it, "true" and "false" what they say.
+        fixed: Columns that are the same in every row, and their values.
+    """
+    with _cursor(connection) as cursor:
+        if connection.dialect.name == "sqlite":
+            # A table is read in the order of its key: then its rows lie side by side, at half the cost.
+            frame = frame.sort_values([c.name for c in table.primary_key if c.name in frame.columns])
+        _fill(connection, cursor, table.name, table, frame, fixed)
+
+
 def upsert(
     connection: Connection,
     table: Table,
-    records: Sequence[tuple[Any, ...]],
-    names: list[str],
+    frame: pd.DataFrame,
+    fixed: Mapping[str, Any],
     *,
-    keep: tuple[str, ...] = (),
+    keep: Sequence[str] = (),
 ) -> None:
-    """Inserts rows, or replaces those with the same key; columns in `keep` stay as they were."""
-    if not records:
+    """Inserts rows, or replaces those with the same key; columns in `keep` stay as they were.
+
+    Args: as of `insert`.
+    """
+    if frame.empty:
         return
+    with staged(connection, table, list(frame.columns), frame) as stage:
+        merge(connection, table, list(frame.columns), stage, fixed, keep=keep)
+
+
+@contextmanager
+def staged(
+    connection: Connection, table: Table, names: Sequence[str], *frames: pd.DataFrame
+) -> Iterator[str]:
+    """Puts some columns of a table, as `insert` takes them, into a temporary one; gives its name."""
+    stage, listed = f"stage_{table.name}", ", ".join(names)
+    is_sqlite = connection.dialect.name == "sqlite"
+    until = "" if is_sqlite else " ON COMMIT DROP"
+    with _cursor(connection) as cursor:
+        cursor.execute(f"CREATE TEMP TABLE {stage}{until} AS SELECT {listed} FROM {table.name} WHERE false")
+        for frame in frames:
+            _fill(connection, cursor, stage, table, frame[list(names)], {})
+        if not is_sqlite:
+            cursor.execute(f"ANALYZE {stage}")
+        yield stage
+        cursor.execute(f"DROP TABLE {stage}")
+
+
+def merge(
+    connection: Connection,
+    table: Table,
+    names: Sequence[str],
+    stage: str,
+    fixed: Mapping[str, Any],
+    *,
+    keep: Sequence[str] = (),
+) -> None:
+    """Inserts the staged rows, or replaces those with the same key."""
     key = [column.name for column in table.primary_key]
-    changed = [name for name in names if name not in key and name not in keep]
+    columns = [*fixed, *names]
+    changed = [name for name in columns if name not in key and name not in keep]
     action = (
         "DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in changed)
         if changed
         else "DO NOTHING"
     )
-    conflict = f"ON CONFLICT ({', '.join(key)}) {action}"
-    listed = ", ".join(names)
-    cursor = connection.connection.cursor()
-    try:
-        if connection.dialect.name == "sqlite":
-            places = ", ".join("?" * len(names))
-            cursor.executemany(f"INSERT INTO {table.name} ({listed}) VALUES ({places}) {conflict}", records)
-        else:
-            stage = f"stage_{table.name}"
-            cursor.execute(f"CREATE TEMP TABLE {stage} (LIKE {table.name}) ON COMMIT DROP")
-            _drop_not_null(cursor, table, stage, names)
-            _copy(cursor, stage, listed, records)
-            cursor.execute(f"INSERT INTO {table.name} ({listed}) SELECT {listed} FROM {stage} {conflict}")
-            cursor.execute(f"DROP TABLE {stage}")
-    finally:
-        cursor.close()
+    place = "?" if connection.dialect.name == "sqlite" else "%s"
+    selected = ", ".join([*(place for _ in fixed), *names])
+    with _cursor(connection) as cursor:
+        # Without a WHERE, SQLite would read ON CONFLICT as the condition of a join.
+        cursor.execute(
+            f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT {selected} FROM {stage} WHERE true"
+            f" ON CONFLICT ({', '.join(key)}) {action}",
+            tuple(fixed.values()),
+        )
 
 
-def _drop_not_null(cursor: Any, table: Table, stage: str, names: list[str]) -> None:
-    for column in table.columns:
-        if column.name not in names and not column.nullable:
-            cursor.execute(f"ALTER TABLE {stage} ALTER COLUMN {column.name} DROP NOT NULL")
+def update(
+    connection: Connection,
+    table: Table,
+    tenant: str,
+    key: Sequence[str],
+    stage: str,
+    fixed: Mapping[str, Any],
+    *,
+    take: Sequence[str] = (),
+) -> None:
+    """Sets columns of the tenant's rows whose `key` is staged: to a value, or to what is staged with it."""
+    place = "?" if connection.dialect.name == "sqlite" else "%s"
+    setting = ", ".join([*(f"{name} = {place}" for name in fixed), *(f"{name} = s.{name}" for name in take)])
+    same = " AND ".join(f"t.{name} = s.{name}" for name in key)
+    with _cursor(connection) as cursor:
+        cursor.execute(
+            f"UPDATE {table.name} AS t SET {setting} FROM {stage} AS s WHERE t.tenant = {place} AND {same}",
+            (*fixed.values(), tenant),
+        )
 
 
-def _copy(cursor: Any, stage: str, listed: str, records: Iterable[tuple[Any, ...]]) -> None:
-    with cursor.copy(f"COPY {stage} ({listed}) FROM STDIN") as copy:
-        for record in records:
-            copy.write_row(record)
+def _fill(
+    connection: Connection,
+    cursor: Any,
+    name: str,
+    table: Table,
+    frame: pd.DataFrame,
+    fixed: Mapping[str, Any],
+) -> None:
+    """Writes rows into `name`, which has columns of `table`."""
+    listed = ", ".join([*fixed, *frame.columns])
+    if connection.dialect.name == "sqlite":
+        places = ", ".join("?" * (len(fixed) + len(frame.columns)))
+        constant = [repeat(value) for value in fixed.values()]
+        statement = f"INSERT INTO {name} ({listed}) VALUES ({places})"
+        for part in _parts(table, frame):
+            cursor.executemany(statement, zip(*constant, *(column.to_pylist() for column in part)))  # noqa: B905
+        return
+    from pyarrow.csv import WriteOptions, write_csv
+
+    options = WriteOptions(include_header=False, quoting_style="all_valid")
+    with cursor.copy(f"COPY {name} ({listed}) FROM STDIN (FORMAT csv, ENCODING 'UTF8')") as copy:
+        for part in _parts(table, frame):
+            constant = [pa.repeat(pa.scalar(value), len(part[0])) for value in fixed.values()]
+            sink = pa.BufferOutputStream()
+            arrays = [*constant, *part]
+            write_csv(pa.record_batch(arrays, names=[str(n) for n in range(len(arrays))]), sink, options)
+            copy.write(sink.getvalue())
+
+
+def _parts(table: Table, frame: pd.DataFrame) -> Iterator[list[Any]]:
+    """The frame's columns as the database has them, some thousand rows at a time."""
+    columns = {name: as_arrow(frame[name]) for name in frame.columns}
+    for start in range(0, len(frame), ROWS_AT_ONCE):
+        yield [
+            _stored(table.columns[name], _plain(values.slice(start, ROWS_AT_ONCE)))
+            for name, values in columns.items()
+        ]
+
+
+def _plain(values: Any) -> Any:
+    """One array without a dictionary."""
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+
+
+def _stored(column: Any, values: Any) -> Any:
+    """The texts of rules as what the column holds."""
+    if pa.types.is_integer(values.type):
+        return values
+    if isinstance(column.type, Boolean):
+        is_true = pc.equal(values, "true")
+        return pc.if_else(pc.or_(is_true, pc.equal(values, "false")), is_true, None)
+    if isinstance(column.type, Integer) or column.nullable:
+        values = pc.if_else(pc.equal(values, ""), None, values)
+    return values.cast(pa.int64()) if isinstance(column.type, Integer) else values
 
 
 @contextmanager
-def staged(
-    connection: Connection, table: Table, names: Sequence[str], keys: Collection[tuple[Any, ...]]
-) -> Iterator[tuple[Any, str, str]]:
-    """Puts keys of a table where they can be joined with it.
-
-    Yields:
-        A cursor of the driver's own, the name of the temporary table, and the condition that joins it as
-        `s` with the table as `t`.
-    """
-    stage, listed = f"keys_of_{table.name}", ", ".join(names)
-    kinds = ", ".join(
-        f"{name} {'INTEGER' if isinstance(table.columns[name].type, Integer) else 'TEXT'} NOT NULL"
-        for name in names
-    )
+def _cursor(connection: Connection) -> Iterator[Any]:
+    """The driver's own: hundreds of thousands of rows, and no row objects."""
     cursor = connection.connection.cursor()
     try:
-        if connection.dialect.name == "sqlite":
-            cursor.execute(f"CREATE TEMP TABLE {stage} ({kinds})")
-            cursor.executemany(f"INSERT INTO {stage} VALUES ({', '.join('?' * len(names))})", list(keys))
-        else:
-            cursor.execute(f"CREATE TEMP TABLE {stage} ({kinds}) ON COMMIT DROP")
-            _copy(cursor, stage, listed, keys)
-            cursor.execute(f"ANALYZE {stage}")
-        yield cursor, stage, " AND ".join(f"t.{name} = s.{name}" for name in names)
-        cursor.execute(f"DROP TABLE {stage}")
+        yield cursor
     finally:
         cursor.close()
+
+
+# ------------------------------------------------------------------------------ out of the database
+
+
+def read(connection: Connection, query: str, tenant: str, names: Sequence[str]) -> pd.DataFrame:
+    """What a query finds of a tenant: a DataFrame of str columns; `provider_id` is int64.
+
+    Args:
+        connection: Of which the query sees the transaction.
+        query: SQL that gives texts, none of them null; `{tenant}` stands where the tenant belongs.
+        tenant: The tenant.
+        names: What to call the columns.
+    """
+    with _cursor(connection) as cursor:
+        parts = _fetched if connection.dialect.name == "sqlite" else _copied
+        columns: list[list[Any]] = [[] for _ in names]
+        for part in parts(cursor, query, tenant, names):
+            for column, values in zip(columns, part, strict=True):
+                column.append(values)
+    found = {}
+    for name, column in zip(names, columns, strict=True):
+        whole = pa.chunked_array(column, _type_of(name)).combine_chunks()
+        column.clear()
+        is_text = name != "provider_id"
+        found[name] = (
+            pd.array(whole, dtype="str") if is_text else whole.to_numpy(zero_copy_only=False, writable=True)
+        )
+    return pd.DataFrame(found)
+
+
+def _type_of(name: str) -> Any:
+    return pa.int64() if name == "provider_id" else pa.large_string()
+
+
+def _fetched(cursor: Any, query: str, tenant: str, names: Sequence[str]) -> Iterator[list[Any]]:
+    cursor.execute(query.format(tenant="?"), (tenant,))
+    while rows := cursor.fetchmany(ROWS_AT_ONCE):
+        yield [
+            pa.array(values, _type_of(name))
+            for name, values in zip(names, zip(*rows, strict=True), strict=True)
+        ]
+
+
+def _copied(cursor: Any, query: str, tenant: str, names: Sequence[str]) -> Iterator[list[Any]]:
+    from pyarrow import csv
+
+    reads = csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False)
+    converts = csv.ConvertOptions(column_types={name: _type_of(name) for name in names})
+    for block in _blocks(cursor, query, tenant):
+        whole = csv.ReadOptions(column_names=list(names), block_size=len(block) + 1, use_threads=False)
+        found = csv.read_csv(pa.BufferReader(block), whole, reads, converts)
+        yield [column.combine_chunks() for column in found.columns]
+
+
+def _blocks(cursor: Any, query: str, tenant: str) -> Iterator[bytearray]:
+    """The query's rows as CSV, some MiB at a time, none of them cut.
+
+    Each row is a message of its own, and psycopg's `Copy` takes four times as long as libpq to hand it on:
+    with millions of them, longer than everything else that is done to read a table.
+    """
+    from psycopg import errors, pq
+
+    # This also begins the transaction, if nothing did.
+    (quoted,) = cursor.execute("SELECT quote_literal(%s)", (tenant,)).fetchone()
+    link = cursor.connection.pgconn
+    statement = f"COPY ({query.format(tenant=quoted)}) TO STDOUT (FORMAT csv, ENCODING 'UTF8')"
+    begun = link.exec_(statement.encode())
+    if begun.status != pq.ExecStatus.COPY_OUT:
+        raise errors.error_from_result(begun)
+    block = bytearray()
+    while True:
+        length, row = link.get_copy_data(1)
+        if length > 0:
+            block += row
+            if len(block) >= BYTES_AT_ONCE:
+                yield block
+                block = bytearray()
+        elif length == 0:  # nothing has come yet
+            wait([link.socket], [], [])
+            link.consume_input()
+        else:
+            break
+    while ended := link.get_result():
+        if ended.status != pq.ExecStatus.COMMAND_OK:
+            raise errors.error_from_result(ended)
+    if block:
+        yield block

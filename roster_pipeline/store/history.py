@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +20,7 @@ from roster_pipeline.rosters import rows
 from roster_pipeline.rosters.changes import KEYS
 from roster_pipeline.rosters.undoing import NOW
 from roster_pipeline.store import database
-from roster_pipeline.store.copying import records_of, staged, stamp_of, upsert
+from roster_pipeline.store.copying import merge, staged, stamp_of, upsert
 from roster_pipeline.store.database import history, syncs
 from roster_pipeline.store.published import as_text, columns_of, frame_of, read_table
 
@@ -38,8 +38,6 @@ HOLDS: Final = "holds"
 _ALL: Final = ("schools", "academic_sessions", "classes", "people", "guardian_links")
 """The tables of which going back needs every row; of the others, those that were touched."""
 
-_COLUMNS: Final = [column.name for column in history.columns]
-
 
 @dataclass(slots=True)
 class Past:
@@ -56,15 +54,7 @@ class Past:
     held: dict[str, bool] = field(default_factory=dict)
 
 
-def record(
-    connection: Connection,
-    table: Table,
-    tenant: str,
-    sync_id: int,
-    *,
-    changed: Collection[Key],
-    added: Iterable[Key] = (),
-) -> None:
+def record(connection: Connection, table: Table, tenant: str, sync_id: int, stage: str) -> None:
     """Keeps rows as they are now, before a sync changes them.
 
     A sync that publishes twice keeps them as they were before the first time.
@@ -74,53 +64,49 @@ def record(
         table: A published table.
         tenant: The tenant.
         sync_id: The sync.
-        changed: Keys of rows that are there.
-        added: Keys of rows that are new, or come back under an old key; not looked at where nothing could.
+        stage: A temporary table (`copying.staged`) with the keys of the rows; of those that are not there
+            yet, nothing is kept.
     """
-    keys = [*changed, *(added if _has_removed(connection, table, tenant) else ())]
-    if keys:
-        found = _as_they_are(connection, table, tenant, keys)
-        _write(connection, tenant, sync_id, ((table.name, _dump(key), before) for key, before in found))
+    # The JSON that orjson writes, letter for letter: `row_key` is a key, on both databases the same.
+    is_sqlite = connection.dialect.name == "sqlite"
+    quote, place = ("json_quote", "?") if is_sqlite else ("to_json", "%s")
+    texts = {name: as_text(table, name, "t.") for name in columns_of(table)}
+
+    def quoted(name: str) -> str:
+        if name == "provider_id":  # a number
+            return f"COALESCE(CAST(t.{name} AS TEXT), 'null')"
+        return f"CAST({quote}({texts[name]}) AS TEXT)"
+
+    texts["removed_at"] = "COALESCE(CAST(t.removed_at AS TEXT), '')"
+    members = [
+        f"CASE WHEN {text} = '' THEN '' ELSE ',\"{name}\":' || {quoted(name)} END"
+        if name != "provider_id"
+        else f"',\"{name}\":' || {quoted(name)}"
+        for name, text in texts.items()
+    ]
+    key = KEYS[table.name]
+    row_key = " || ',' || ".join(map(quoted, key))
+    same = " AND ".join(f"t.{name} = s.{name}" for name in key)
+    connection.exec_driver_sql(
+        "INSERT INTO history (tenant, sync_id, kind, row_key, before)"
+        f" SELECT t.tenant, {place}, '{table.name}', '[' || {row_key} || ']',"
+        f" '{{' || SUBSTR({' || '.join(members)}, 2) || '}}'"
+        f" FROM {stage} AS s JOIN {table.name} AS t ON {same} WHERE t.tenant = {place}"
+        " ON CONFLICT (tenant, sync_id, kind, row_key) DO NOTHING",
+        (sync_id, tenant),
+    )
 
 
 def record_hold(connection: Connection, tenant: str, sync_id: int, school_id: str, *, held: bool) -> None:
     """Keeps whether an undo held a school, before the undo `sync_id` changes that."""
-    _write(connection, tenant, sync_id, [(HOLDS, _dump((school_id,)), "{}" if held else None)])
+    _write(connection, tenant, sync_id, HOLDS, orjson.dumps([school_id]).decode(), "{}" if held else None)
 
 
-def _write(connection: Connection, tenant: str, sync_id: int, entries: Iterator[Any] | Sequence[Any]) -> None:
-    records = [(tenant, sync_id, *entry) for entry in entries]
-    upsert(connection, history, records, _COLUMNS, keep=("before",))
-
-
-def _has_removed(connection: Connection, table: Table, tenant: str) -> bool:
-    found = select(1).where(table.c.tenant == tenant, table.c.removed_at.is_not(None)).limit(1)
-    return connection.execute(found).first() is not None
-
-
-def _as_they_are(
-    connection: Connection, table: Table, tenant: str, keys: Collection[Key]
-) -> Iterator[tuple[Key, str]]:
-    """(key, JSON) of those of the keys that have a row."""
-    names = list(map(str, columns_of(table)))  # not SQLAlchemy's own texts, which are no keys of JSON
-    selected = ", ".join([*(as_text(table, name, "t.") for name in names), "CAST(t.removed_at AS TEXT)"])
-    places = [names.index(name) for name in KEYS[table.name]]
-    with staged(connection, table, KEYS[table.name], keys) as (cursor, stage, same_key):
-        place = "?" if connection.dialect.name == "sqlite" else "%s"
-        cursor.execute(
-            f"SELECT {selected} FROM {stage} s JOIN {table.name} t ON {same_key} WHERE t.tenant = {place}",
-            (tenant,),
-        )
-        found = cursor.fetchall()
-    for row in found:
-        values = {name: value for name, value in zip(names, row[:-1], strict=True) if value != ""}
-        if row[-1] is not None:
-            values["removed_at"] = row[-1]
-        yield tuple(row[place] for place in places), orjson.dumps(values).decode()
-
-
-def _dump(key: Key) -> str:
-    return orjson.dumps(key).decode()
+def _write(
+    connection: Connection, tenant: str, sync_id: int, kind: str, row_key: str, before: str | None
+) -> None:
+    entry = frame_of(["kind", "row_key", "before"], [(kind, row_key, before)])
+    upsert(connection, history, entry, {"tenant": tenant, "sync_id": sync_id}, keep=("before",))
 
 
 # ------------------------------------------------------------------------------ going back
@@ -191,18 +177,13 @@ def go_back(
         mine = [change for change in difference.changes if change.kind == table.name]
         if not mine:
             continue
-        record(connection, table, tenant, number, changed=[change.key for change in mine])
-        names = columns_of(table)
+        names = [*columns_of(table), "removed_at"]
         frame = frame_of(names, [tuple(change.then[name] for name in names) for change in mine])
-        gone = [change.then["removed_at"] or None for change in mine]
-        records = [
-            (*record, stamp if since == NOW else since)
-            for record, since in zip(
-                records_of(table, names, frame, (tenant, number, number)), gone, strict=True
-            )
-        ]
-        columns = ["tenant", "created_sync", "changed_sync", *names, "removed_at"]
-        upsert(connection, table, records, columns, keep=("created_sync",))
+        frame["removed_at"] = frame["removed_at"].replace(NOW, stamp)
+        with staged(connection, table, names, frame) as stage:
+            record(connection, table, tenant, number, stage)
+            made = {"tenant": tenant, "created_sync": number, "changed_sync": number}
+            merge(connection, table, names, stage, made, keep=("created_sync",))
 
 
 # ------------------------------------------------------------------------------ retention
@@ -221,7 +202,7 @@ def prune(connection: Connection, tenant: str, before: dt.datetime, *, limit: in
     if last is None:
         return 0
     if last > reaches(connection, tenant):
-        _write(connection, tenant, last, [(PRUNED, "[]", None)])
+        _write(connection, tenant, last, PRUNED, "[]", None)
         connection.execute(
             delete(history).where(
                 history.c.tenant == tenant, history.c.kind == PRUNED, history.c.sync_id < last

@@ -1,25 +1,24 @@
-"""Writes a tenant's changes: one upsert a table, in the caller's one transaction.
+"""Writes a tenant's changes by whole tables, in the caller's one transaction.
 
-Removal is an update too: the row stays under its key and gets `removed_at`. What was there before goes
-into `history` first.
+What a tenant has nothing of yet goes straight into the table; anything else into a temporary one first, and
+from there, one statement each, into `history` and into the table. Removal is an update too: the row stays
+under its key and gets `removed_at`.
 """
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pandas as pd
-from sqlalchemy import Table, bindparam, update
-
-from roster_pipeline.rosters import rows
 from roster_pipeline.rosters.changes import KEYS
 from roster_pipeline.store import database, history
-from roster_pipeline.store.copying import records_of, stamp_of, upsert
-from roster_pipeline.store.published import columns_of
+from roster_pipeline.store.copying import has_rows, insert, merge, staged, stamp_of, update, upsert
+from roster_pipeline.store.published import columns_of, frame_of
 
 if TYPE_CHECKING:
+    import datetime as dt
+
+    import pandas as pd
+    from sqlalchemy import Table
     from sqlalchemy.engine import Connection
 
     from roster_pipeline.rosters.changes import Changes
@@ -38,38 +37,25 @@ def write_changes(
     Args:
         merged: person_id → merged_into, set on the people whom it names, whenever they were removed.
     """
-    stamp = stamp_of(now)
     for table in database.PUBLISHED:
         change = changes[table.name]
-        names = columns_of(table)
-        history.record(
-            connection,
-            table,
-            tenant,
-            sync_id,
-            changed={
-                *_keys(table, change.updated),
-                *_keys(table, change.removed),
-                *(((one,) for one in merged) if table is database.people else ()),
-            },
-            added=_keys(table, change.added),
-        )
-        live = pd.concat([change.added, change.updated]) if len(change.updated) else change.added
-        upsert(
-            connection,
-            table,
-            [
-                *records_of(table, names, live, (tenant, sync_id, sync_id, None)),
-                *records_of(table, names, change.removed, (tenant, sync_id, sync_id, stamp)),
-            ],
-            ["tenant", "created_sync", "changed_sync", "removed_at", *names],
-            keep=("created_sync",),
-        )
-    _point(connection, tenant, sync_id, merged)
-
-
-def _keys(table: Table, frame: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
-    return rows.keys(frame, *KEYS[table.name]) if len(frame) else iter(())
+        names, key = columns_of(table), KEYS[table.name]
+        made = {"tenant": tenant, "created_sync": sync_id, "changed_sync": sync_id}
+        if len(change.added) or len(change.updated):
+            if not len(change.updated) and not has_rows(connection, table, tenant):
+                insert(connection, table, change.added[names], made)
+            else:
+                with staged(connection, table, names, change.added, change.updated) as stage:
+                    history.record(connection, table, tenant, sync_id, stage)
+                    live = {**made, "removed_at": None}
+                    merge(connection, table, names, stage, live, keep=("created_sync",))
+        if len(change.removed):
+            with staged(connection, table, key, change.removed) as stage:
+                history.record(connection, table, tenant, sync_id, stage)
+                gone = {"changed_sync": sync_id, "removed_at": stamp_of(now)}
+                update(connection, table, tenant, key, stage, gone)
+    if merged:
+        _point(connection, tenant, sync_id, merged)
 
 
 def _point(connection: Connection, tenant: str, sync_id: int, merged: dict[str, str]) -> None:
@@ -77,17 +63,16 @@ def _point(connection: Connection, tenant: str, sync_id: int, merged: dict[str, 
 
     A person who was made and joined on one night was never published; there is no row to change.
     """
-    if merged:
-        table = database.people
-        connection.execute(
-            update(table)
-            .where(table.c.tenant == tenant, table.c.person_id == bindparam("younger"))
-            .values(merged_into=bindparam("older"), changed_sync=sync_id),
-            [{"younger": younger, "older": older} for younger, older in merged.items()],
-        )
+    table, key = database.people, KEYS[database.people.name]
+    frame = frame_of([*key, "merged_into"], list(merged.items()))
+    with staged(connection, table, list(frame.columns), frame) as stage:
+        history.record(connection, table, tenant, sync_id, stage)
+        update(connection, table, tenant, key, stage, {"changed_sync": sync_id}, take=("merged_into",))
 
 
 def remember(connection: Connection, table: Table, tenant: str, frame: pd.DataFrame) -> None:
     """Adds or replaces rows of a memory table (`school_sources`, `enrolled_sources`, `sync_outcomes`)."""
-    names = list(frame.columns)
-    upsert(connection, table, list(records_of(table, names, frame, (tenant,))), ["tenant", *names])
+    if frame.empty:
+        return
+    fill = upsert if has_rows(connection, table, tenant) else insert
+    fill(connection, table, frame, {"tenant": tenant})

@@ -13,6 +13,7 @@ from sqlalchemy import Boolean, Date, Integer, Table
 from roster_pipeline.rosters.holds import REMEMBERED
 from roster_pipeline.rosters.source import Published
 from roster_pipeline.store import database
+from roster_pipeline.store.copying import read
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,16 +99,8 @@ def read_table(
     conditions = ["removed_at IS NULL"] if extra is None else []
     conditions += [where] if where else []
     further = "".join(f" AND {condition}" for condition in conditions)
-    place = "?" if connection.dialect.name == "sqlite" else "%s"
-    cursor = connection.connection.cursor()
-    try:
-        # The driver's own cursor: a roster has hundreds of thousands of rows, and no row objects.
-        cursor.execute(
-            f"SELECT {', '.join(selected)} FROM {table.name} WHERE tenant = {place}{further}", (tenant,)
-        )
-        return frame_of([*names, *(extra or {})], cursor.fetchall())
-    finally:
-        cursor.close()
+    query = f"SELECT {', '.join(selected)} FROM {table.name} WHERE tenant = {{tenant}}{further}"
+    return read(connection, query, tenant, [*names, *(extra or {})])
 
 
 def frame_of(names: list[str], records: Sequence[Sequence[Any]]) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+import pandas as pd
 from sqlalchemy import delete, insert, select, update
 
 from roster_pipeline.codes import CodedError
@@ -58,8 +59,8 @@ def salt_of(connection: Connection, tenant: str) -> str | None:
 
 def remember(connection: Connection, tenant: str, digests: Mapping[str, int]) -> None:
     """Keeps digests, each with its receipt; of one that was there the newest receipt counts."""
-    records = [(tenant, *found) for found in sorted(digests.items())]
-    upsert(connection, forgotten, records, ["tenant", "digest", "receipt_id"])
+    frame = pd.DataFrame({"digest": digests.keys(), "receipt_id": digests.values()})
+    upsert(connection, forgotten, frame, {"tenant": tenant})
 
 
 def issue(

@@ -171,7 +171,7 @@ def test_nothing_of_a_transaction_that_fails_is_there(engine: Engine):
 
 def test_an_upsert_of_nothing_asks_the_database_nothing(engine: Engine):
     with engine.begin() as connection:
-        upsert(connection, database.people, [], ["no", "such", "columns"])
+        upsert(connection, database.people, frame_of(["no", "such", "columns"], []), {"tenant": "oak"})
 
 
 def test_an_upsert_of_keys_alone_leaves_what_is_there(engine: Engine):
@@ -195,8 +195,8 @@ def test_a_row_that_lacks_what_it_must_have_is_refused(engine: Engine):
         upsert(
             connection,
             database.schools,
-            [("oak", "x", 1, 1)],
-            ["tenant", "school_id", "created_sync", "changed_sync"],
+            frame_of(["school_id"], [("x",)]),
+            {"tenant": "oak", "created_sync": 1, "changed_sync": 1},
         )
 
 

@@ -1,0 +1,87 @@
+"""Columns as Arrow has them: how whole tables are compared and loaded without a Python object a cell.
+
+A large tenant has millions of memberships; a tuple for each costs more than everything else that is done with
+them. A column may be str, categorical or of integers; what is told of rows here is the same for all three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_LARGEST: Final = 2**62
+"""How large a number may grow that stands for several columns' values."""
+
+
+def as_arrow(values: pd.Series) -> Any:
+    """The column as Arrow has it, not copied where pandas keeps it there; categories as a dictionary."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        codes = values.cat.codes.to_numpy()
+        names = _one(pa.array(values.cat.categories.array, from_pandas=True))
+        return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), names)
+    return pa.array(values.array, from_pandas=True)
+
+
+def numbered(frames: Sequence[pd.DataFrame], names: Sequence[str]) -> list[np.ndarray]:
+    """A number for every row of every frame, int64: equal where the values of all of `names` are.
+
+    Two numbers say nothing but whether rows are equal: they are made anew each time.
+    """
+    sizes = np.cumsum([len(frame) for frame in frames])[:-1]
+    found, count = np.zeros(sum(map(len, frames)), dtype=np.int64), 1
+    for name in names:
+        more, different = _numbered([frame[name] for frame in frames])
+        if count * different > _LARGEST:
+            met, found = np.unique(found, return_inverse=True)
+            count = len(met)
+        found = found * different + more
+        count *= different
+    return np.split(found, sizes)
+
+
+def _numbered(columns: Sequence[pd.Series]) -> tuple[np.ndarray, int]:
+    """The values of the columns, one below the other, as numbers from 0; and below what they all are."""
+    if all(pd.api.types.is_integer_dtype(column.dtype) for column in columns):
+        codes, met = pd.factorize(np.concatenate([column.to_numpy() for column in columns]))
+        return codes.astype(np.int64, copy=False), len(met) or 1
+    parts, known = [], pa.array([], pa.large_string())
+    for column in columns:
+        codes, met = _encoded(column)
+        place = pc.index_in(met, known)
+        new = np.asarray(place.is_null())
+        places = np.asarray(place.fill_null(0)).astype(np.int64)
+        places[new] = len(known) + np.arange(np.count_nonzero(new))
+        known = pa.concat_arrays([known, met.filter(pa.array(new))])
+        parts.append(places[codes] if len(places) else codes)
+    return np.concatenate(parts), len(known) or 1
+
+
+def _encoded(column: pd.Series) -> tuple[np.ndarray, Any]:
+    """The column's different values, and of each row which of them it has."""
+    found = as_arrow(column)
+    if not pa.types.is_dictionary(found.type):
+        found = found.dictionary_encode(null_encoding="encode")
+    elif found.null_count:
+        found = found.dictionary_decode().dictionary_encode(null_encoding="encode")
+    chunks = found.chunks if isinstance(found, pa.ChunkedArray) else [found]
+    if not chunks:
+        return np.zeros(0, dtype=np.int64), pa.array([], pa.large_string())
+    codes = [np.asarray(chunk.indices).astype(np.int64, copy=False) for chunk in chunks]
+    return np.concatenate(codes), chunks[-1].dictionary.cast(pa.large_string())
+
+
+def _one(values: Any) -> Any:
+    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+
+
+def differ(one: pd.Series, other: pd.Series) -> np.ndarray:
+    """Whether the two columns differ, row by row."""
+    if isinstance(one.dtype, pd.CategoricalDtype) or isinstance(other.dtype, pd.CategoricalDtype):
+        left, right = np.split(_numbered([one, other])[0], 2)
+        return np.asarray(left != right)
+    return np.asarray(one.array != other.array, dtype=bool)
