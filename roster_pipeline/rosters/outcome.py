@@ -194,9 +194,8 @@ def of_gone_users(
     for source in sources:
         if source.usable:
             whys[source.provider_id] = NOT_SENT if source.proven("users") else NOT_PROVEN
-    told = before["provider_id"].isin(list(whys)).to_numpy()
-    told &= ~rows.are_in(before, now, "provider_id", "source_id")
-    gone = before[told]
+    is_here = rows.are_in(before, now, "provider_id", "source_id")
+    gone = before[before["provider_id"].isin(list(whys)) & ~is_here]
     why = gone["provider_id"].map(whys).astype("str")
     outcome, was = gone["outcome"], gone["reason"]
     unproven = why == NOT_PROVEN
