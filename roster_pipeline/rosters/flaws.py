@@ -11,8 +11,10 @@ import datetime as dt
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
+import numpy as np
 import orjson
 import pandas as pd
 
@@ -44,16 +46,17 @@ UNUSABLE = rows.NAMELESS | {rows.DELETED}
 LIMITED = frozenset({"role_not_admitted", "school_not_admitted", "grade_not_admitted", "excluded_school"})
 """Users whom the settings took out are there all the same: their school is not incomplete."""
 
+_THERE = LIMITED | {"", rows.FORGOTTEN}
+_LEFT_OUT = _THERE - {""}
+
 _NOT_WANTED = frozenset({"classroom_data_off", "excluded_school"})
 """Classes that the settings leave out: nobody is asked what is in them."""
 
 _GRADE = 10
 _SHARE = 0.5
 _SEVERAL = 5
-_USER: Final = [
-    "provider_id", "source_id", "reason", "given_name", "family_name", "email", "identifier", "master",
-    "enabled", "roles", "schools", "family", "student", "masked",
-]  # fmt: skip
+_KEY: Final = ["provider_id", "source_id"]
+_MERGED_BY: Final = ["email", "master", "identifier", "given_name", "family_name"]
 _FIELDS: Final = {"email": "an e-mail address", "given_name": "a given name", "family_name": "a family name"}
 
 
@@ -90,21 +93,23 @@ class Facts:
         self.calendars = {row.school_id: row for row in rows.each(sessions.calendars)}
         self.people: dict[str, Counter[str]] = defaultdict(Counter)
         self.vanished: dict[str, tuple[int, str]] = {}
-        classes = sessions.classes[~rows.among(sessions.classes["reason"], UNUSABLE)]
-        self.with_classes = set(classes.loc[~rows.among(classes["reason"], _NOT_WANTED), "school_id"])
-        there = LIMITED | {"", rows.FORGOTTEN}
-        users = [row for row in rows.each(current.users[_USER]) if row.reason in there]
-        kept = [user for user in users if not user.reason]
+        self.standing: dict[frozenset[int], set[tuple[str, str]]] = {}
+        classes = sessions.classes[~rows.holds(sessions.classes["reason"], UNUSABLE.__contains__)]
+        wanted = ~rows.holds(classes["reason"], _NOT_WANTED.__contains__)
+        self.with_classes = set(classes.loc[wanted, "school_id"].unique().tolist())
+        users = current.users
+        # Of these there are few different ones, and they are asked for again and again.
+        users = users.assign(**{name: rows.as_coded(users[name]) for name in ("reason", "schools", "roles")})
         self._count_people(users)
         self._count_enrolments(current.enrolments)
-        self.with_rows = set(classes["school_id"].tolist()) | {
+        self.with_rows = set(classes["school_id"].unique().tolist()) | {
             school for school, counted in self.people.items() if counted["rows"]
         }
-        self._count_left(current.users)
+        self._count_left(users)
         self._count_classes(classes, current.enrolments, users)
-        self._count_keyless(kept)
-        self._find_vanished_values(kept)
-        self.grades = self._vanished_grades(current.users)
+        self._count_keyless(users)
+        self._find_vanished_values(users)
+        self.grades = self._vanished_grades(users)
         self.running = self._running(sessions.sessions)
 
     # ------------------------------------------------------------------ what is said of a school
@@ -160,18 +165,21 @@ class Facts:
 
     def _stand(self, school_id: str, role: str, silent: set[int]) -> bool:
         """Whether somebody of this role is published of a provider that cannot speak tonight."""
-        silent -= self.tonight.retired
-        links = self.published.live_links
-        if not silent or links.empty:
+        quiet = frozenset(silent - self.tonight.retired)
+        if not quiet or self.published.live_links.empty:
             return False
-        there = links[rows.among(links["provider_id"], silent)]
-        people = self.published.people
-        people = people[rows.among(people["person_id"], set(there["person_id"].tolist()))]
-        return any(
-            held == {"role": role, "school_id": school_id}
-            for text in people["roles"].unique()
-            for held in rows.parse_list(text)
-        )
+        if quiet not in self.standing:
+            self.standing[quiet] = self._held_of(quiet)
+        return (role, school_id) in self.standing[quiet]
+
+    def _held_of(self, providers: frozenset[int]) -> set[tuple[str, str]]:
+        """(role, school_id) of all roles of the published people whom any of these providers has."""
+        links, people = self.published.live_links, self.published.people
+        theirs = links.loc[links["provider_id"].isin(providers), ["person_id"]]
+        held = people.loc[rows.are_in(people, theirs, "person_id"), "roles"]
+        return {
+            (entry["role"], entry["school_id"]) for text in held.unique() for entry in rows.parse_list(text)
+        }
 
     def _flaws_of_identities(self, school_id: str) -> Iterator[Flaw]:
         """Masked values keep a school back, whatever they replaced; values that only went are told.
@@ -243,48 +251,36 @@ class Facts:
 
     # ------------------------------------------------------------------ counting
 
-    def _count_people(self, users: Sequence[Any]) -> None:
+    def _count_people(self, users: pd.DataFrame) -> None:
         teaching = {s.provider_id for s in self.sources if s.options.sync_classroom_data}
-        alike = Counter(
-            (
-                user.schools,
-                user.roles,
-                user.masked == "true",
-                not (user.given_name or user.family_name),
-                not user.reason and user.provider_id in teaching,
-                user.reason == "excluded_school",
-                user.reason == rows.FORGOTTEN,
-            )
-            for user in users
+        is_there = rows.holds(users["reason"], _THERE.__contains__)
+        told = users[["schools", "roles", "reason", "provider_id"]].assign(
+            masked=users["masked"] == "true",
+            nameless=(users["given_name"] == "") & (users["family_name"] == ""),
         )
-        for (schools, roles, masked, nameless, kept, excluded, forgotten), count in alike.items():
+        for (schools, roles, reason, who, masked, nameless), count in rows.counted(
+            told[is_there], *told.columns
+        ):
             held = rows.parse_list(roles)
             at = {school for role, school in held if role == "student"}
             for school in rows.parse_list(schools):
                 counted = self.people[school]
                 counted["rows"] += count
-                if excluded:  # there, but no part of the data that the school is judged by
+                if reason == "excluded_school":  # there, but no part of the data that it is judged by
                     continue
-                if not forgotten:  # whose row is blank, but for the role: the school is not without them
+                if reason != rows.FORGOTTEN:  # of whose row nothing is left but the role: somebody is there
                     counted["people"] += count
                     counted["masked"] += count * masked
                     counted["nameless"] += count * nameless
-                counted["students to teach"] += count * kept * (school in at)
+                counted["students to teach"] += count * (not reason and who in teaching and school in at)
                 for role in {role for role, _ in held} & {"student", "teacher"}:
                     counted[role] += count
-        names = Counter(
-            (user.schools, user.given_name, user.family_name)
-            for user in users
-            if user.given_name and user.family_name and user.reason != "excluded_school"
-        )
-        emails = Counter(
-            (user.schools, user.email) for user in users if user.email and user.reason != "excluded_school"
-        )
-        for what, found in (("same name", names), ("same e-mail", emails)):
-            most: dict[str, int] = {}
-            for (schools, *_), count in found.items():
-                most[schools] = max(most.get(schools, 0), count)
-            for schools, count in most.items():
+        is_judged = is_there & (users["reason"] != "excluded_school").to_numpy(dtype=bool)
+        for what, names in (("same name", ["given_name", "family_name"]), ("same e-mail", ["email"])):
+            has_all = is_judged.copy()
+            for name in names:
+                has_all &= (users[name] != "").to_numpy(dtype=bool)
+            for schools, count in _alike(users.loc[has_all, ["schools", *names]]):
                 for school in rows.parse_list(schools):
                     self.people[school][what] = max(self.people[school][what], count)
 
@@ -295,8 +291,9 @@ class Facts:
             for source in self.sources
             if "stale" in {source.states[name] for name in ("users", "classes", "enrollments")}
         }
-        alike = Counter(rows.keys(enrolments, "provider_id", "school_id", "reason", "dangling", "role"))
-        for (who, school, reason, dangling, role), count in alike.items():
+        for (who, school, reason, dangling, role), count in rows.counted(
+            enrolments, "provider_id", "school_id", "reason", "dangling", "role"
+        ):
             # Nothing is said of a school that this provider is not to bring.
             if (reason in UNUSABLE and reason != rows.FORGOTTEN) or (who, school) in self.excluded:
                 continue
@@ -312,71 +309,88 @@ class Facts:
 
     def _count_left(self, users: pd.DataFrame) -> None:
         """A school all of whose students have left still has rows."""
-        for schools in {text for why, text in rows.keys(users, "reason", "schools") if why == "left"}:
+        for schools in users.loc[(users["reason"] == "left").to_numpy(), "schools"].unique().tolist():
             self.with_rows.update(rows.parse_list(schools))
 
-    def _count_classes(self, classes: pd.DataFrame, enrolments: pd.DataFrame, users: Sequence[Any]) -> None:
+    def _count_classes(self, classes: pd.DataFrame, enrolments: pd.DataFrame, users: pd.DataFrame) -> None:
         """Classes of today and who is in them, of the providers that were read completely."""
         timed = {
             source.provider_id
             for source in self.sources
             if source.proven("classes", "academicSessions") and not source.options.compatibility_mode
         }
-        live: list[tuple[int, str, str]] = []
-        excluded = set()
-        for who, school, class_id, reason, fate, start, end in rows.keys(
-            classes, "provider_id", "school_id", "class_id", "reason", "fate", "start_date", "end_date"
-        ):
-            if reason == "excluded_school":
-                excluded.add(class_id)
-            if who in timed and reason not in _NOT_WANTED:
-                self.people[school]["classes that should have sessions"] += 1
-            today = rows.day_within(start, end, self.tonight.as_of, exclusive=False)
-            if reason == "" and fate == CURRENT and today and who in self.whole:
-                live.append((who, school, class_id))
-        if not live:
+        reason = classes["reason"]
+        is_due = classes["provider_id"].isin(timed) & ~rows.holds(reason, _NOT_WANTED.__contains__)
+        for (school,), count in rows.counted(classes.loc[is_due, ["school_id"]], "school_id"):
+            self.people[school]["classes that should have sessions"] += count
+        is_live = (reason == "") & (classes["fate"] == CURRENT) & classes["provider_id"].isin(self.whole)
+        is_live &= rows.within(
+            classes["start_date"], classes["end_date"], self.tonight.as_of, exclusive=False
+        )
+        live = classes.loc[is_live, ["provider_id", "school_id", "class_id"]]
+        if live.empty:
             return
-        limited = {(user.provider_id, user.source_id) for user in users if user.reason}
-        members: dict[str, set[str]] = {"student": set(), "teacher": set()}
-        placed = set()
-        for who, user, class_id, role, reason in rows.keys(
-            enrolments, "provider_id", "user_ref", "class_id", "role", "reason"
-        ):
-            if reason in ("", rows.FORGOTTEN) or (reason == "user_dropped" and (who, user) in limited):
-                if role in members:
-                    members[role].add(class_id)
-                placed.add((who, user))
-            elif reason == "class_of_weaker_source" or (reason == "class_dropped" and class_id in excluded):
-                placed.add((who, user))
-        for _, school, class_id in live:
+        excluded = set(classes.loc[(reason == "excluded_school").to_numpy(), "class_id"].tolist())
+        of_users, of_enrolments, most = self._numbers(users, enrolments)
+        is_limited = _marks(most, of_users[rows.holds(users["reason"], _LEFT_OUT.__contains__)])
+        why, class_ids = enrolments["reason"], enrolments["class_id"]
+        is_in = rows.holds(why, ("", rows.FORGOTTEN).__contains__)
+        is_in |= (why == "user_dropped").to_numpy(dtype=bool) & is_limited[of_enrolments]
+        # Also in a class of a weaker provider or of an excluded school.
+        is_placed = is_in | (why == "class_of_weaker_source").to_numpy(dtype=bool)
+        if excluded:
+            is_placed |= (why == "class_dropped").to_numpy(dtype=bool) & rows.holds(
+                class_ids, excluded.__contains__
+            )
+        codes, ids = rows.coded(class_ids)
+        places = rows.places(pd.Series(ids), live["class_id"])
+        for role in ("teacher", "student"):
+            has_role = (enrolments["role"] == role).to_numpy(dtype=bool)
+            live[role] = _marks(len(ids), codes[is_in & has_role])[places]
+        for (school, taught, attended), count in rows.counted(live, "school_id", "teacher", "student"):
             counted = self.people[school]
-            counted["classes"] += 1
-            counted["classes without a teacher"] += class_id not in members["teacher"]
-            counted["classes without a student"] += class_id not in members["student"]
-        self._count_unplaced(users, placed, {(who, school) for who, school, _ in live})
+            counted["classes"] += count
+            counted["classes without a teacher"] += count * (not taught)
+            counted["classes without a student"] += count * (not attended)
+        bringing = {pair for pair, _ in rows.counted(live, "provider_id", "school_id")}
+        self._count_unplaced(users, _marks(most, of_enrolments[is_placed])[of_users], bringing)
+
+    def _numbers(self, users: pd.DataFrame, enrolments: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, int]:
+        """A number for each user and for each enrolment, the same where it is the user's, and their limit.
+
+        -1 for users without any enrolment.
+        """
+        providers = np.array(sorted(source.provider_id for source in self.sources))
+        one, other = (
+            np.searchsorted(providers, frame["provider_id"].to_numpy()) for frame in (users, enrolments)
+        )
+        codes, names = rows.coded(enrolments["user_ref"])
+        places = rows.places(pd.Series(names), users["source_id"])
+        return (
+            np.where(places < 0, -1, one * len(names) + places),
+            other * len(names) + codes,
+            len(providers) * len(names),
+        )
 
     def _count_unplaced(
-        self, users: Sequence[Any], placed: set[tuple[int, str]], bringing: set[tuple[int, str]]
+        self, users: pd.DataFrame, is_placed: np.ndarray, bringing: set[tuple[int, str]]
     ) -> None:
         """Students in no class, of the providers that bring classes to their school.
 
-        `placed` are those with any class, also one of an excluded school or of a weaker provider. Of
+        `is_placed` are those with any class, also one of an excluded school or of a weaker provider. Of
         students whom a provider without classes sends, another one may bring the classes. Accounts that
         are switched off wait for nobody.
         """
-        found = Counter(
-            (user.provider_id, user.roles, (user.provider_id, user.source_id) in placed)
-            for user in users
-            if not user.reason and user.student == "true" and user.enabled != "false"
-        )
-        for (who, roles, has_class), count in found.items():
+        waits = (users["reason"] == "") & (users["student"] == "true") & (users["enabled"] != "false")
+        told = users[["provider_id", "roles"]].assign(placed=is_placed)[waits.to_numpy(dtype=bool)]
+        for (who, roles, has_class), count in rows.counted(told, "provider_id", "roles", "placed"):
             for school in {school for role, school in rows.parse_list(roles) if role == "student"}:
                 if (who, school) in bringing:
                     counted = self.people[school]
                     counted["students of classes"] += count
                     counted["students in no class"] += count * (not has_class)
 
-    def _count_keyless(self, users: Sequence[Any]) -> None:
+    def _count_keyless(self, users: pd.DataFrame) -> None:
         """Students and staff whom nothing could join with the tenant's other sources.
 
         A lone provider needs no key, and guardians come with their students: they often have none. Who
@@ -384,81 +398,86 @@ class Facts:
         """
         if len(self.sources) + len(self.tonight.directories) < 2:
             return
-        kinds = {source.provider_id: source.options.merge.key for source in self.sources}
-        keyed = [user for user in users if user.family != "true"]
-        keys = [key_of(kinds[user.provider_id], user.email) if user.email else "" for user in keyed]
-        often = Counter((user.provider_id, key) for user, key in zip(keyed, keys, strict=True))
-        owners: dict[tuple[int, str], set[tuple[str, ...]]] = defaultdict(set)
-        for user, key in zip(keyed, keys, strict=True):
-            if key and often[user.provider_id, key] > 1:  # several rows of one human share no address
-                owners[user.provider_id, key].add(_human(user))
-        found: Counter[tuple[str, str]] = Counter()
-        joined: set[tuple[int, str]] | None = None
-        for user, key in zip(keyed, keys, strict=True):
-            what = "" if key else "no key"
-            if key and often[user.provider_id, key] > 1 and len(owners[user.provider_id, key]) > 1:
-                what = "shared key"
-            if what:
-                joined = self._joined() if joined is None else joined
-                what = "" if (user.provider_id, user.source_id) in joined else what
-            found[user.schools, what] += 1
-        for (schools, what), count in found.items():
+        is_keyed = (users["reason"] == "") & (users["family"] != "true")
+        users = users.loc[is_keyed.to_numpy(dtype=bool), [*_KEY, "schools", *_MERGED_BY]]
+        keyed = users[["provider_id", "schools"]].assign(key=self._keys(users))
+        number, met = pd.factorize(rows.numbered(keyed, "provider_id", "key"))
+        is_often = np.bincount(number, minlength=len(met)) > 1
+        has_none = (keyed["key"] == "").to_numpy(dtype=bool)
+        shares = ~has_none & is_often[number]
+        if shares.any():
+            shares[shares] = _of_several(users[shares], number[shares])
+        lacks = has_none | shares
+        if lacks.any():
+            lacks[lacks] = ~rows.are_in(users[lacks], self._joined(), "provider_id", "source_id")
+        told = keyed[["schools"]].assign(none=has_none & lacks, shared=shares & lacks)
+        for (schools, none, shared), count in rows.counted(told, "schools", "none", "shared"):
             for school in rows.parse_list(schools):
-                self.people[school]["keyed"] += count
-                if what:
-                    self.people[school][what] += count
+                counted = self.people[school]
+                counted["keyed"] += count
+                counted["no key"] += count * none
+                counted["shared key"] += count * shared
 
-    def _joined(self) -> set[tuple[int, str]]:
-        """The links of published people whom more than one source has."""
-        links = self.published.live_links
-        sources: dict[str, set[int]] = defaultdict(set)
-        for person, who in rows.keys(links, "person_id", "provider_id"):
-            sources[person].add(who)
-        return {
-            (who, user)
-            for who, user, person in rows.keys(links, "provider_id", "source_id", "person_id")
-            if len(sources[person]) > 1
-        }
+    def _keys(self, users: pd.DataFrame) -> pd.Series:
+        """The merge key of each user's e-mail address, by the kind of the provider; "" without one."""
+        keys = users["email"]
+        kinds = {source.provider_id: source.options.merge.key for source in self.sources}
+        for kind in sorted(set(kinds.values()) - {"email"}):  # for which the key is the address itself
+            others = users["provider_id"].isin([who for who, its in kinds.items() if its != kind])
+            keys = keys.where(others, rows.mapped(keys, partial(key_of, kind)))
+        return keys
 
-    def _find_vanished_values(self, users: Sequence[Any]) -> None:
+    def _joined(self) -> pd.DataFrame:
+        """The links of published people whom more than one source has: provider_id, source_id."""
+        links = self.published.live_links[["provider_id", "source_id", "person_id"]]
+        pairs = links[["person_id", "provider_id"]].drop_duplicates()
+        several = pairs[pairs["person_id"].duplicated()]
+        return links[rows.are_in(links, several, "person_id")]
+
+    def _find_vanished_values(self, users: pd.DataFrame) -> None:
         """Schools many of whose people had an e-mail address or a name at the last sync and have none now.
 
         Many is what RS-SAFE-06 calls so: all, if they are at least two, or more than five and 5 %. That
         rule looks at a provider and keeps the values; a school may lose all of its own below its limits.
         """
         links = self.published.live_links
-        empty = [user for user in users if not (user.email and user.given_name and user.family_name)]
-        if links.empty or not empty:
+        if links.empty:
             return
-        wanted = {(user.provider_id, user.source_id) for user in empty}
-        seen = {
-            (who, source_id): text
-            for who, source_id, text in rows.keys(links, "provider_id", "source_id", "seen")
-            if (who, source_id) in wanted
-        }
+        is_kept = (users["reason"] == "").to_numpy(dtype=bool)
         lost: Counter[tuple[str, str]] = Counter()
-        for user in empty:
-            before = orjson.loads(seen.get((user.provider_id, user.source_id)) or b"{}")
-            for name in _FIELDS:
-                if before.get(name) and not getattr(user, name):
-                    lost.update((school, name) for school in rows.parse_list(user.schools))
+        for name in _FIELDS:
+            empty = users.loc[is_kept & (users[name] == "").to_numpy(dtype=bool), [*_KEY, "schools"]]
+            if empty.empty:
+                continue
+            had = links.loc[links["seen"].str.contains(f'"{name}"', regex=False), [*_KEY, "seen"]]
+            places = rows.places_in(had, empty)
+            met = empty[places >= 0].assign(seen=had["seen"].iloc[places[places >= 0]].array)
+            for schools, seen in rows.keys(met, "schools", "seen"):
+                if orjson.loads(seen).get(name):
+                    lost.update((school, name) for school in rows.parse_list(schools))
         if not lost:
             return
-        linked = set(rows.keys(links, "provider_id", "source_id"))
+        has = self._having(users.loc[is_kept, [*_KEY, "schools", *_FIELDS]])
         found: dict[str, tuple[int, str]] = {}
         for (school, name), count in sorted(lost.items()):
             if count < 2 or found.get(school, (0, ""))[0] >= count:
                 continue
-            had = count + sum(
-                f'"{school}"' in user.schools
-                and getattr(user, name) != ""
-                and (user.provider_id, user.source_id) in linked
-                for user in users
-            )
-            if safeguards.have_vanished(count, had):
-                now = f"{count} of {had} people had {_FIELDS[name]} at the last sync and have none now."
+            had_it = count + has[school, name]
+            if safeguards.have_vanished(count, had_it):
+                now = f"{count} of {had_it} people had {_FIELDS[name]} at the last sync and have none now."
                 found[school] = count, now
         self.vanished = found
+
+    def _having(self, users: pd.DataFrame) -> Counter[tuple[str, str]]:
+        """(school, field) → those of these users who are linked and have a value there."""
+        users = users[rows.are_in(users, self.published.live_links, *_KEY)]
+        out: Counter[tuple[str, str]] = Counter()
+        for name in _FIELDS:
+            having = users.loc[(users[name] != "").to_numpy(dtype=bool), ["schools"]]
+            for (schools,), count in rows.counted(having, "schools"):
+                for school in rows.parse_list(schools):
+                    out[school, name] += count
+        return out
 
     def _running(self, sessions: pd.DataFrame) -> set[int]:
         """Providers in session today, as far as a school without classes can be told.
@@ -485,35 +504,34 @@ class Facts:
         Gone is who has no row any more, neither under the id nor under the same e-mail and names.
         """
         people = self.published.people
-        students = people[
+        is_student = (
             (people["removed"] != "true") & (people["inactive_since"] == "") & (people["grades"] != "")
-        ]
+        )
+        students = people.loc[is_student, ["person_id", "roles", "grades"]]
         if students.empty:
             return {}
         proven = {source.provider_id for source in self.sources if source.proven("users")}
-        rows_now = users[~rows.among(users["reason"], UNUSABLE)]
-        present = set(rows.keys(rows_now, "provider_id", "source_id"))
-        known_as = set(rows.keys(rows_now, "email", "given_name", "family_name"))
-        links = self.published.live_links
+        now = ~rows.holds(users["reason"], UNUSABLE.__contains__)
+        links = self.published.live_links[[*_KEY, "person_id"]]
         # A login that is still there says nothing of who goes to school.
-        links = links[~rows.among(links["provider_id"], set(self.tonight.directories))]
-        here = pd.Series(
-            [key in present or key[0] not in proven for key in rows.keys(links, "provider_id", "source_id")],
-            index=links.index,
-            dtype=bool,
-        )
-        staying = set(links.loc[here, "person_id"].tolist())
+        links = links[~links["provider_id"].isin(set(self.tonight.directories))]
+        here = ~links["provider_id"].isin(proven).to_numpy()
+        here |= rows.are_in(links, users.loc[now, _KEY], *_KEY)
+        is_gone = ~rows.are_in(students, links[here], "person_id")
+        if not is_gone.any():
+            return {}
+        names = ["email", "given_name", "family_name"]
+        is_gone[is_gone] = ~rows.are_in(people.loc[is_student, names][is_gone], users.loc[now, names], *names)
         total: Counter[tuple[str, str]] = Counter()
         gone: Counter[tuple[str, str]] = Counter()
-        for row in rows.each(students):
-            is_gone = row.person_id not in staying and (
-                (row.email, row.given_name, row.family_name) not in known_as
-            )
-            for role in rows.parse_list(row.roles):
+        for (roles, grades, missing), count in rows.counted(
+            students.assign(gone=is_gone), "roles", "grades", "gone"
+        ):
+            for role in rows.parse_list(roles):
                 if role["role"] == "student" and role["school_id"]:
-                    for grade in rows.parse_list(row.grades):
-                        total[role["school_id"], grade] += 1
-                        gone[role["school_id"], grade] += is_gone
+                    for grade in rows.parse_list(grades):
+                        total[role["school_id"], grade] += count
+                        gone[role["school_id"], grade] += count * missing
         out: dict[str, list[tuple[str, int]]] = defaultdict(list)
         for (school, grade), count in sorted(total.items()):
             if count >= _GRADE and gone[school, grade] == count:
@@ -528,13 +546,44 @@ def _knows_its_calendar(source: Source) -> bool:
     )
 
 
-def _human(user: Any) -> tuple[str, ...]:
-    """What rows of one human have in common (product.md, "Merging"), or the row's own id."""
-    if user.master:
-        return (user.master,)
-    if user.identifier and "@" not in user.identifier:
-        return user.identifier, user.given_name, user.family_name
-    return (user.source_id,)
+def _marks(count: int, places: np.ndarray) -> np.ndarray:
+    """Whether each of so many is among these; behind them, at -1, is one that never is."""
+    marks = np.zeros(count + 1, dtype=bool)
+    marks[places] = True
+    marks[-1] = False
+    return marks
+
+
+def _alike(users: pd.DataFrame) -> Iterator[tuple[str, int]]:
+    """`schools`, and how many of its people have the same values in all other columns: `_SEVERAL` or more."""
+    number, met = pd.factorize(rows.numbered(users, *users.columns))
+    often = np.bincount(number, minlength=len(met))[number]
+    several = often >= _SEVERAL
+    told = users.loc[several, ["schools"]].assign(often=often[several])
+    return (found for found, _ in rows.counted(told, "schools", "often"))
+
+
+def _of_several(users: pd.DataFrame, key: np.ndarray) -> np.ndarray:
+    """Whether the rows with the key of each are of more than one human.
+
+    Rows of one human have the master identifier in common, or else the identifier and the names
+    (product.md, "Merging"). A row without any is of nobody else.
+    """
+    has_master = users["master"] != ""
+    by_name = ~has_master & (users["identifier"] != "") & ~users["identifier"].str.contains("@", regex=False)
+    human = pd.DataFrame(
+        {
+            "key": key,
+            "by_name": by_name.array,
+            "id": users["master"]
+            .where(has_master, users["identifier"].where(by_name, users["source_id"]))
+            .array,
+            **{name: users[name].where(by_name, "").array for name in ("given_name", "family_name")},
+        }
+    ).drop_duplicates()
+    several = human.loc[human["key"].duplicated(), "key"]
+    out: np.ndarray = pd.Series(key).isin(several).to_numpy()
+    return out
 
 
 def _number(count: int, one: str, several: str = "") -> str:

@@ -10,7 +10,10 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from roster_pipeline.codes import Issue
 from roster_pipeline.oneroster import vocabulary
@@ -113,12 +116,11 @@ def collections(found: Found) -> dict[int, dict[str, dict[str, Any]]]:
                 read = len(source.frames[name]) if source.states[name] != "failed" else 0
                 told.update(read=read, dropped={"provider_not_usable": read} if read else {})
     for name, frame in frames.items():
-        late = overrides.get(name, {})
-        counted = Counter(
-            (provider_id, reason or late.get((provider_id, source_id), ""))
-            for provider_id, source_id, reason in rows.keys(frame, "provider_id", "source_id", "reason")
+        reasons = frame[["provider_id"]].assign(reason=_reasons(frame, overrides.get(name, {})))
+        counted = sorted(
+            rows.counted(reasons, "provider_id", "reason"), key=lambda found: found[1], reverse=True
         )
-        for (provider_id, why), count in counted.most_common():
+        for (provider_id, why), count in counted:
             told = out[provider_id][name]
             told["read"] += count
             if why:
@@ -126,6 +128,22 @@ def collections(found: Found) -> dict[int, dict[str, dict[str, Any]]]:
             else:
                 told["kept"] += count
     return out
+
+
+def _reasons(frame: pd.DataFrame, late: Mapping[tuple[int, str], str]) -> pd.Series:
+    """Why each row was dropped, or ""; `late` are reasons found later, of rows that had none."""
+    reason = frame["reason"]
+    if not late or frame.empty:
+        return reason
+    ids = pa.array(list({source_id for _, source_id in late}), pa.large_string())
+    may_be = pc.is_in(pa.array(frame["source_id"], pa.large_string()), value_set=ids)
+    places = np.flatnonzero(np.asarray(may_be, dtype=bool) & (reason == "").to_numpy(dtype=bool))
+    keys = rows.keys(frame[["provider_id", "source_id"]].iloc[places], "provider_id", "source_id")
+    codes, names = rows.coded(reason)
+    values = {value: len(names) + place for place, value in enumerate(["", *dict.fromkeys(late.values())])}
+    codes = codes.astype("int64")
+    codes[places] = [values[late.get(key, "")] for key in keys]
+    return rows.decoded(codes, [*names.tolist(), *values], frame.index)
 
 
 OUTCOMES: Final = ("provider_id", "source_id", "outcome", "reason", "evidence", "person_id")
@@ -142,14 +160,12 @@ NOT_SENT, NOT_PROVEN, PROVIDER_RETIRED = "not_sent", "not_proven", "provider_ret
 
 def of_every_user(current: Current, identities: Identities) -> pd.DataFrame:
     """One row of `OUTCOMES` for each user of the usable providers that has an id of its own."""
-    users = current.users[~rows.among(current.users["reason"], rows.NAMELESS)]
-    later = identities.users
-    reasons = [
-        why or later.get((who, user), "")
-        for who, user, why in rows.keys(users, "provider_id", "source_id", "reason")
-    ]
-    dropped = users[["provider_id", "source_id"]].assign(
-        outcome=DROPPED, reason=pd.Series(reasons, index=users.index, dtype="str"), evidence="", person_id=""
+    users = current.users
+    reason = _reasons(users, identities.users)
+    is_dropped = ~rows.holds(users["reason"], rows.NAMELESS.__contains__)
+    is_dropped &= (reason != "").to_numpy(dtype=bool)
+    dropped = users.loc[is_dropped, ["provider_id", "source_id"]].assign(
+        outcome=DROPPED, reason=reason[is_dropped].astype("str"), evidence="", person_id=""
     )
     found = identities.outcomes.drop_duplicates(["provider_id", "source_id"])
     unmatched = found["outcome"] == "unmatched"
@@ -157,7 +173,7 @@ def of_every_user(current: Current, identities: Identities) -> pd.DataFrame:
         reason=found["reason"].where(unmatched, found["why"]),
         evidence=found["candidates"].where(unmatched, found["reason"]),
     )
-    return rows.stacked([found, dropped[dropped["reason"] != ""]], list(OUTCOMES))
+    return rows.stacked([found, dropped], list(OUTCOMES))
 
 
 def of_gone_users(
@@ -172,20 +188,22 @@ def of_gone_users(
         now: `of_every_user` of tonight.
         retired: provider_ids that the tenant has retired.
     """
-    here = set(rows.keys(now, "provider_id", "source_id"))
-    proven = {source.provider_id: source.proven("users") for source in sources if source.usable}
-    out = []
-    for who, user, outcome, was, _, person in rows.keys(before, *OUTCOMES):
-        if (who, user) in here or not (who in proven or who in retired):
-            continue
-        why = (NOT_SENT if proven[who] else NOT_PROVEN) if who in proven else PROVIDER_RETIRED
-        if outcome == GONE and (was == why or why == NOT_PROVEN):
-            continue  # what was once proven stays so
-        if (outcome, was, why) == (DROPPED, LEFT, NOT_PROVEN):
-            continue  # and who had left has left
-        out.append((who, user, GONE, why, "", person))
-    frame = pd.DataFrame(out, columns=list(OUTCOMES))
-    return frame.astype({name: "int64" if name == "provider_id" else "str" for name in OUTCOMES})
+    if before.empty:
+        return rows.stacked([], list(OUTCOMES))
+    whys = {who: PROVIDER_RETIRED for who in before["provider_id"].unique().tolist() if who in retired}
+    for source in sources:
+        if source.usable:
+            whys[source.provider_id] = NOT_SENT if source.proven("users") else NOT_PROVEN
+    is_here = rows.are_in(before, now, "provider_id", "source_id")
+    gone = before[before["provider_id"].isin(list(whys)) & ~is_here]
+    why = gone["provider_id"].map(whys).astype("str")
+    outcome, was = gone["outcome"], gone["reason"]
+    unproven = why == NOT_PROVEN
+    # What was once proven stays so, and who had left has left.
+    stays = (outcome == GONE) & ((was == why) | unproven)
+    stays |= (outcome == DROPPED) & (was == LEFT) & unproven
+    gone = gone.assign(outcome=GONE, reason=why, evidence="")[~stays]
+    return rows.typed(gone[list(OUTCOMES)].reset_index(drop=True))
 
 
 def report(
@@ -193,7 +211,7 @@ def report(
 ) -> dict[str, Any]:
     """The contract's members that follow from the rules, from `status` to `issues`."""
     status, why = status_of(found, issues)
-    people = _outcomes(found)
+    people = _people(found)
     tables = found.roster.tables
     per_provider = collections(found)
     every = ordered([*why, *issues, *_row_issues(found, per_provider)])
@@ -209,7 +227,7 @@ def report(
     return {
         "status": status,
         "counts": {
-            **_guide_counts(people, len(tables["classes"])),
+            **_of_all(people, len(tables["classes"])),
             **roster_counts(tables),
             "schools_published": states[school_states.PUBLISHED],
             "schools_kept": states[school_states.KEPT],
@@ -222,7 +240,7 @@ def report(
                 "kind": source.options.kind,
                 "status": _provider_status(source),
                 "duration_s": round(durations.get(source.provider_id, 0.0), 3),
-                **_guide_counts(
+                **_of_all(
                     people[people["provider_id"] == source.provider_id],
                     int((tables["classes"]["provider_id"] == source.provider_id).sum()),
                 ),
@@ -247,61 +265,106 @@ def _row_issues(found: Found, per_provider: dict[int, dict[str, dict[str, Any]]]
                 yield Issue(code, f"{count} {what}.", provider=source.name, count=count)
 
 
-def _outcomes(found: Found) -> pd.DataFrame:
-    """One row a provider person, with `person` (an id, or the user's), student, teacher and schools."""
+def _people(found: Found) -> pd.DataFrame:
+    """One row a provider person: provider_id, outcome, reason, student, teacher, person (int64), number.
+
+    Of one person there is one `person`, whoever has them. `number` is that of `_schools_of`.
+    """
     outcomes = found.identities.outcomes
-    users = found.current.users
-    at = dict(zip(rows.keys(users, "provider_id", "source_id"), users["schools"].tolist(), strict=True))
-    schools: dict[tuple[int, str], set[str]] = defaultdict(set)
-    for provider_id, source_id, one_with in rows.keys(outcomes, "provider_id", "source_id", "one_with"):
-        schools[provider_id, one_with].update(rows.parse_list(at.get((provider_id, source_id), "")))
-    people = outcomes.drop_duplicates(["provider_id", "one_with"])
-    who = people["person_id"].where(people["person_id"] != "", "user " + people["one_with"])
+    number = _number(outcomes)
+    first = ~pd.Series(number).duplicated().to_numpy()
+    people = outcomes.loc[first, ["provider_id", "outcome", "reason"]]
+    persons, roles = outcomes.loc[first, "person_id"], outcomes.loc[first, "roles"]
+    codes, ids = rows.coded(persons)
+    alone, _ = rows.coded(outcomes.loc[first, "one_with"])
     return people.assign(
-        person=who,
-        student=people["roles"].str.contains('"student"', regex=False),
-        teacher=people["roles"].str.contains('"teacher"', regex=False),
-        schools=[rows.as_list(sorted(schools[key])) for key in rows.keys(people, "provider_id", "one_with")],
+        person=np.where((persons != "").to_numpy(dtype=bool), codes, alone.astype("int64") + len(ids)),
+        student=rows.holds(roles, lambda text: '"student"' in text),
+        teacher=rows.holds(roles, lambda text: '"teacher"' in text),
+        number=number[first],
     ).drop_duplicates(["provider_id", "person"])
 
 
-_COUNTED: Final = ("outcome", "person", "student", "teacher")
+def _number(outcomes: pd.DataFrame) -> np.ndarray:
+    """The number of the provider person that each row is of."""
+    number: np.ndarray = pd.factorize(rows.numbered(outcomes, "provider_id", "one_with"))[0]
+    return number
 
 
-def _guide_counts(people: pd.DataFrame, classes: int) -> dict[str, int]:
-    return _counts(rows.keys(people, *_COUNTED), classes)
+def _schools_of(found: Found, people: pd.DataFrame, schools: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Places of people, and of the schools that each of them is of: each pair once.
+
+    A provider person is of the schools of all their rows.
+    """
+    outcomes, users = found.identities.outcomes, found.current.users
+    users = users.loc[
+        ~rows.holds(users["reason"], rows.NAMELESS.__contains__), ["provider_id", "source_id", "schools"]
+    ]
+    number = _number(outcomes)
+    place = np.full(len(outcomes), -1)  # of the row of `people`
+    place[people["number"]] = np.arange(len(people))
+    place = place[number]
+    at = rows.places_in(users, outcomes)
+    is_met = (at >= 0) & (place >= 0)
+    codes, texts = rows.coded(users["schools"])
+    known = {school: number for number, school in enumerate(schools)}
+    held = [[known[one] for one in rows.parse_list(text) if one in known] for text in texts.tolist()]
+    often = np.array([len(one) for one in held], dtype="int64")
+    begin = np.cumsum(often) - often
+    every = np.array([one for several in held for one in several], dtype="int64")
+    text = codes[at[is_met]]
+    many = often[text]
+    # The schools of each text lie one after the other in `every`.
+    within = np.arange(many.sum()) - np.repeat(np.cumsum(many) - many, many)
+    school = every[np.repeat(begin[text], many) + within]
+    pairs = pd.unique(np.repeat(place[is_met], many) * len(schools) + school)
+    return pairs // max(len(schools), 1), pairs % max(len(schools), 1)
 
 
-def _counts(people: Iterable[tuple[str, str, bool, bool]], classes: int) -> dict[str, int]:
-    """The guide's counts of (outcome, person, student, teacher), a tuple a person of a provider."""
-    unmatched, met = 0, {(what, who): set[str]() for what in ("matched", "created") for who in ("s", "t", "")}
-    for what, person, student, teacher in people:
-        if what == "unmatched":
-            unmatched += 1
-            continue
-        met[what, ""].add(person)
-        if student:
-            met[what, "s"].add(person)
-        if teacher:
-            met[what, "t"].add(person)
-    return {
-        "unmatched_users": unmatched,
-        "matched_students": len(met["matched", "s"]),
-        "matched_teachers": len(met["matched", "t"]),
+def _counts(people: pd.DataFrame, group: np.ndarray, classes: Sequence[int]) -> list[dict[str, int]]:
+    """The guide's counts of some groups of people.
+
+    Args:
+        people: As `_people` gives them.
+        group: The place of the group of each row.
+        classes: The number of classes of each group.
+    """
+    outcome, person = people["outcome"], people["person"].to_numpy()
+    most = int(person.max(initial=0)) + 1
+    is_new, is_matched = ((outcome == what).to_numpy(dtype=bool) for what in ("created", "matched"))
+    student, teacher = people["student"].to_numpy(), people["teacher"].to_numpy()
+
+    def each(groups: np.ndarray) -> list[int]:
+        found: list[int] = np.bincount(groups, minlength=len(classes)).tolist()
+        return found
+
+    def different(mask: np.ndarray) -> list[int]:
+        return each(pd.unique(group[mask] * most + person[mask]) // most)
+
+    counted = {
+        "unmatched_users": each(group[(outcome == "unmatched").to_numpy(dtype=bool)]),
+        "matched_students": different(is_matched & student),
+        "matched_teachers": different(is_matched & teacher),
         "imported_classes": classes,
-        "created_students": len(met["created", "s"]),
-        "created_teachers": len(met["created", "t"]),
-        "created_users": len(met["created", ""]),
+        "created_students": different(is_new & student),
+        "created_teachers": different(is_new & teacher),
+        "created_users": different(is_new),
     }
+    return [dict(zip(counted, values, strict=True)) for values in zip(*counted.values(), strict=True)]
+
+
+def _of_all(people: pd.DataFrame, classes: int) -> dict[str, int]:
+    """The guide's counts of all these people."""
+    (counts,) = _counts(people, np.zeros(len(people), dtype="int64"), [classes])
+    return counts
 
 
 def roster_counts(tables: Mapping[str, pd.DataFrame]) -> dict[str, int]:
     """How many people, by role, and what belongs to them, these published tables hold."""
     people = tables["people"]
-    active = people[people["inactive_since"] == ""]
-    holds = Counter({text: int(count) for text, count in active["roles"].value_counts().items()})
+    active = people.loc[people["inactive_since"] == "", ["roles"]]
     by_role: Counter[str] = Counter()
-    for text, count in holds.items():
+    for (text,), count in rows.counted(active, "roles"):
         for role in {entry["role"] for entry in rows.parse_list(text)}:
             by_role["guardian" if vocabulary.is_family(role) else role] += count
     return {
@@ -347,12 +410,13 @@ def _schools(found: Found, people: pd.DataFrame, failed: str | None) -> list[dic
             known_as[row.school_id][names[int(row.provider_id)]] |= told
     school_of = dict(rows.keys(tables["classes"], "class_id", "school_id"))
     classes = Counter(school_of.values())
-    memberships = Counter(school_of[class_id] for class_id in tables["memberships"]["class_id"].tolist())
-    by_school: dict[str, list[int]] = defaultdict(list)
-    for place, text in enumerate(people["schools"].tolist()):
-        for school in rows.parse_list(text):
-            by_school[school].append(place)
-    counted = list(rows.keys(people, *_COUNTED))
+    memberships: Counter[str] = Counter()
+    for (class_id,), count in rows.counted(tables["memberships"], "class_id"):
+        memberships[school_of[class_id]] += count
+    schools = [row for row in rows.each(found.completeness.schools) if row.state != school_states.RETIRED]
+    ids = [row.school_id for row in schools]
+    place, at = _schools_of(found, people, ids)
+    counts = _counts(people.iloc[place], at, [classes[school] for school in ids])
     flaws: dict[str | None, Counter[str]] = defaultdict(Counter)
     for issue in found.completeness.issues:
         flaws[issue.school_id][issue.code] += issue.count
@@ -362,11 +426,10 @@ def _schools(found: Found, people: pd.DataFrame, failed: str | None) -> list[dic
             "name": row.name,
             "state": _STATES.get(row.state, row.state if failed is None else school_states.KEPT),
             "code": row.code or ("RS-PRV-02" if row.state == school_states.SILENT else failed),
-            **_counts((counted[place] for place in by_school[row.school_id]), classes[row.school_id]),
+            **counted,
             "memberships": memberships[row.school_id],
             "flaws": dict(flaws[row.school_id]),
             "known_as": {name: sorted(told) for name, told in known_as[row.school_id].items()},
         }
-        for row in rows.each(found.completeness.schools)
-        if row.state != school_states.RETIRED
+        for row, counted in zip(schools, counts, strict=True)
     ]
