@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import Boolean, Integer, Table, select
+from sqlalchemy import Boolean, Integer, Table, or_, select
 
 from roster_pipeline.rosters.columns import as_arrow
 
@@ -52,9 +52,6 @@ def insert(connection: Connection, table: Table, frame: pd.DataFrame, fixed: Map
         fixed: Columns that are the same in every row, and their values.
     """
     with _cursor(connection) as cursor:
-        if connection.dialect.name == "sqlite":
-            # A table is read in the order of its key: then its rows lie side by side, at half the cost.
-            frame = frame.sort_values([c.name for c in table.primary_key if c.name in frame.columns])
         _fill(connection, cursor, table.name, table, frame, fixed)
 
 
@@ -215,12 +212,20 @@ def _cursor(connection: Connection) -> Iterator[Any]:
 # ------------------------------------------------------------------------------ out of the database
 
 
+def is_alone(connection: Connection, table: Table, tenant: str) -> bool:
+    """Whether a table of SQLite holds nothing of anybody else; on Postgres never asked, and false."""
+    if connection.dialect.name != "sqlite":
+        return False
+    others = (select(1).where(side).exists() for side in (table.c.tenant < tenant, table.c.tenant > tenant))
+    return not connection.execute(select(or_(*others))).scalar()
+
+
 def read(connection: Connection, query: str, tenant: str, names: Sequence[str]) -> pd.DataFrame:
     """What a query finds of a tenant: a DataFrame of str columns; `provider_id` is int64.
 
     Args:
         connection: Of which the query sees the transaction.
-        query: SQL that gives texts, none of them null; `{tenant}` stands where the tenant belongs.
+        query: SQL that gives texts, none of them null; `{tenant}` stands where the tenant's name belongs.
         tenant: The tenant.
         names: What to call the columns.
     """

@@ -13,7 +13,7 @@ from sqlalchemy import Boolean, Date, Integer, Table
 from roster_pipeline.rosters.holds import REMEMBERED
 from roster_pipeline.rosters.source import Published
 from roster_pipeline.store import database
-from roster_pipeline.store.copying import read
+from roster_pipeline.store.copying import is_alone, read
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +99,9 @@ def read_table(
     conditions = ["removed_at IS NULL"] if extra is None else []
     conditions += [where] if where else []
     further = "".join(f" AND {condition}" for condition in conditions)
-    query = f"SELECT {', '.join(selected)} FROM {table.name} WHERE tenant = {{tenant}}{further}"
+    # SQLite would go through the key's index to each row: three times as much as to go through the rows.
+    mine = "+tenant" if is_alone(connection, table, tenant) else "tenant"
+    query = f"SELECT {', '.join(selected)} FROM {table.name} WHERE {mine} = {{tenant}}{further}"
     return read(connection, query, tenant, [*names, *(extra or {})])
 
 
