@@ -549,10 +549,16 @@ class Sync:
         orgs = orgs[orgs["school_id"].isin(known)][["provider_id", "source_id", "school_id"]]
         _remember_new(connection, school_sources, self.tenant, orgs, before.school_sources)
         enrolments = found.current.enrolments
-        enrolled = enrolments.loc[
-            ~enrolments["reason"].isin([rows.NO_ID, rows.DUPLICATE]) & (enrolments["user_ref"] != ""),
-            ["provider_id", "user_ref"],
-        ].rename(columns={"user_ref": "source_id"})
+        has_user = ~rows.among(enrolments["reason"], {rows.NO_ID, rows.DUPLICATE}) & (
+            enrolments["user_ref"] != ""
+        )
+        # Of many rows of one user one: then their ids are few enough to be written out.
+        enrolled = (
+            enrolments.loc[has_user, ["provider_id", "user_ref"]]
+            .drop_duplicates()
+            .astype({"user_ref": "str"})
+        )
+        enrolled = enrolled.rename(columns={"user_ref": "source_id"})
         _remember_new(connection, enrolled_sources, self.tenant, enrolled, before.enrolled)
         roster, day = found.roster, dt.date.fromisoformat(merged["as_of"])
         holds.remember(connection, self.tenant, self.sync_id, day, roster.held, roster.unjudged)

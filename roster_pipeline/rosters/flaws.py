@@ -449,7 +449,8 @@ class Facts:
             empty = users.loc[is_kept & (users[name] == "").to_numpy(dtype=bool), [*_KEY, "schools"]]
             if empty.empty:
                 continue
-            had = links.loc[links["seen"].str.contains(f'"{name}"', regex=False), [*_KEY, "seen"]]
+            is_lost = links["seen"].str.contains(f'"{name}"', regex=False) & rows.are_in(links, empty, *_KEY)
+            had = links.loc[is_lost, [*_KEY, "seen"]]
             places = rows.places_in(had, empty)
             met = empty[places >= 0].assign(seen=had["seen"].iloc[places[places >= 0]].array)
             for schools, seen in rows.keys(met, "schools", "seen"):
