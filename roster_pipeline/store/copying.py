@@ -7,7 +7,7 @@ driver's tuples, made column by column. Either way some thousand rows at a time:
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import repeat
 from select import select as wait
@@ -220,7 +220,9 @@ def is_alone(connection: Connection, table: Table, tenant: str) -> bool:
     return not connection.execute(select(or_(*others))).scalar()
 
 
-def read(connection: Connection, query: str, tenant: str, names: Sequence[str]) -> pd.DataFrame:
+def read(
+    connection: Connection, query: str, tenant: str, names: Sequence[str], coded: Container[str] = ()
+) -> pd.DataFrame:
     """What a query finds of a tenant: a DataFrame of str columns; `provider_id` is int64.
 
     Args:
@@ -228,15 +230,20 @@ def read(connection: Connection, query: str, tenant: str, names: Sequence[str]) 
         query: SQL that gives texts, none of them null; `{tenant}` stands where the tenant's name belongs.
         tenant: The tenant.
         names: What to call the columns.
+        coded: Columns that become coded ones (`rows.coded`).
     """
     with _cursor(connection) as cursor:
         parts = _fetched if connection.dialect.name == "sqlite" else _copied
         columns: list[list[Any]] = [[] for _ in names]
         for part in parts(cursor, query, tenant, names):
-            for column, values in zip(columns, part, strict=True):
-                column.append(values)
-    found = {}
+            for name, column, values in zip(names, columns, part, strict=True):
+                column.append(values.dictionary_encode() if name in coded else values)
+    found: dict[str, Any] = {}
     for name, column in zip(names, columns, strict=True):
+        if name in coded and column:
+            found[name] = pa.chunked_array(column).unify_dictionaries().to_pandas()
+            column.clear()
+            continue
         whole = pa.chunked_array(column, _type_of(name)).combine_chunks()
         column.clear()
         is_text = name != "provider_id"

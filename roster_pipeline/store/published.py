@@ -50,7 +50,8 @@ class StoredRoster(Published):
         table = _MEMORY[name] if name in _MEMORY else database.metadata.tables[name]
         part = _PART.get(name, {})
         with self.__dict__["engine"].connect() as connection:
-            frame = read_table(connection, table, self.__dict__["tenant"], _EXTRA[name], **part)
+            coded = _CODED.get(name, ())
+            frame = read_table(connection, table, self.__dict__["tenant"], _EXTRA[name], coded=coded, **part)
         self.__dict__[name] = frame
         return frame
 
@@ -62,6 +63,13 @@ _PART: dict[str, Any] = {
     "left": {"names": ("provider_id", "source_id"), "where": "outcome = 'dropped' AND reason = 'left'"},
     "holds": {"names": REMEMBERED},
 }
+
+# Of which there are millions of rows, and whose values come again and again.
+_CODED: dict[str, tuple[str, ...]] = {
+    "memberships": (
+        "class_id", "person_id", "role", "is_primary", "begin_date", "end_date", "provider",
+    ),
+}  # fmt: skip
 
 _REMOVED = "CASE WHEN removed_at IS NULL THEN '' ELSE 'true' END"
 
@@ -89,10 +97,12 @@ def read_table(
     *,
     names: Sequence[str] = (),
     where: str = "",
+    coded: Sequence[str] = (),
 ) -> pd.DataFrame:
     """The rows of a tenant, with `extra` columns (name → SQL); None: only the live rows.
 
-    `names` are the columns, all of the table's own by default; `where` is a further condition in SQL.
+    `names` are the columns, all of the table's own by default; `where` is a further condition in SQL; `coded`
+    are columns that become coded ones (`rows.coded`).
     """
     names = names or columns_of(table)
     selected = [as_text(table, name) for name in names] + list((extra or {}).values())
@@ -102,7 +112,7 @@ def read_table(
     # SQLite would go through the key's index to each row: three times as much as to go through the rows.
     mine = "+tenant" if is_alone(connection, table, tenant) else "tenant"
     query = f"SELECT {', '.join(selected)} FROM {table.name} WHERE {mine} = {{tenant}}{further}"
-    return read(connection, query, tenant, [*names, *(extra or {})])
+    return read(connection, query, tenant, [*names, *(extra or {})], coded)
 
 
 def frame_of(names: list[str], records: Sequence[Sequence[Any]]) -> pd.DataFrame:
