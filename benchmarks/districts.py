@@ -33,7 +33,7 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 import numpy.typing as npt
 
-from roster_pipeline.sandbox import flavours, generator, names, rows, source
+from roster_pipeline.sandbox import generator, names, rows
 from roster_pipeline.sandbox.flavours import Version
 from roster_pipeline.sandbox.rows import Writer
 from roster_pipeline.sandbox.source import Row, Tables
@@ -119,7 +119,7 @@ def _piece(text: memoryview, offsets: Offsets, first: int, end: int) -> memoryvi
 
 def folder_of(root: Path, students: int, version: Version = "1.1") -> Path:
     """Where a district is, or will be; another one after whatever makes districts has changed."""
-    made_by = (generator, names, rows, source, flavours)
+    made_by = (generator, names, rows)
     texts = [Path(str(module.__file__)).read_bytes() for module in made_by]
     digest = hashlib.sha256(b"\0".join([*texts, Path(__file__).read_bytes()])).hexdigest()
     return root / f"{students}-{version}-{digest[:10]}"
@@ -165,7 +165,9 @@ def facts_of(folder: Path) -> dict[str, Any]:
 def _add_part(files: Mapping[str, _Files], number: int, students: int, version: Version) -> dict[str, int]:
     seed = SEED * 1000 + number
     district = generator.generate(students, seed=seed, day=DAY, guardians=False)
-    tables = source.for_version(_in_one_district(district.tables, number), version)
+    tables = _in_one_district(district.tables, number)
+    if version == "1.2":
+        _for_the_peer(tables)
     for table in COLLECTIONS:
         tables[table].sort(key=lambda row: str(row["sourcedId"]))
     change = _Change(tables, random.Random(seed))
@@ -211,6 +213,16 @@ def _in_one_district(tables: Tables, number: int) -> Tables:
         if "userIds" in row:
             row["userIds"] = [[kind, f"{number + 1:02}{value}"] for kind, value in row["userIds"]]
     return out
+
+
+def _for_the_peer(tables: Tables) -> None:
+    """Makes of 1.2's rows what the peer that speaks 1.2 takes.
+
+    It refuses grades that are no numbers, and the standard's `siteAdministrator`: here the role stays what it
+    is in 1.1.
+    """
+    for row in tables["users"]:
+        row["grades"] = ["0" if grade == "KG" else grade for grade in row.get("grades", [])]
 
 
 @dataclass
@@ -354,7 +366,7 @@ class _Change:
         while count:
             row = self._rng.choice(enrolments)
             one = row["sourcedId"]
-            if row["role"] != "student" or row["user"] in self.others["users"]:
+            if row["role"] != "student" or row["user"] in self.others["users"] or row["endDate"] < _STAYS:
                 continue
             if one not in self.gone["enrollments"] and one not in self.others["enrollments"]:
                 count -= 1
@@ -386,4 +398,6 @@ class _Change:
         self.others[table][row["sourcedId"]] = {**row, "dateLastModified": MODIFIED}
 
 
+_STAYS: Final = (DAY + timedelta(days=30)).isoformat()
+"""Students whose enrolments have ended are left as they are."""
 _OF_ENROLMENTS: Final = ("enrollments gone", "enrollments new", "enrollments different")

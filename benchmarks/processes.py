@@ -43,7 +43,7 @@ def memory_of(pid: int) -> tuple[int, int]:
 
 
 def _children(pid: int) -> list[int]:
-    found = []
+    found: list[int] = []
     for thread in Path(f"/proc/{pid}/task").iterdir():
         try:
             found += map(int, (thread / "children").read_text(encoding="utf-8").split())
@@ -99,7 +99,7 @@ def _keep(told: dict[str, str], name: str, pipe: IO[str]) -> None:
 
 
 def watch(command: Sequence[str], environment: Mapping[str, str], *, database: int | None = None) -> Watched:
-    """Runs a command to its end; `database` is the id of the database server's first process, if it has one."""
+    """Runs a command to its end; `database` is the id of the database server's first process, if any."""
     looks: list[Look] = []
     peaks: list[int] = []
     over = threading.Event()

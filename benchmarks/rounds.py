@@ -1,7 +1,7 @@
 """Successive nights of one tenant, each a `roster-pipeline sync` in a process of its own.
 
-A round begins with nothing known and syncs a district four times, on growing days: a first sync, twice the same
-data again, and once with one change in a hundred rows. It is watched from outside, by `processes`.
+A round begins with nothing known and syncs a district four times, on growing days: a first sync, twice the
+same data again, and once with one change in a hundred rows. It is watched from outside, by `processes`.
 """
 
 from __future__ import annotations
@@ -126,7 +126,9 @@ class Deployment:
         words = [*self.command, "sync", "bench", "--as-of", day.isoformat(), "--json"]
         watched = watch(words, self.environment, database=self.database)
         if watched.code not in (0, 3):
-            how = "was killed, as when memory runs out" if watched.code == -9 else f"ended with {watched.code}"
+            how = (
+                "was killed, as when memory runs out" if watched.code == -9 else f"ended with {watched.code}"
+            )
             told = f"{watched.output[-600:]} {watched.errors[-600:]}".strip()
             raise UnitError(f"the sync {how} after {watched.wall_s:.0f} s, {watched.peak_mib} MiB: {told}")
         return watched, json.loads(watched.output)
@@ -169,9 +171,7 @@ def figures(
         "status": document["status"],
         "proven": all(state == "ok" for state in states.values()),
         "read": sum(
-            found["read"]
-            for provider in document["providers"]
-            for found in provider["collections"].values()
+            found["read"] for provider in document["providers"] for found in provider["collections"].values()
         ),
         "people": document["counts"]["people"],
         "memberships": document["counts"]["memberships"],

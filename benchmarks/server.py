@@ -1,7 +1,7 @@
-"""Serves a prepared district over loopback: a thread a connection, a slice of a file a page, nothing computed.
+"""Serves a prepared district over loopback: a thread a connection, a slice of a file a page, no computing.
 
-`python -m benchmarks.server FOLDER` prints one JSON line with its addresses and credentials, and ends when its
-standard input does. OneRoster 1.1 or 1.2 as the district was prepared: `limit` (clamped), `offset`,
+`python -m benchmarks.server FOLDER` prints one JSON line with its addresses and credentials, and ends when
+its standard input does. OneRoster 1.1 or 1.2 as the district was prepared: `limit` (clamped), `offset`,
 `sort=sourcedId` with `orderBy`, `X-Total-Count` and `Link`; whatever would need computing is refused. OAuth 2
 client credentials at `token_url`; signatures are let in unchecked, since checking is not what is measured.
 

@@ -29,7 +29,11 @@ def stages(folder: str) -> dict[str, tuple[float, float]]:
         run = instance.get_runs(limit=1)[0]
         for entry in instance.all_logs(run.run_id):
             event = entry.dagster_event
-            if event is not None and event.step_key and event.event_type_value in ("STEP_START", "STEP_SUCCESS"):
+            if (
+                event is not None
+                and event.step_key
+                and event.event_type_value in ("STEP_START", "STEP_SUCCESS")
+            ):
                 name = STAGES[event.step_key.split("__")[0]]
                 found.setdefault(name, []).append(entry.timestamp)
     return {name: (min(moments), max(moments)) for name, moments in found.items()}
