@@ -12,6 +12,7 @@ import argparse
 import csv
 import json
 import os
+import sqlite3
 import sys
 import time
 from collections.abc import Iterator
@@ -33,6 +34,11 @@ from roster_pipeline.store.database import (
 TABLES: Final[tuple[Table, ...]] = (*PUBLISHED, school_sources, enrolled_sources, sync_outcomes)
 NULL: Final = r"\N"
 _PIECE: Final = 1 << 20
+
+
+def sqlite_version() -> str:
+    """Of the library that Python has."""
+    return sqlite3.sqlite_version
 
 
 def dump(url: str, folder: Path) -> int:

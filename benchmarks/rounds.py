@@ -94,7 +94,8 @@ class Deployment:
         if database_url:
             environment["ROSTER_DATABASE_URL"] = database_url
         program = "import sys; from roster_pipeline.cli import main; sys.argv[0] = 'roster-pipeline'; main()"
-        made = cls(folder, environment, (sys.executable, "-c", program), database)
+        # -P: the code is that of the checkout, not of the folder in which the command happens to be started.
+        made = cls(folder, environment, (sys.executable, "-P", "-c", program), database)
         document = folder / "bench.yaml"
         document.write_text(
             TENANT.format(
@@ -106,6 +107,8 @@ class Deployment:
             ),
             encoding="utf-8",
         )
+        if database_url:
+            made.run("db", "upgrade")
         made.run("tenants", "apply", str(document), "--yes")
         return made
 

@@ -1,0 +1,5 @@
+"""x"""
+
+
+def write(results, into):
+    print(len(results))
