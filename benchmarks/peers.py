@@ -19,7 +19,8 @@ from typing import Any, Final
 
 from benchmarks.districts import facts_of
 from benchmarks.processes import ROOT
-from benchmarks.rounds import Deployment, UnitError
+from benchmarks.results import UnitError
+from benchmarks.rounds import Deployment
 from benchmarks.server import Serving
 from roster_pipeline.sandbox.flavours import Version
 

@@ -95,7 +95,8 @@ class Watched:
 
 
 def _keep(told: dict[str, str], name: str, pipe: IO[str]) -> None:
-    told[name] = pipe.read()
+    with pipe:
+        told[name] = pipe.read()
 
 
 def watch(command: Sequence[str], environment: Mapping[str, str], *, database: int | None = None) -> Watched:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,16 @@ WRITERS: Final = frozenset({"__main__.py", "report.py", "chart.py", "night.py", 
 """What a result does not depend on: it only says what is measured, or tells of it."""
 
 Result = dict[str, Any]
+
+
+class UnitError(Exception):
+    """Something that was to be measured ended with an error; the message says which and how."""
+
+
+def tell(text: str) -> None:
+    """A line for whoever waits."""
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+    sys.stderr.flush()
 
 
 class Results:
@@ -39,12 +50,27 @@ class Results:
     def __getitem__(self, unit: str) -> Result:
         return self._found[unit]
 
-    def add(self, unit: str, figures: Mapping[str, Any]) -> None:
-        """Keeps a unit's figures, on the disk when this returns."""
-        self._append({"unit": unit, "ok": True, **figures})
+    def once(self, unit: str, measure: Callable[[], Mapping[str, Any]]) -> bool:
+        """Measures a unit that is missing, and keeps its figures, or why there are none.
+
+        Returns:
+            Whether the unit has figures.
+        """
+        if unit not in self:
+            tell(unit)
+            try:
+                figures = measure()
+            except UnitError as error:
+                self.fail(unit, str(error))
+            except Exception as error:  # the others are worth having whatever ended this one
+                self.fail(unit, f"{type(error).__name__}: {error}")
+            else:
+                self._append({"unit": unit, "ok": True, **figures})
+        return bool(self[unit]["ok"])
 
     def fail(self, unit: str, why: str) -> None:
         """Keeps why a unit could not be measured."""
+        tell(f"{unit} failed: {why}")
         self._append({"unit": unit, "ok": False, "why": why})
 
     def _append(self, result: Result) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.processes import ROOT, Watched, watch
+from benchmarks.results import UnitError
 from benchmarks.server import Serving
 
 TENANT: Final = """\
@@ -44,10 +45,6 @@ NIGHTS: Final = {
 }
 """Night → the school day that it is for. Of `changed`, the server shows the second state."""
 STAGES: Final = ("start", "extraction", "sessions", "enrolments", "identities", "publishing", "end")
-
-
-class UnitError(Exception):
-    """Something that was to be measured ended with an error; the message says which and how."""
 
 
 @dataclass(frozen=True, slots=True)

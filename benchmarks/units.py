@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -25,8 +25,8 @@ from typing import Any, Final
 
 from benchmarks import districts, load, peers
 from benchmarks.processes import ROOT
-from benchmarks.results import Results
-from benchmarks.rounds import CONCURRENCY, NIGHTS, PAGE_SIZE, Deployment, UnitError
+from benchmarks.results import Results, UnitError, tell
+from benchmarks.rounds import CONCURRENCY, NIGHTS, PAGE_SIZE, Deployment
 from benchmarks.server import Serving, served
 from roster_pipeline.sandbox.flavours import Version
 from roster_pipeline_tests.postgres_server import PostgresServer, find_programs, running
@@ -60,12 +60,6 @@ class Plan:
     before: Path | None = None
 
 
-def tell(text: str) -> None:
-    """A line for whoever waits."""
-    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
-    sys.stderr.flush()
-
-
 def prepared(build: Path, size: str, version: Version = "1.1") -> Path:
     """A size's district on disk; made if it is not there."""
     told = f"district of {size} students, OneRoster {version}"
@@ -96,7 +90,7 @@ class Bench:
         _end_leftover(self._build)
         with ExitStack() as stack:
             self._start_postgres(stack)
-            self._unit("machine", partial(machine, self._postgres))
+            self._results.once("machine", partial(machine, self._postgres))
             # What takes hours comes last.
             small = [size for size in plan.sizes if districts.SIZES[size] < 100_000]
             large = [size for size in plan.sizes if size not in small]
@@ -109,26 +103,6 @@ class Bench:
             for size in large if "nights" in plan.parts else ():
                 self._size(size, plan.repeats)
         shutil.rmtree(self._work, ignore_errors=True)
-
-    # ------------------------------------------------------------------------------------ one unit
-
-    def _unit(self, name: str, measure: Callable[[], dict[str, Any]]) -> bool:
-        """Does a unit that is missing; whether it is there with figures then."""
-        if name not in self._results:
-            tell(name)
-            try:
-                figures = measure()
-            except UnitError as error:
-                self._failed(name, str(error))
-            except Exception as error:  # the others are worth having whatever ended this one
-                self._failed(name, f"{type(error).__name__}: {error}")
-            else:
-                self._results.add(name, figures)
-        return bool(self._results[name]["ok"])
-
-    def _failed(self, name: str, why: str) -> None:
-        tell(f"{name} failed: {why}")
-        self._results.fail(name, why)
 
     def _missing(self, *names: str) -> bool:
         return any(name not in self._results for name in names)
@@ -148,13 +122,13 @@ class Bench:
             folder = prepared(self._build, size)
             if self._missing(floor):
                 with served(folder) as serving:
-                    self._unit(floor, partial(self._floor, serving))
+                    self._results.once(floor, partial(self._floor, serving))
             for one in databases:
                 rows = self._build / "rows" / f"{size}-{one}"
                 if self._missing(*nights[one]) or (self._missing(loads[one]) and not self._has_rows(rows)):
                     with served(folder) as serving:
                         self._round(serving, one, nights[one], rows)
-                self._unit(loads[one], partial(self._load, one, rows))
+                self._results.once(loads[one], partial(self._load, one, rows))
 
     def _floor(self, serving: Serving) -> dict[str, Any]:
         before = serving.costs()
@@ -181,7 +155,7 @@ class Bench:
                 made = Deployment.make(home, serving, database_url=url, database=process)
             except UnitError as error:
                 for name in names:
-                    self._failed(name, str(error))
+                    self._results.fail(name, str(error))
                 return
             for name, night in zip(names, NIGHTS, strict=True):
                 last = not self._missing(*names)
@@ -191,9 +165,9 @@ class Bench:
                 if not self._missing(name):
                     tell(f"{name}, once more: the next nights build on it")
                     made.sync(NIGHTS[night])
-                elif not self._unit(name, partial(made.night, night)):
+                elif not self._results.once(name, partial(made.night, night)):
                     for later in names[names.index(name) + 1 :]:
-                        self._failed(later, f"the night before it failed: {name}")
+                        self._results.fail(later, f"the night before it failed: {name}")
                     break
                 if night == "first" and not self._has_rows(rows):
                     self._keep_rows(url or f"sqlite:///{home / 'roster.db'}", rows)
@@ -239,7 +213,7 @@ class Bench:
             commit = _commit(before)
             checkouts["before"], mark = before.resolve(), f"/{commit}"
         for repeat in range(1, SMALL_REPEATS + 1):
-            self._unit(f"small/{repeat}{mark}", partial(self._small_nights, checkouts))
+            self._results.once(f"small/{repeat}{mark}", partial(self._small_nights, checkouts))
 
     def _small_nights(self, checkouts: dict[str, Path]) -> dict[str, Any]:
         folder = districts.prepare(self._build / "districts", SMALL)
@@ -280,10 +254,10 @@ class Bench:
     def _readings(self, size: str, page: int, latency: int, repeat: int) -> None:
         for peer, version in peers.VERSIONS.items():
             name = f"peer/{size}/{peer}/{page}/{latency}/{repeat}"
-            self._unit(name, partial(self._peer, peer, version, size, page, latency))
+            self._results.once(name, partial(self._peer, peer, version, size, page, latency))
         for concurrency in LATENCIES[latency]:
             name = f"extraction/{size}/{page}/{latency}/{concurrency}/{repeat}"
-            self._unit(name, partial(self._ours, size, page, latency, concurrency))
+            self._results.once(name, partial(self._ours, size, page, latency, concurrency))
 
     def _peer(self, peer: str, version: Version, size: str, page: int, latency: int) -> dict[str, Any]:
         if self._peers[peer]:
