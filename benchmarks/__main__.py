@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument(
         "--before", type=Path, default=None, help="a checkout that the small tenant is beside"
     )
+    parser.add_argument("--retry", action="store_true", help="measure what failed once more")
     parser.add_argument("--into", type=Path, default=ROOT / "docs", help="where the report is written")
     given = parser.parse_args()
     # As Ctrl-C, so that what was started is ended.
@@ -46,7 +47,7 @@ def main() -> None:
             for size in given.sizes:
                 units.prepared(BUILD, size)
         case "run":
-            results = Results(RESULTS, fingerprint({}))
+            results = Results(RESULTS, fingerprint({}), retry=given.retry)
             plan = units.Plan(given.sizes, given.repeats, given.parts, given.before)
             units.Bench(BUILD, results).run(plan)
         case "report":

@@ -58,15 +58,30 @@ def python() -> Path:
     return HOME / "bin" / "python"
 
 
-def versions() -> dict[str, str]:
-    """What is installed beside our own packages; nothing where there is no environment."""
+def versions() -> dict[str, Any]:
+    """`python` and the `packages` of the environment that are peers.
+
+    Raises:
+        UnitError: if there is no environment.
+    """
     if not python().exists():
-        return {}
-    told = subprocess.run(
-        [python(), "-m", "pip", "list", "--format", "json", "--disable-pip-version-check"],
-        capture_output=True, text=True, check=False,
-    ).stdout  # fmt: skip
-    return {one["name"]: one["version"] for one in json.loads(told or "[]") if one["name"] in VERSIONS}
+        raise UnitError("there is no environment for the peers")
+    told = json.loads(_said(_VERSIONS))
+    return {"python": told[0], "packages": {name: told[1][name] for name in VERSIONS if name in told[1]}}
+
+
+_VERSIONS: Final = """
+import importlib.metadata, json, platform
+found = {one.name: one.version for one in importlib.metadata.distributions()}
+print(json.dumps([platform.python_version(), found]))
+"""
+
+
+def _said(code: str) -> str:
+    done = subprocess.run([python(), "-c", code], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UnitError(f"the peers' Python ended with {done.returncode}: {done.stderr.strip()[-300:]}")
+    return done.stdout
 
 
 def _installed() -> str:

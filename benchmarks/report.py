@@ -402,6 +402,14 @@ def _readings(figures: Figures) -> list[str]:
         )  # fmt: skip
     if not rows:
         return []
+    beside = figures.get("peers")
+    versions = (
+        f" The peers are on Python {beside['python']}: "
+        + ", ".join(f"`{name}` {version}" for name, version in beside["packages"].items())
+        + "."
+        if beside
+        else ""
+    )
     head = ("latency", "page", "who", "at once", "clock", "rows a second", "CPU", "peak memory")
     return [
         "## Beside other clients",
@@ -409,7 +417,7 @@ def _readings(figures: Figures) -> list[str]:
         *_prose(
             "All users and all enrolments of 10k students, each reader in a process of its own, without its"
             " start. The peers ask for one page after the other and keep the rows in memory; our extraction"
-            " reads all six collections, proves that they are complete and writes Parquet."
+            f" reads all six collections, proves that they are complete and writes Parquet.{versions}"
         ),
         "",
         *_table(head, rows),

@@ -38,11 +38,14 @@ class Results:
     Args:
         file: Made where it is not there yet.
         fingerprint: Of the sources and the settings.
+        retry: Whether units that failed are missing.
     """
 
-    def __init__(self, file: Path, fingerprint: str) -> None:
+    def __init__(self, file: Path, fingerprint: str, *, retry: bool = False) -> None:
         self._file, self.fingerprint = file, fingerprint
         self._found = {one["unit"]: one for one in _lines(file) if one["fingerprint"] == fingerprint}
+        if retry:
+            self._found = {unit: one for unit, one in self._found.items() if one["ok"]}
 
     def __contains__(self, unit: str) -> bool:
         return unit in self._found

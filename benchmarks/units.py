@@ -247,6 +247,7 @@ class Bench:
             for peer, why in self._peers.items():
                 if why:
                     tell(f"{peer} is left out: {why}")
+            self._results.once("peers", peers.versions)
         for page, latency in every:
             for repeat in range(1, repeats + 1):
                 self._readings(size, page, latency, repeat)

@@ -68,6 +68,7 @@ def test_a_unit_that_failed_is_kept_with_the_reason_and_not_tried_again(tmp_path
     results = Results(file, "same")
     assert not results.once("one", lambda: {"seconds": 1})
     assert results["one"]["why"] == "no memory was left"
+    assert Results(file, "same", retry=True).once("one", lambda: {"seconds": 1})
     assert not results.once("two", lambda: {"seconds": 1 / 0})
     assert results["two"]["why"] == "ZeroDivisionError: division by zero"
 
