@@ -226,7 +226,7 @@ def write(results: Sequence[Result], folder: Path) -> None:
 def drawn(figures: Figures) -> str:
     """The chart: times on PostgreSQL by size."""
     lines: dict[str, list[tuple[float, float]]] = {
-        "first sync": [], "1 % changes": [], "unchanged": [], "floor: and load": [], "floor: download": [],
+        "first sync": [], "1 % changes": [], "unchanged": [], "floor with bulk load": [], "floor without": [],
     }  # fmt: skip
     for size, students in SIZES.items():
         seconds = {name: figures.number(f"night/{size}/postgres/{name}", "wall_s") for name in NIGHTS}
