@@ -32,7 +32,7 @@ from roster_pipeline.sandbox.flavours import Version
 from roster_pipeline_tests.postgres_server import PostgresServer, find_programs, running
 
 PARTS: Final = ("nights", "small", "peers")
-DATABASES: Final = ("postgres", "sqlite")
+DATABASES = ("postgres", "sqlite")
 ONLY_POSTGRES: Final = "1M"
 SMALL: Final = 800
 """Students of the small tenant."""
@@ -89,7 +89,8 @@ class Bench:
         self._work.mkdir(parents=True)
         _end_leftover(self._build)
         with ExitStack() as stack:
-            self._start_postgres(stack)
+            if "nights" in plan.parts and "postgres" in DATABASES:
+                self._start_postgres(stack)
             self._results.once("machine", partial(machine, self._postgres))
             # What takes hours comes last.
             small = [size for size in plan.sizes if districts.SIZES[size] < 100_000]
