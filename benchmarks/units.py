@@ -7,6 +7,7 @@ already keep their figures.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
@@ -84,7 +85,20 @@ class Bench:
         self._peers: dict[str, str] = {}
 
     def run(self, plan: Plan) -> None:
-        """Does all units that are missing."""
+        """Does all units that are missing.
+
+        Raises:
+            SystemExit: if another benchmark is running in the same folder.
+        """
+        self._build.mkdir(parents=True, exist_ok=True)
+        with (self._build / "lock").open("w", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                sys.exit(f"Another benchmark is running: it holds {self._build / 'lock'}.")
+            self._run(plan)
+
+    def _run(self, plan: Plan) -> None:
         shutil.rmtree(self._work, ignore_errors=True)
         self._work.mkdir(parents=True)
         _end_leftover(self._build)

@@ -1,4 +1,4 @@
-"""The benchmark itself, with a district of some students: killed in the middle of a round, and begun again."""
+"""The benchmark itself, with a few students: killed in the middle of a round, and begun again."""
 
 from __future__ import annotations
 
