@@ -450,7 +450,8 @@ def _small_table(figures: Figures) -> list[str]:
                 for what in ("wall_s", "cpu_s")
             ),
         )
-        for who, one in median.items()
+        for who, told in names.items()
+        if who in median
     ]
     return [
         "## A small tenant",

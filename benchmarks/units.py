@@ -105,7 +105,7 @@ class Bench:
         with ExitStack() as stack:
             if "nights" in plan.parts and "postgres" in DATABASES:
                 self._start_postgres(stack)
-            self._results.once("machine", partial(machine, self._postgres))
+            self._results.once("machine", machine)
             # What takes hours comes last.
             small = [size for size in plan.sizes if districts.SIZES[size] < 100_000]
             large = [size for size in plan.sizes if size not in small]
@@ -228,7 +228,9 @@ class Bench:
             commit = _commit(before)
             checkouts["before"], mark = before.resolve(), f"/{commit}"
         for repeat in range(1, SMALL_REPEATS + 1):
+            # Who comes first has the machine as the others left it: each in its turn.
             self._results.once(f"small/{repeat}{mark}", partial(self._small_nights, checkouts))
+            checkouts = dict(reversed(checkouts.items()))
 
     def _small_nights(self, checkouts: dict[str, Path]) -> dict[str, Any]:
         folder = districts.prepare(self._build / "districts", SMALL)
@@ -338,7 +340,7 @@ def _end_leftover(build: Path) -> None:
 # ---------------------------------------------------------------------------------------------- machine
 
 
-def machine(postgres: PostgresServer | None) -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     """What the figures are of."""
     processor = next(
         line.partition(":")[2].strip()
@@ -346,18 +348,15 @@ def machine(postgres: PostgresServer | None) -> dict[str, Any]:
         if line.startswith(("model name", "CPU part"))
     )
     memory = int(Path("/proc/meminfo").read_text(encoding="utf-8").split()[1])
-    told = ""
-    if postgres is not None and (programs := find_programs()):
-        told = subprocess.run(
-            [programs / "postgres", "--version"], capture_output=True, text=True, check=False
-        ).stdout.strip()
+    programs = find_programs()
+    told = _said(programs / "postgres", "--version").split() if programs else []
     return {
         "processor": processor,
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(memory / 2**20, 1),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "postgres": told.split()[2] if told else "",
+        "postgres": told[2] if told else "",
         "sqlite": load.sqlite_version(),
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "commit": _commit(ROOT),
@@ -365,8 +364,11 @@ def machine(postgres: PostgresServer | None) -> dict[str, Any]:
 
 
 def _commit(checkout: Path) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return done.stdout.strip() or "no-commit"
+    """What is checked out; with a `+` where it has been changed since."""
+    commit = _said("git", "-C", str(checkout), "rev-parse", "--short", "HEAD")
+    changed = _said("git", "-C", str(checkout), "status", "--porcelain", "--untracked-files=no")
+    return (commit or "no-commit") + ("+" if changed else "")
+
+
+def _said(*command: str | Path) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
