@@ -443,9 +443,9 @@ def _small_table(figures: Figures) -> list[str]:
     names = {"now": "now", "before": f"before ({commit})"}
     rows = [
         (
-            names[who],
+            told,
             *(
-                f"{one[night][what]:.2f} s"
+                f"{median[who][night][what]:.2f} s"
                 for night in ("first", "unchanged")
                 for what in ("wall_s", "cpu_s")
             ),
