@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Final, NoReturn
 
 from benchmarks import districts, report, units
-from benchmarks.results import ROOT, Results, fingerprint, newest_fingerprint
+from benchmarks.results import ROOT, Results, fingerprint, newest_fingerprint, tell
 
 BUILD: Final = ROOT / "build" / "bench"
 RESULTS: Final = BUILD / "results.jsonl"
@@ -49,7 +49,11 @@ def main() -> None:
         case "run":
             results = Results(RESULTS, fingerprint({}), retry=given.retry)
             plan = units.Plan(given.sizes, given.repeats, given.parts, given.before)
-            units.Bench(BUILD, results).run(plan)
+            try:
+                units.Bench(BUILD, results).run(plan)
+            except KeyboardInterrupt:
+                tell("interrupted; the same command goes on with the first unit that is missing")
+                sys.exit(130)
         case "report":
             newest = newest_fingerprint(RESULTS)
             if not newest:
