@@ -198,6 +198,7 @@ class Bench:
         tell(f"keeping the rows in {rows.relative_to(self._build)}")
         shutil.rmtree(rows, ignore_errors=True)
         load.dump(url, rows)
+        os.sync()  # so that the next night does not wait for this to reach the disk
         (rows / "fingerprint").write_text(self._results.fingerprint, encoding="utf-8")
 
     def _load(self, kind: str, rows: Path) -> dict[str, Any]:

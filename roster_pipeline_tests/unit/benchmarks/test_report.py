@@ -67,17 +67,17 @@ def told(results: list[dict[str, Any]]) -> dict[str, tuple[str, bool | None]]:
 
 def test_figures_are_beside_the_floor_of_the_largest_size() -> None:
     found = told(measured())
-    assert found["first sync"] == ("1.90 times", True)
-    assert found["unchanged night"] == ("1.20 times", True)
-    assert found["night with 1 % changes"] == ("1.17 times", True)
+    assert found["first sync"] == ("1.90 times; CPU 3.79 times", True)
+    assert found["unchanged night"] == ("1.20 times; CPU 1.20 times", True)
+    assert found["night with 1 % changes"] == ("1.17 times; CPU 1.17 times", True)
     assert found["growth of a first sync's time"] == ("1.00", True)
 
 
 def test_a_target_that_is_not_met_says_so() -> None:
     results = measured(first=2.3)
-    assert told(results)["first sync"] == ("2.30 times", False)
+    assert told(results)["first sync"] == ("2.30 times; CPU 4.58 times", False)
     text = page(Figures(results), targets(Figures(results)), 1_795_000_000, chart=True)
-    assert re.search(r"\| first sync .*\| 2.30 times \| \*\*no\*\* \|", text)
+    assert re.search(r"\| first sync .*\| 2.30 times; CPU 4.58 times \| \*\*no\*\* \|", text)
 
 
 def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
