@@ -16,7 +16,7 @@ from roster_pipeline.store import database
 from roster_pipeline.store.copying import is_alone, read
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from sqlalchemy import Engine
     from sqlalchemy.engine import Connection
@@ -89,10 +89,13 @@ def read_table(
     *,
     names: Sequence[str] = (),
     where: str = "",
+    categories: Container[str] = (),
 ) -> pd.DataFrame:
     """The rows of a tenant, with `extra` columns (name → SQL); None: only the live rows.
 
     `names` are the columns, all of the table's own by default; `where` is a further condition in SQL.
+    Those in `categories` come as such: memberships, which name each class and person many times, take a
+    fifth of the memory then.
     """
     names = names or columns_of(table)
     selected = [as_text(table, name) for name in names] + list((extra or {}).values())
@@ -102,7 +105,7 @@ def read_table(
     # SQLite would go through the key's index to each row: three times as much as to go through the rows.
     mine = "+tenant" if is_alone(connection, table, tenant) else "tenant"
     query = f"SELECT {', '.join(selected)} FROM {table.name} WHERE {mine} = {{tenant}}{further}"
-    return read(connection, query, tenant, [*names, *(extra or {})])
+    return read(connection, query, tenant, [*names, *(extra or {})], categories)
 
 
 def frame_of(names: list[str], records: Sequence[Sequence[Any]]) -> pd.DataFrame:
