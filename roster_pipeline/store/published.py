@@ -16,7 +16,7 @@ from roster_pipeline.store import database
 from roster_pipeline.store.copying import is_alone, read
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from sqlalchemy import Engine
     from sqlalchemy.engine import Connection
@@ -50,26 +50,29 @@ class StoredRoster(Published):
         table = _MEMORY[name] if name in _MEMORY else database.metadata.tables[name]
         part = _PART.get(name, {})
         with self.__dict__["engine"].connect() as connection:
-            coded = _CODED.get(name, ())
-            frame = read_table(connection, table, self.__dict__["tenant"], _EXTRA[name], coded=coded, **part)
+            frame = read_table(connection, table, self.__dict__["tenant"], _EXTRA[name], **part)
         self.__dict__[name] = frame
         return frame
 
 
 # What is remembered besides the published tables, and where.
 _MEMORY = {"enrolled": database.enrolled_sources, "left": database.sync_outcomes, "holds": database.holds}
-# Of which no more is read than these columns of these rows.
+# Of which no more is read than these columns of these rows; `categories` are coded ones (`rows.coded`).
 _PART: dict[str, Any] = {
+    "memberships": {
+        "categories": {
+            "class_id",
+            "person_id",
+            "role",
+            "is_primary",
+            "begin_date",
+            "end_date",
+            "provider",
+        },
+    },
     "left": {"names": ("provider_id", "source_id"), "where": "outcome = 'dropped' AND reason = 'left'"},
     "holds": {"names": REMEMBERED},
 }
-
-# Of which there are millions of rows, and whose values come again and again.
-_CODED: dict[str, tuple[str, ...]] = {
-    "memberships": (
-        "class_id", "person_id", "role", "is_primary", "begin_date", "end_date", "provider",
-    ),
-}  # fmt: skip
 
 _REMOVED = "CASE WHEN removed_at IS NULL THEN '' ELSE 'true' END"
 
@@ -97,12 +100,13 @@ def read_table(
     *,
     names: Sequence[str] = (),
     where: str = "",
-    coded: Sequence[str] = (),
+    categories: Container[str] = (),
 ) -> pd.DataFrame:
     """The rows of a tenant, with `extra` columns (name → SQL); None: only the live rows.
 
-    `names` are the columns, all of the table's own by default; `where` is a further condition in SQL; `coded`
-    are columns that become coded ones (`rows.coded`).
+    `names` are the columns, all of the table's own by default; `where` is a further condition in SQL.
+    Those in `categories` come as such: memberships, which name each class and person many times, take a
+    fifth of the memory then.
     """
     names = names or columns_of(table)
     selected = [as_text(table, name) for name in names] + list((extra or {}).values())
@@ -112,7 +116,7 @@ def read_table(
     # SQLite would go through the key's index to each row: three times as much as to go through the rows.
     mine = "+tenant" if is_alone(connection, table, tenant) else "tenant"
     query = f"SELECT {', '.join(selected)} FROM {table.name} WHERE {mine} = {{tenant}}{further}"
-    return read(connection, query, tenant, [*names, *(extra or {})], coded)
+    return read(connection, query, tenant, [*names, *(extra or {})], categories)
 
 
 def frame_of(names: list[str], records: Sequence[Sequence[Any]]) -> pd.DataFrame:

@@ -201,6 +201,35 @@ def test_more_rows_than_go_at_once_all_arrive(engine: Engine, monkeypatch: pytes
     assert sorted(found.itertuples(index=False, name=None)) == sorted(rows)
 
 
+def test_columns_come_as_categories_where_that_is_asked_for(engine: Engine, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(copying, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(copying, "BYTES_AT_ONCE", 50)
+    table, asked = database.memberships, ["class_id", "role", "provider"]
+    rows = roster(random.Random(7), table, 60)
+    write(engine, "kinds", 1, table, frame(table, rows), frame(table, []), frame(table, []))
+    with engine.connect() as connection:
+        found = read_table(connection, table, "kinds", categories=asked)
+        none = read_table(connection, table, "nobody", categories=asked)
+    assert [name for name, kind in found.dtypes.items() if kind == "category"] == asked
+    assert found.drop(columns=asked).dtypes.equals(frame(table, []).drop(columns=asked).dtypes)
+    told = found.astype(dict.fromkeys(asked, "str"))
+    key = KEYS[table.name]
+    pd.testing.assert_frame_equal(
+        told.sort_values(key, ignore_index=True), frame(table, rows).sort_values(key, ignore_index=True)
+    )
+    assert none.dtypes["role"] == "category"
+    assert none.empty
+
+
+def test_a_mark_of_the_encoding_is_a_character_like_others(engine: Engine):
+    rows = [(1, "\ufeffa"), (1, "\ufeff"), (1, "b\ufeff")]
+    with engine.begin() as connection:
+        remember(connection, database.enrolled_sources, "mark", frame_of(["provider_id", "source_id"], rows))
+    with engine.connect() as connection:
+        found = read_table(connection, database.enrolled_sources, "mark", names=("source_id",))
+    assert sorted(found["source_id"]) == sorted(text for _, text in rows)
+
+
 def test_one_column_of_nothing_has_as_many_rows_as_the_table(engine: Engine):
     write(engine, "blank", 1, database.people,
           frame_of(columns_of(database.people), [(str(n), *[""] * 15) for n in range(3)]),
