@@ -225,6 +225,7 @@ class Sync:
                 "state": found["state"],
                 "rows": found["rows"],
                 "proof": found["proof"],
+                **({"how": found["how"]} if "how" in found else {}),
             }
             for entry in entries.values()
             for name, found in entry["collections"].items()
@@ -322,6 +323,7 @@ class Sync:
     ) -> dict[str, Any]:
         last = complete.get(read.name)
         entry = {"state": read.state, "rows": read.rows, "sync_id": self.sync_id, "proof": read.proof}
+        entry |= {"how": read.how} if read.cursor else {}
         seen = {(issue.code, issue.message) for issue in issues}
         # What was read whole before is not missing by nature: compatibility mode would not bring it back.
         vanished = bool(last and last["rows"]) and any(issue.code == "RS-PAGE-09" for issue in read.issues)

@@ -7,7 +7,9 @@ behind. So changes are asked for from well before the newest that is known, twic
 `drift` counts what a full reading shows that the joined rows do not.
 
 Everything here goes through the rows in the order of their ids, some at a time. A collection whose rows do
-not stand in such an order has no deltas; that they do also means that each has an id of its own.
+not stand in such an order has no deltas; that they do also means that each has an id of its own. Rows that
+were blanked (`rosters.forgotten`) have ids that begin with a blank, as none from outside does: they stay
+behind the row that they stood behind.
 """
 
 from __future__ import annotations
@@ -88,34 +90,35 @@ class Survey:
     deleted: int = 0
     """Tombstones."""
     again: int = 0
-    """Rows whose ids are among `of`; they are not counted in `deleted`."""
+    """Rows whose ids are among those to find again."""
 
     @classmethod
     def of(cls, groups: Iterable[pa.Table], ids: pa.Array | None = None) -> Survey:
         """Looks through rows, of which the columns `LOOKED_AT` are needed; `ids` are those to find again."""
         found, last = cls(), ""
         for group in groups:
-            if not group.num_rows:
-                continue
-            names = group["sourcedId"].to_pylist()
-            # "" stands behind nothing, also as the first: whose row it is cannot be told.
-            found.orders = orders_of([last, *names], found.orders) if found.rows else _named(names)
-            last = names[-1]
             found.rows += group.num_rows
-            dates = pc.utf8_slice_codeunits(group["dateLastModified"], 0, 19)
+            speaking = _speaking(group)
+            if not speaking.num_rows:
+                continue
+            names = speaking["sourcedId"].to_pylist()
+            if not last and not names[0]:
+                found.orders = ()  # "" stands behind nothing: whose row it is cannot be told
+            found.orders = orders_of([last, *names] if last else names, found.orders)
+            last = names[-1]
+            dates = pc.utf8_slice_codeunits(speaking["dateLastModified"], 0, 19)
             found.newest = max(found.newest, pc.max(dates).as_py())
             found.undated += pc.sum(pc.equal(dates, "")).as_py()
-            deleted = _deleted(group)
+            found.deleted += pc.sum(_deleted(speaking)).as_py()
             if ids is not None:
-                again = pc.is_in(group["sourcedId"], value_set=ids)
-                found.again += pc.sum(again).as_py()
-                deleted = pc.and_not(deleted, again)
-            found.deleted += pc.sum(deleted).as_py()
+                found.again += pc.sum(pc.is_in(speaking["sourcedId"], value_set=ids)).as_py()
         return found
 
 
-def _named(ids: list[str]) -> tuple[Order, ...]:
-    return orders_of(ids) if ids[0] else ()
+def _speaking(table: pa.Table) -> pa.Table:
+    """The rows that were not blanked."""
+    blank = pc.starts_with(table["sourcedId"], " ")
+    return table.filter(pc.invert(blank)) if pc.any(blank).as_py() else table
 
 
 def _deleted(table: pa.Table) -> Any:
@@ -153,7 +156,8 @@ class Joined:
         keys, at = self.order(self._changes["sourcedId"].to_pylist()), 0
         for group in self._earlier(None):
             ids = group["sourcedId"].to_pylist() if at < len(keys) else []
-            end = bisect_right(keys, self.order(ids[-1:])[0], at) if ids else at
+            last = next((one for one in reversed(ids) if not one.startswith(" ")), "")
+            end = bisect_right(keys, self.order([last])[0], at) if last else at
             yield from self._page(self._with(group, ids, keys, at, end) if end > at else group)
             at = end
         self.new += len(keys) - at
@@ -162,14 +166,16 @@ class Joined:
     def _with(self, group: pa.Table, ids: list[str], keys: Sequence[Any], at: int, end: int) -> pa.Table:
         """A group with the changes from `at` to `end` in it."""
         changes = self._changes.slice(at, end - at)
-        there, places = self.order(ids), np.arange(len(ids))
+        speaking = [place for place, one in enumerate(ids) if not one.startswith(" ")]
+        there = self.order([ids[place] for place in speaking])
+        places = np.arange(len(ids))
         fresh: list[tuple[int, int]] = []
         again: list[tuple[int, int]] = []
         for number, (key, one) in enumerate(zip(keys[at:end], changes["sourcedId"].to_pylist(), strict=True)):
-            place = bisect_left(there, key)
+            # There is always one: the last id of the group is not before any of these.
+            place = speaking[bisect_left(there, key)]
             # An order may take two ids for one: without capitals, or as numbers.
-            known = place < len(ids) and ids[place] == one
-            (again if known else fresh).append((place, number))
+            (again if ids[place] == one else fresh).append((place, number))
         if again:
             rows, others = zip(*again, strict=True)
             self.other += _differing(group.take(rows), changes.take(others))
@@ -196,11 +202,11 @@ def joined(earlier: Groups, changes: pa.Table, total: int) -> Joined | str:
     """
     given = Survey.of([changes])
     if not given.orders:
-        return "the rows that changed did not come in the order of their ids"
+        return "The rows that changed did not come in the order of their ids."
     held = Survey.of(earlier(LOOKED_AT), pa.array(changes["sourcedId"].to_pylist(), pa.string()))
     orders = orders_of(changes["sourcedId"].to_pylist(), held.orders)
     if not orders:
-        return "its rows do not stand in the order of their ids"
+        return "Its rows do not stand in the order of their ids."
     rows, deleted = held.rows + given.rows - held.again, given.deleted
     without = not held.deleted and rows - deleted == total
     return Joined(
@@ -254,9 +260,9 @@ def drift(
     passed over.
     """
     latest = f"{until:%Y-%m-%dT%H:%M:%S}" if until else "~"
-    rest = _Rest(full, order)
+    rest = _Rest(filter(len, map(_speaking, full)), order)
     missing = extra = different = 0
-    for group in chain(merged, [None]):
+    for group in chain(filter(len, map(_speaking, merged)), [None]):
         window = rest.up_to(None if group is None else group["sourcedId"][-1].as_py())
         if group is not None and window is not None and window.equals(group):
             continue

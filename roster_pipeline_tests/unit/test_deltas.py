@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import pytest
 
+from roster_pipeline import forgetting
 from roster_pipeline.codes import CodedError
 from roster_pipeline.oneroster.collections import COLLECTIONS
 from roster_pipeline.oneroster.deltas import Joined
@@ -27,7 +28,7 @@ from roster_pipeline.sandbox.misbehaviour import Misbehaviour
 from roster_pipeline.sandbox.server import Serving
 from roster_pipeline.sandbox.source import Row, Tables
 from roster_pipeline.syncs import Sync, World
-from roster_pipeline_tests.syncing import Deployment, deployment, rest_provider, serving
+from roster_pipeline_tests.syncing import Deployment, Roster, deployment, rest_provider, serving
 
 TENANT: Final = "town"
 PLAIN: Final = "plain"
@@ -110,7 +111,10 @@ class House:
 
     def add(self, how_many: int = 2) -> None:
         for _ in range(how_many):
-            row = {**self.rng.choice(self.tables[TABLE]), "sourcedId": self.rng.choice("0ez~") + uuid.uuid4().hex}
+            row = {
+                **self.rng.choice(self.tables[TABLE]),
+                "sourcedId": self.rng.choice("0ez~") + uuid.uuid4().hex,
+            }
             self.touch(row)
             self.tables[TABLE].append(row)
 
@@ -288,7 +292,9 @@ def test_a_quiet_night_proves_nothing_and_takes_nothing_back(tmp_path: Path, tow
         assert there.night().was_delta()  # also where nothing changed
 
 
-def test_a_row_that_goes_without_a_tombstone_is_noticed_and_all_are_read(tmp_path: Path, town: Tables) -> None:
+def test_a_row_that_goes_without_a_tombstone_is_noticed_and_all_are_read(
+    tmp_path: Path, town: Tables
+) -> None:
     with house(tmp_path, town) as there:
         there.prove()
         there.change()
@@ -377,7 +383,9 @@ def test_a_filter_that_is_ignored_costs_a_page_and_not_a_second_reading(tmp_path
         there.night()
         pages = sum(1 for one in there.served.sandbox.asked if one.endpoint == TABLE)
         found = there.extract()
-        filtered = [one for one in there.served.sandbox.asked if one.endpoint == TABLE and "filter" in one.query]
+        filtered = [
+            one for one in there.served.sandbox.asked if one.endpoint == TABLE and "filter" in one.query
+        ]
         assert pages
         assert len(filtered) == 1
         assert "RS-PAGE-13" in found.codes()
@@ -441,7 +449,10 @@ def test_more_changes_than_are_worth_it_are_not_read_twice(
         assert not found.was_delta()
         assert "said to have changed" in found.told("RS-PAGE-13")["message"]
         assert there.cursor()["proofs"] == 2
-        there.nights += 1  # or yesterday's, which are given twice, would be too many again
+        there.nights += 1
+        # They are the newest still, and are given once more.
+        there.change()
+        assert not there.night().was_delta()
         there.change()
         assert there.night().was_delta()
 
@@ -561,3 +572,120 @@ def test_a_night_that_is_interrupted_begins_anew_and_moves_nothing(
         found = there.night()
         assert found.was_delta()
         assert found.codes() == []
+
+
+# ------------------------------------------------------------------------------------------ whole syncs
+
+
+def published(there: House) -> bool:
+    """Both tenants sync from begin to end, and must publish the same; whether the one read by its changes."""
+    there.nights += 1
+    there.day += timedelta(days=1)
+    there.served.sandbox.replace(there.tables)
+    for tenant in (TENANT, PLAIN):
+        assert there.here.sync(tenant, there.day)["status"] != "failed"
+    ours, theirs = (comparable(there.here.roster(tenant)) for tenant in (TENANT, PLAIN))
+    assert ours == theirs
+    facts = there.here.stores.lake.facts(TENANT, "raw_oneroster")
+    assert facts is not None
+    found = facts["providers"]["1"]["collections"]
+    assert {entry["state"] for entry in found.values()} == {"ok"}
+    return all(found[name].get("how") == "delta" for name in ("users", TABLE))
+
+
+def comparable(roster: Roster) -> dict[str, list[tuple[Any, ...]]]:
+    """Without the ids of people whom no source has any more: those are each tenant's own."""
+    return {
+        kind: sorted(
+            tuple(cell for cell in cells if cell[0] != "person_id" or "/" in cell[1]) for cells in found
+        )
+        for kind, found in roster.items()
+    }
+
+
+def something_happens(there: House) -> None:
+    """A few of the things that happen in a school over the day, with or without a trace."""
+    rng, users = there.rng, there.tables["users"]
+    for one in rng.sample(users, 2):
+        there.change(one, familyName=f"Newname{there.nights}")
+    for _ in range(rng.randrange(4)):
+        match rng.randrange(8):
+            case 0 | 1:
+                there.change()
+            case 2 | 3:
+                there.add(rng.randrange(1, 4))
+            case 4:
+                there.change(rng.choice(there.tables[TABLE]), status="tobedeleted")
+            case 5:
+                there.change(rng.choice(users), status="tobedeleted")
+            case 6:
+                there.change(rng.choice(there.tables["classes"]), title=f"Class of {there.nights}")
+            case 7 if rng.random() < 0.4:
+                there.remove()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_nights_publish_what_full_readings_publish(tmp_path: Path, town: Tables, seed: int) -> None:
+    with house(tmp_path, town, full_every_days=5) as there:
+        there.rng = random.Random(seed)
+        read = []
+        for _ in range(10):
+            something_happens(there)
+            there.change()  # so that each collection of people proves something
+            read.append(published(there))
+        assert 2 <= sum(read) <= 6, read
+
+
+def test_the_forgotten_do_not_come_back_and_do_not_end_the_deltas(tmp_path: Path, town: Tables) -> None:
+    with house(tmp_path, town) as there:
+        users = there.tables["users"]
+        ann = next(row for row in users if row["roles"][0][0] == "student")
+        for _ in range(PROVEN):
+            there.change(users[-1], familyName=f"Newname{there.nights}")
+            there.change()
+            read = published(there)
+        assert read
+        stores = there.here.stores
+        for tenant in (TENANT, PLAIN):
+            with forgetting.alone_with(stores, tenant, lambda: datetime.now(UTC)) as lease:
+                meant = forgetting.find(stores, tenant, f"sis/{ann['sourcedId']}")
+                forgetting.forget(
+                    stores, tenant, meant, lease, who="tests", why="asked for", now=datetime.now(UTC)
+                )
+
+        def is_spoken_of() -> bool:
+            lake = stores.lake
+            complete = lake.complete(TENANT, 1)
+            return any(
+                (lake.read_extract(TENANT, 1, complete[name]["sync_id"], name) == ann["sourcedId"]).any(
+                    axis=None
+                )
+                for name in ("users", TABLE)
+            )
+
+        # What the extract said of her is gone from it, and what changes says nothing of her.
+        for _ in range(2):
+            there.change(users[-1], familyName=f"Newname{there.nights}")
+            there.change(*[row for row in there.tables[TABLE] if row["user"] != ann["sourcedId"]][:2])
+            assert published(there)
+            assert not is_spoken_of()
+        # Where she changes, she would be one more than there are: everything is read, without her.
+        there.change(ann, familyName="Married")
+        assert not published(there)
+        assert not is_spoken_of()
+
+
+def test_whole_runs_tell_how_each_collection_was_read(tmp_path: Path, town: Tables) -> None:
+    with house(tmp_path, town) as there:
+        there.prove()
+        there.change()
+        there.served.sandbox.replace(there.tables)
+        sync = there.begin(TENANT)
+        told = sync.extract("oneroster")["tables"]["collections"]
+        sync.close()
+        how = {row["collection"]: row.get("how") for row in told}
+        assert how[TABLE] == "delta"
+        assert how["orgs"] == "full"
+        sync = there.begin(PLAIN)
+        assert not any("how" in row for row in sync.extract("oneroster")["tables"]["collections"])
+        sync.close()
