@@ -196,9 +196,14 @@ class Delta:
 
     def compared(self, read: CollectionRead) -> CollectionRead:
         """What was read in full, with what the changes came to beside it, and the cursor for next time."""
-        if read.how == "delta":
+        if read.how == "delta" or not read.rows:
             return read
-        found = self._judged(read) if read.state == "ok" else read
+        found = read
+        if read.state == "ok":
+            try:
+                found = self._judged(read)
+            except CodedError as error:  # of the earlier extract: what was read in full is whole
+                self._why = error.message
         if self._why and not any(issue.code == "RS-PAGE-14" for issue in found.issues):
             told = Issue("RS-PAGE-13", f"{self.name} was read in full. {self._why}", self.provider)
             found = replace(found, issues=(*found.issues, told))
@@ -213,7 +218,7 @@ class Delta:
             self._why = "Its rows do not come in the order of their ids."
         elif survey.undated:
             self._why = f"{survey.undated} of its rows have no dateLastModified."
-        elif since is None and survey.rows:
+        elif since is None:
             self._why = "Not every dateLastModified is a time."
         if self._total is None or not survey.orders or survey.undated or since is None:
             return read
