@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from click.testing import CliRunner
 
 from roster_pipeline import forgetting
+from roster_pipeline.cli import main
 from roster_pipeline.codes import CodedError
 from roster_pipeline.oneroster.collections import COLLECTIONS
 from roster_pipeline.oneroster.deltas import Joined
@@ -673,6 +675,22 @@ def test_the_forgotten_do_not_come_back_and_do_not_end_the_deltas(tmp_path: Path
         there.change(ann, familyName="Married")
         assert not published(there)
         assert not is_spoken_of()
+
+
+def test_explanations_say_that_only_what_changed_was_read(tmp_path: Path, town: Tables) -> None:
+    with house(tmp_path, town) as there:
+        who = there.tables["users"][-1]
+        told = []
+        for _ in range(PROVEN):
+            there.change(who, familyName=f"Newname{there.nights}")
+            there.change()
+            published(there)
+            done = CliRunner(env={"ROSTER_HOME": str(there.here.home.folder), "COLUMNS": "200"}).invoke(
+                main, ["explain", TENANT, "--person", f"sis/{who['sourcedId']}"], catch_exceptions=False
+            )
+            assert done.exit_code == 0, done.stderr
+            told.append("read by what its source says has changed" in " ".join(done.stdout.split()))
+        assert told == [False, False, False, True]
 
 
 def test_whole_runs_tell_how_each_collection_was_read(tmp_path: Path, town: Tables) -> None:
