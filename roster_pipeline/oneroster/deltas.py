@@ -257,7 +257,7 @@ def drift(
     """Compares joined rows with a full reading's, both sorted by `order`.
 
     What the full reading shows to have changed from `until` on, when the changes were already asked for, is
-    passed over.
+    passed over, and so is a tombstone that was cleared away: it says nothing any more.
     """
     latest = f"{until:%Y-%m-%dT%H:%M:%S}" if until else "~"
     rest = _Rest(filter(len, map(_speaking, full)), order)
@@ -274,7 +274,7 @@ def drift(
                 missing += 1
             elif ours.pop(one) != row:
                 different += 1
-        extra += len(ours)
+        extra += sum(not vocabulary.is_deleted(row["status"]) for row in ours.values())
     return Drift(missing, extra, different)
 
 

@@ -40,7 +40,9 @@ PROOFS: Final = 2
 
 _FEW: Final = 1_000
 _MANY: Final = 250_000
-"""Changes are held in memory: so many, or a quarter of the rows; beyond, a full reading is hardly dearer."""
+_SIZE: Final = 256 << 20
+"""Changes are held in memory: so many, or a quarter of the rows, and so many bytes. Beyond that, reading all
+is hardly dearer."""
 
 _PASSING: Final = frozenset({
     "RS-AUTH-03", "RS-DB-03", "RS-NET-01", "RS-NET-02", "RS-NET-04", "RS-NET-05", "RS-NET-06", "RS-PAGE-01",
@@ -145,17 +147,19 @@ class Delta:
         self._asked_since = asked = dt.datetime.fromisoformat(before.since) - OVERLAP
         taken: list[pa.Table] = []
         most = max(_FEW, min((self._total or 0) // 4, _MANY))
+        many = f"More than {most} rows, or very large ones, are said to have changed."
 
         def take(page: pa.Table, _: Any) -> None:
             if not honours(page, asked):
                 self._proofs = 0
                 raise SourceError("RS-PAGE-13", f"The source sent rows from before {asked:%Y-%m-%d}, too.")
             taken.append(page)
+            if sum(one.nbytes for one in taken) > _SIZE:
+                raise SourceError("RS-PAGE-13", many)
 
         def told(rows: int, total: int | None) -> None:
             if max(rows, total or 0) > most:
-                told = f"More than {most} rows are said to have changed; to read all is hardly dearer."
-                raise SourceError("RS-PAGE-13", told)
+                raise SourceError("RS-PAGE-13", many)
 
         finding = self.pulled(self.listing(as_filter(asked)), take, taken.clear, told)
         if not finding.complete:

@@ -29,6 +29,7 @@ from roster_pipeline.sandbox.generator import DAY, generate
 from roster_pipeline.sandbox.misbehaviour import Misbehaviour
 from roster_pipeline.sandbox.server import Serving
 from roster_pipeline.sandbox.source import Row, Tables
+from roster_pipeline.store.lake import Lake
 from roster_pipeline.syncs import Sync, World
 from roster_pipeline_tests.syncing import Deployment, Roster, deployment, rest_provider, serving
 
@@ -347,9 +348,13 @@ def test_tombstones_stay_or_go_as_a_full_reading_has_them(tmp_path: Path, town: 
         assert there.night().was_delta()
         there.change()
         assert there.night().was_delta()
-        # Tombstones that are cleared away are rows that go without one.
+        # Once it is cleared away, nobody knows by the count what went: all is read, and it was nothing.
         there.tables[TABLE].remove(gone)
-        assert not there.night().was_delta()
+        found = there.night()
+        assert not found.was_delta()
+        assert found.codes() == ["RS-PAGE-13"]
+        there.change()
+        assert there.night().was_delta()
 
 
 @pytest.mark.parametrize(
@@ -459,6 +464,16 @@ def test_more_changes_than_are_worth_it_are_not_read_twice(
         assert there.night().was_delta()
 
 
+def test_changes_that_are_larger_than_any_real_ones_are_not_held_in_memory(
+    tmp_path: Path, town: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with house(tmp_path, town) as there:
+        there.prove()
+        monkeypatch.setattr(deltas, "_SIZE", 300)
+        there.change()
+        assert "said to have changed" in there.night().told("RS-PAGE-13")["message"]
+
+
 @pytest.mark.parametrize(
     "date, told", [("last week", "Not every dateLastModified is a time."), (" ", "1 of its rows have no")]
 )
@@ -552,9 +567,9 @@ def test_a_dry_run_moves_nothing(tmp_path: Path, town: Tables) -> None:
         assert there.night().was_delta()
 
 
-@pytest.mark.parametrize("at", ["changes", "joining"])
+@pytest.mark.parametrize("at", ["changes", "joining", "noting"])
 def test_a_night_that_is_interrupted_begins_anew_and_moves_nothing(
-    tmp_path: Path, town: Tables, at: str
+    tmp_path: Path, town: Tables, at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with house(tmp_path, town) as there:
         there.prove()
@@ -563,12 +578,18 @@ def test_a_night_that_is_interrupted_begins_anew_and_moves_nothing(
         there.served.sandbox.replace(there.tables)
 
         def progress(_: str, collection: str, rows: int, __: int | None) -> None:
-            wanted = TABLE if at == "joining" else "users"  # between the two, the changes are asked for
-            if collection == wanted:
+            # Before the changes of the table are asked for, or after.
+            if collection == {"joining": TABLE, "changes": "users"}.get(at):
                 raise SystemExit
 
-        with pytest.raises(SystemExit):
-            there.extract(progress=progress)
+        def ends(*_: Any) -> None:
+            raise SystemExit
+
+        with monkeypatch.context() as patched:
+            if at == "noting":
+                patched.setattr(Lake, "set_complete", ends)
+            with pytest.raises(SystemExit):
+                there.extract(progress=progress)
         assert there.cursor() == before
         there.change()
         found = there.night()

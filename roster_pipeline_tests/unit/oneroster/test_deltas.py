@@ -222,6 +222,12 @@ def test_what_changed_after_it_was_asked_is_no_drift() -> None:
     assert measured(ours, full) == Drift(missing=1, different=2)
 
 
+def test_a_tombstone_that_was_cleared_away_is_no_drift() -> None:
+    ours = [row("a"), row("b", status="tobedeleted"), row("c", status="Inactive")]
+    assert measured(ours, [row("a")]) == Drift()
+    assert measured([row("a")], ours) == Drift(missing=2)
+
+
 @pytest.mark.parametrize(
     "ours, full, found", [("", "abc", Drift(3)), ("abcdefg", "", Drift(0, 7)), ("", "", Drift())]
 )
