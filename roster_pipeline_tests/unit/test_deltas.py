@@ -94,6 +94,9 @@ class House:
     day: date = DAY
     rng: random.Random = field(default_factory=lambda: random.Random(3))
     nights: int = 0
+    began: datetime = field(default_factory=lambda: datetime.now(UTC) - timedelta(days=30))
+    step: timedelta = timedelta(days=1)
+    """How much later what changes tonight is dated than what changed in the night before."""
 
     def apply(self, tenant: str = TENANT, **options: Any) -> None:
         if tenant == TENANT:
@@ -110,7 +113,7 @@ class House:
 
     def touch(self, row: Row) -> None:
         # The source's own clock is the real one, as its Date header is.
-        row["dateLastModified"] = moment(datetime.now(UTC) - timedelta(days=30 - self.nights))
+        row["dateLastModified"] = moment(self.began + self.nights * self.step)
 
     def add(self, how_many: int = 2) -> None:
         for _ in range(how_many):
@@ -429,12 +432,24 @@ def test_a_failure_that_passes_takes_no_proof_back(tmp_path: Path, town: Tables,
 )
 def test_days_alone_and_local_time_lose_nothing(tmp_path: Path, town: Tables, fault: Misbehaviour) -> None:
     with house(tmp_path, town) as there:
+        there.step = timedelta(minutes=5)
         there.served.sandbox.misbehave(fault)
         there.prove()
         for _ in range(3):
             there.change()
             there.add()
             assert there.night().was_delta()
+
+
+def test_a_change_that_comes_late_is_not_missed(tmp_path: Path, town: Tables) -> None:
+    """As where the source is itself an export: others had come with a later date."""
+    with house(tmp_path, town) as there:
+        there.prove()
+        newest = max(row["dateLastModified"] for row in there.tables[TABLE])
+        late = there.tables[TABLE][11]
+        there.change(late)
+        late["dateLastModified"] = moment(datetime.fromisoformat(newest) - timedelta(hours=20))
+        assert there.night().was_delta()
 
 
 def test_rows_that_move_while_they_are_read_lead_to_a_full_reading(tmp_path: Path, town: Tables) -> None:
