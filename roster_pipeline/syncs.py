@@ -12,7 +12,7 @@ import json
 import random
 import secrets as randomness
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -225,6 +225,7 @@ class Sync:
                 "state": found["state"],
                 "rows": found["rows"],
                 "proof": found["proof"],
+                **({"how": found["how"]} if "how" in found else {}),
             }
             for entry in entries.values()
             for name, found in entry["collections"].items()
@@ -254,6 +255,7 @@ class Sync:
             networks=admitted(world.environ),
             limits=world.limits,
             bounds=world.bounds,
+            as_of=self.as_of,
             paces=StoredPaces(self._stores.database, world.clock),
         )
         started = world.clock()
@@ -285,7 +287,7 @@ class Sync:
             if entry["state"] == "ok"
         }
         if not self._dry_run:  # what was only tried out stands in for nothing, whatever its date
-            lake.set_complete(self.tenant, provider_id, {**complete, **newly})
+            lake.set_complete(self.tenant, provider_id, _with_cursors({**complete, **newly}, newly, reads))
         return {
             "name": source.name,
             "duration_s": seconds,
@@ -321,6 +323,7 @@ class Sync:
     ) -> dict[str, Any]:
         last = complete.get(read.name)
         entry = {"state": read.state, "rows": read.rows, "sync_id": self.sync_id, "proof": read.proof}
+        entry |= {"how": read.how} if read.cursor else {}
         seen = {(issue.code, issue.message) for issue in issues}
         # What was read whole before is not missing by nature: compatibility mode would not bring it back.
         vanished = bool(last and last["rows"]) and any(issue.code == "RS-PAGE-09" for issue in read.issues)
@@ -1011,6 +1014,20 @@ def _told_of_stale(
         text = f"{what} {verbs} on {day}, until {until}; after that, what is published stays as it is then."
         told.append(Issue("RS-SAFE-05", text, provider=provider, count=len(names)))
     return told
+
+
+def _with_cursors(
+    complete: Mapping[str, dict[str, Any]], newly: Mapping[str, Any], reads: Sequence[CollectionRead]
+) -> dict[str, dict[str, Any]]:
+    """The complete extracts with their cursors; behind a reading that was not good a full one is due."""
+    cursors: dict[str, dict[str, Any] | None] = {
+        name: {**entry["cursor"], "full_on": ""} for name, entry in complete.items() if entry.get("cursor")
+    }
+    cursors |= {read.name: read.cursor for read in reads if read.name in newly}
+    return {
+        name: {**entry, "cursor": cursors[name]} if cursors.get(name) else entry
+        for name, entry in complete.items()
+    }
 
 
 def _raw(kind: str) -> str:

@@ -365,7 +365,10 @@ class Explanation:
         source = self.known.by_id.get(who)
         if source is None:
             return ""
-        states = {name: source.states.get(name, "failed") for name in collections}
+        states: dict[str, str] = {name: source.states.get(name, "failed") for name in collections}
+        for name in states:
+            if states[name] == "ok" and (who, name) in self.known.by_changes:
+                states[name] = "delta"
         said = {name: because("collection", state).text for name, state in states.items()}
         for name in states:
             read = self.known.extracted.get((who, name))

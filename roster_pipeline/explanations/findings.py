@@ -304,6 +304,12 @@ class Findings:
                 for name in COLLECTIONS
                 if (read := frames.sync_id(name)) is not None
             },
+            by_changes={
+                (int(who), name)
+                for who, entry in self._extracts.items()
+                for name, found in entry["collections"].items()
+                if found.get("how") == "delta"
+            },
             remembered=remembered,
             trouble=self._trouble,
             days=self._days,

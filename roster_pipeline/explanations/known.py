@@ -6,7 +6,7 @@ No rule and no words: what follows from it is told by `explanation`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -42,6 +42,7 @@ class Known:
         published: Published table → rows that the story needs, removed ones too; all texts, with
             `created_sync`, `changed_sync` and `removed_at` ("" while live).
         extracted: provider_id and collection → the sync that read the rows.
+        by_changes: provider_id and collection, where the rows are an earlier extract's and what changed.
         remembered: The rows of `sync_outcomes` of the users in question.
         days: sync_id → as_of, ISO.
     """
@@ -59,6 +60,7 @@ class Known:
     published: Mapping[str, Sequence[Row]]
     remembered: Sequence[Row] = ()
     extracted: Mapping[tuple[int, str], int] = field(default_factory=dict)
+    by_changes: Set[tuple[int, str]] = frozenset()
     trouble: Mapping[int, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     days: Mapping[int, str] = field(default_factory=dict)
 

@@ -310,6 +310,9 @@ SCHOOL: Final[Table] = {
 
 COLLECTION: Final[Table] = {
     "ok": _Sentence("read completely"),
+    "delta": _Sentence(
+        "read by what its source says has changed: what it does not say comes with the next full reading"
+    ),
     "unproven": _Sentence(
         "read, but nothing proves that it is complete: it adds and changes, and removes nothing"
     ),

@@ -504,12 +504,20 @@ class Client:
 
     def _skew(self, answer: Answer) -> str:
         """How far apart the clocks are, where that may be the cause: signatures and tokens have times."""
-        try:
-            theirs = parsedate_to_datetime(answer.headers["Date"])
-            apart = abs((theirs - self._transport.clock()).total_seconds())
-        except (KeyError, TypeError, ValueError, OverflowError):
+        theirs = date_of(answer)
+        if theirs is None:
             return ""
+        apart = abs((theirs - self._transport.clock()).total_seconds())
         return f"; its clock and ours are {apart:.0f} seconds apart" if apart > 120 else ""
+
+
+def date_of(answer: Answer) -> datetime | None:
+    """What time it was at the server when it answered (aware), if it tells."""
+    try:
+        found = parsedate_to_datetime(answer.headers["Date"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def token_post(transport: Transport, url: str) -> Post:

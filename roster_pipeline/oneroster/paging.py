@@ -29,7 +29,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from roster_pipeline.codes import CodedError
-from roster_pipeline.oneroster.client import Answer, Client
+from roster_pipeline.oneroster.client import Answer, Client, date_of
 from roster_pipeline.oneroster.collections import MOST_BYTES, MOST_ROWS
 from roster_pipeline.oneroster.fields import LONGEST_TEXT, bounded, without_controls
 from roster_pipeline.oneroster.regular import Regular
@@ -74,15 +74,24 @@ class Listing:
         compatible: Whether the server is taken for a minimum implementation: then it is not asked for the
             order of `sourcedId`, and its wrappers are read leniently.
         implied_role: See `wire.decode`.
+        where: A filter; "" for none. Who sends one must not believe that the server honours it.
     """
 
     def __init__(
-        self, client: Client, collection: str, endpoint: str, *, compatible: bool, implied_role: str = ""
+        self,
+        client: Client,
+        collection: str,
+        endpoint: str,
+        *,
+        compatible: bool,
+        implied_role: str = "",
+        where: str = "",
     ) -> None:
         self.collection, self.endpoint = collection, endpoint
         self._client, self._implied_role = client, implied_role
-        # Neither `filter` nor `fields` is ever sent. A server may ignore a filter, or count without
-        # it: then its total proves nothing. The rules filter for themselves.
+        # `fields` is never sent, and `filter` for what changed alone. A server may ignore a filter, or
+        # count without it: then its total proves nothing. The rules filter for themselves.
+        self._filter = {"filter": where} if where else {}
         self._sort = {} if compatible else {"sort": "sourcedId"}
         self.sorts = bool(self._sort)
         """Whether an order is asked for."""
@@ -107,7 +116,7 @@ class Listing:
         Raises:
             SourceError: with the code of what went wrong.
         """
-        query = {"limit": str(limit), "offset": str(offset), **self._sort}
+        query = {"limit": str(limit), "offset": str(offset), **self._filter, **self._sort}
         if self._sort:
             query["orderBy"] = order
         what = self._what(offset)
@@ -151,6 +160,15 @@ class Listing:
             return None
         page = self._decoded(self.fetch(0, 1, order="desc"), 0)
         return page.ids[0] if page.ids else None
+
+    def look(self) -> tuple[int | None, datetime | None]:
+        """How many rows the server counts, and what time it is there; None for what it does not tell.
+
+        Raises:
+            SourceError: with the code of what went wrong.
+        """
+        answer = self.fetch(0, 1)
+        return self.page(0, 1, fetched=answer).total, date_of(answer)
 
     def _what(self, offset: int) -> str:
         return f"GET /{self.endpoint} (offset {offset})"

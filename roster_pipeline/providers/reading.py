@@ -8,9 +8,9 @@ whoever compares with the last sync.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import pyarrow as pa
@@ -56,6 +56,27 @@ class LastingSink(Sink, Protocol):
     def go_on(self, collection: str, interrupted: Any) -> None:
         """Told that the rows of an `interrupted` one are this reading's first."""
 
+    def earlier(self, collection: str) -> Earlier | None:
+        """The last complete extract, if a `CollectionRead.cursor` was remembered with it."""
+
+    def written(self, collection: str, columns: tuple[str, ...] | None = None) -> Iterator[pa.Table]:
+        """The rows of a collection that is closed, some at a time; these columns, or all."""
+
+
+class Earlier(Protocol):
+    """An extract to which what changed since can be added."""
+
+    @property
+    def sync_id(self) -> int:
+        """Whose it is."""
+
+    @property
+    def cursor(self) -> dict[str, Any]:
+        """As it was given back with it."""
+
+    def groups(self, columns: tuple[str, ...] | None = None) -> Iterator[pa.Table]:
+        """Its rows, some at a time; raises `CodedError` where it is damaged."""
+
 
 @dataclass(frozen=True, slots=True)
 class CollectionRead:
@@ -63,7 +84,8 @@ class CollectionRead:
 
     `ok` is proven complete; the rows of `unproven` may be used, and nothing may be removed for what
     is not among them; `failed` has no rows. `proof` is one sentence: why nothing is missing, or why
-    that is not known.
+    that is not known. `how` it was read: in full, or only what had changed. `cursor` is what must be
+    known for the latter, next time, as JSON; None where that is out of the question.
     """
 
     name: str
@@ -71,6 +93,8 @@ class CollectionRead:
     rows: int
     proof: str
     issues: tuple[Issue, ...] = ()
+    how: Literal["full", "delta"] = "full"
+    cursor: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +128,8 @@ class Reading:
     """What one request to a server may cost; None for what is usual."""
     bounds: Bounds | None = None
     """What the reading of one collection from a server may cost; None for what is usual."""
+    as_of: date | None = None
+    """The day that the sync is for; None where everything is to be read in full."""
     paces: Paces | None = None
     """Where what is learned of hosts is kept; None: it is not."""
 

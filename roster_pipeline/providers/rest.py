@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import httpx
@@ -31,6 +31,7 @@ from roster_pipeline.providers.compatibility import MAY_BE_HOW_WE_ASK, NOT_OFFER
 from roster_pipeline.providers.reading import CollectionRead, LastingSink, Probed, Reading
 
 if TYPE_CHECKING:
+    from roster_pipeline.providers.deltas import Delta
     from roster_pipeline.tenants.document import Provider
 
 PATHS: Final = {"1.1": "ims/oneroster/v1p1", "1.2": "ims/oneroster/rostering/v1p2"}
@@ -86,7 +87,8 @@ def read(
 ) -> list[CollectionRead]:
     """Reads the six collections, one after the other; a server that refuses us is not asked again.
 
-    What an earlier reading left is gone on with, where the source has not changed since.
+    What an earlier reading left is gone on with, where the source has not changed since. Where the option
+    says so, what changed is asked for instead of everything.
     """
     limits, bounds = limits or reading.limits or _LIMITS, bounds or reading.bounds or _BOUNDS
     try:
@@ -97,8 +99,10 @@ def read(
     refused: dict[str, SourceError] = {}
     with server:
         for name in COLLECTIONS:
+            delta = _delta(name, provider, sink, reading, server, bounds)
             try:
-                found.append(_read_collection(name, provider, sink, reading, server, bounds))
+                read = delta.read() if delta else None
+                read = read or _read_collection(name, provider, sink, reading, server, bounds)
             except SourceError as error:
                 refused[name] = error
                 server.try_plainly(name, error)
@@ -108,6 +112,7 @@ def read(
                     break
             else:
                 sink.close(name)
+                found.append(delta.compared(read) if delta else read)
         advice = _advised(provider, server, found, refused)
     return [replace(one, issues=(*one.issues, *advice.get(one.name, ()))) for one in found]
 
@@ -190,20 +195,14 @@ def _read_route(
         # Only the first endpoint may begin anew in the sink; of a second one (teachers, grading
         # periods: few rows) the pages are kept until it has ended.
         try:
-            finding = Pull(
+            finding = server.pull(
                 server.listing(name, endpoint),
+                bounds,
                 append=_into(kept) if findings else append,
                 restart=kept.clear if findings else lambda: sink.restart(name),
                 told=_told(reading.progress, name, before),
-                limits=server.page_sizes,
-                pool=server.pool,
-                width=server.width,
-                clock=reading.clock,
-                bounds=bounds,
-                began=server.began,
-                source=server.source,
                 resumption=resumption,
-            ).read()
+            )
         except SourceError as error:
             if endpoint in route.optional and error.code in NOT_OFFERED:
                 continue
@@ -225,6 +224,29 @@ def _read_route(
     issues = tuple(Issue(code, message, provider.name, count=count) for code, message, count in doubts)
     rows = sum(finding.rows for finding in findings)
     return CollectionRead(name, "ok" if complete else "unproven", rows, proof, issues)
+
+
+def _delta(
+    name: str, provider: Provider, sink: LastingSink, reading: Reading, server: _Server, bounds: Bounds
+) -> Delta | None:
+    """The chance to read the collection by its changes; None where everything is read every time."""
+    if provider.full_every_days == 1 or provider.compatibility_mode or reading.as_of is None:
+        return None
+    from roster_pipeline.providers.deltas import Delta  # most tenants have no use for it
+
+    return Delta(
+        name,
+        provider.name,
+        provider.full_every_days,
+        reading.as_of,
+        hashlib.sha256(json.dumps([server.source, *COLUMNS[name]]).encode()).hexdigest(),
+        sink,
+        listing=lambda where: server.listing(name, name, where=where),
+        pulled=lambda listing, append, restart, told: server.pull(
+            listing, bounds, append=append, restart=restart, told=told
+        ),
+        progress=reading.progress,
+    )
 
 
 def _into(pages: list[pa.Table]) -> Callable[[pa.Table, Bookmark | None], None]:
@@ -383,7 +405,13 @@ class _Server:
         self.page_sizes = tuple(size for size in self.page_sizes if size <= limit) or (limit,)
 
     def listing(
-        self, collection: str, endpoint: str, client: Client | None = None, *, compatible: bool = False
+        self,
+        collection: str,
+        endpoint: str,
+        client: Client | None = None,
+        *,
+        compatible: bool = False,
+        where: str = "",
     ) -> Listing:
         """An endpoint's pages; `compatible` asks as in compatibility mode, although it is off."""
         return Listing(
@@ -392,7 +420,22 @@ class _Server:
             endpoint,
             compatible=compatible or self._provider.compatibility_mode,
             implied_role=_IMPLIED_ROLES.get(endpoint, ""),
+            where=where,
         )
+
+    def pull(self, listing: Listing, bounds: Bounds, **named: Any) -> Finding:
+        """Reads a listing to its end; see `Pull` for what is `named`."""
+        return Pull(
+            listing,
+            limits=self.page_sizes,
+            pool=self.pool,
+            width=self.width,
+            clock=self._reading.clock,
+            bounds=bounds,
+            began=self.began,
+            source=self.source,
+            **named,
+        ).read()
 
     def answers(self, collection: str, endpoint: str) -> bool:
         """Whether there is a page to be had in compatibility mode."""

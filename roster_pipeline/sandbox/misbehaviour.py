@@ -32,6 +32,7 @@ What = Literal[
     "forbidden",
     "not-found",
     "refuse-parameters",
+    "refuse-filter",
     # how the bytes come
     "drip",
     "drip-for-ever",
@@ -54,6 +55,8 @@ What = Literal[
     "no-source-ids",
     # which rows are on which page, and how many there are said to be
     "ignore-filter",
+    "filter-by-day",
+    "filter-in-local-time",
     "ignore-offset",
     "ignore-limit",
     "clamp",
@@ -111,6 +114,7 @@ FAULTS: Final[dict[What, Fault]] = {
     "forbidden": Fault("403"),
     "not-found": Fault("404, or VALUE (some say 400)", _WHOLE),
     "refuse-parameters": Fault("400 when filter, sort, orderBy or fields is sent"),
+    "refuse-filter": Fault("400 when a filter is sent"),
     # how the bytes come
     "drip": Fault("the answer comes byte by byte, one every VALUE seconds (0.05)", _NUMBER),
     "drip-for-ever": Fault("blanks and never an answer, one every VALUE seconds (0.05)", _NUMBER),
@@ -142,6 +146,10 @@ FAULTS: Final[dict[What, Fault]] = {
     "no-source-ids": Fault("every VALUE-th row (default every one) lacks its sourcedId", _WHOLE),
     # which rows are on which page, and how many there are said to be
     "ignore-filter": Fault("rows as if no filter had been sent"),
+    "filter-by-day": Fault("a filter by dateLastModified compares days alone"),
+    "filter-in-local-time": Fault(
+        "a filter by dateLastModified is taken for VALUE hours later (10; negative: earlier)", _WHOLE
+    ),
     "ignore-offset": Fault("every page starts at the first row"),
     "ignore-limit": Fault("everything in one page"),
     "clamp": Fault("at most VALUE rows a page", _WHOLE),

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from roster_pipeline.sandbox.flavours import Version
+from roster_pipeline.sandbox.misbehaviour import Misbehaviour
 from roster_pipeline.sandbox.rows import MODIFIED, SHAPES
 from roster_pipeline.sandbox.source import Row
 
@@ -101,6 +103,22 @@ def chosen(
             places, key=lambda place: (_text(value(rows[place])), place), reverse=query.descending
         )
     return places
+
+
+def misread(expression: str, due: Mapping[str, Misbehaviour]) -> str:
+    """A filter as a server takes it under the faults that are due."""
+    found = _SINCE.fullmatch(expression)
+    if not found:
+        return expression
+    before, when, after = found.groups()
+    if "filter-in-local-time" in due:
+        value = due["filter-in-local-time"].value
+        hours = timedelta(hours=10 if value is None else int(value))
+        when = f"{datetime.fromisoformat(when) + hours:%Y-%m-%dT%H:%M:%S.000Z}"
+    return f"{before}{when[:10] if 'filter-by-day' in due else when}{after}"
+
+
+_SINCE: Final = re.compile(r"(dateLastModified[<>=]+')(\d{4}-\d\d-\d\dT[^']*)(')")
 
 
 def condition(expression: str, version: Version, collection: str) -> Callable[[Row], bool]:

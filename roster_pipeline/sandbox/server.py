@@ -32,7 +32,7 @@ from roster_pipeline.sandbox.endpoints import ENDPOINTS, Endpoint
 from roster_pipeline.sandbox.flavours import FLAVOURS, Flavour
 from roster_pipeline.sandbox.misbehaviour import Misbehaviour, Mischief
 from roster_pipeline.sandbox.mishaps import MISHAPS, happened
-from roster_pipeline.sandbox.queries import Query, RejectedError, parse
+from roster_pipeline.sandbox.queries import Query, RejectedError, misread, parse
 from roster_pipeline.sandbox.rows import Writer
 from roster_pipeline.sandbox.sending import WAYS, Badly, Connection
 from roster_pipeline.sandbox.shelves import Shelf
@@ -222,6 +222,8 @@ class Sandbox:
         refuses = "refuse-parameters" in due or not self.flavour.parameters
         if refuses and {"filter", "sort", "orderBy", "fields"} & {name for name, _ in given}:
             raise _ProblemError(400, "invalid_selection_field", "only limit and offset are understood")
+        if "refuse-filter" in due and "filter" in {name for name, _ in given}:
+            raise _ProblemError(400, "invalid_filter_field", "there are no filters")
         if not self._origin:
             self.open(f"{request.url.scheme}://{request.url.netloc}")
         try:
@@ -288,6 +290,7 @@ class Sandbox:
         cap = int(due["clamp"].value or 1) if "clamp" in due else self.page_cap
         if "ignore-filter" in due:
             given = [pair for pair in given if pair[0] != "filter"]
+        given = [(name, misread(value, due) if name == "filter" else value) for name, value in given]
         query = parse(given, self.flavour.version, endpoint.table, cap)
         if "not-json" in due:
             return Response(HTML, media_type="text/html")

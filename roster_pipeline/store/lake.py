@@ -80,6 +80,8 @@ the evening serves until the early morning, and what was read on one day never s
 
 _UNFINISHED: Final = ".unfinished.json"
 
+COMPLETE: Final = "complete.json"
+
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
@@ -112,6 +114,25 @@ class Unfinished:
 
     def _table(self, parts: tuple[str, ...], columns: list[str] | None = None) -> pa.Table:
         return _parts(self.folder, parts, columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The last complete extract of a collection: of which sync, and what was noted with it."""
+
+    sync_id: int
+    cursor: dict[str, Any]
+    folder: Path
+    parts: tuple[str, ...]
+
+    def groups(self, columns: tuple[str, ...] | None = None) -> Iterator[pa.Table]:
+        """Its rows in their order, some at a time; these columns, or all.
+
+        Raises:
+            CodedError: RS-DB-03 if a part is not there or not whole.
+        """
+        for part in self.parts:
+            yield from _groups(self.folder / part, columns)
 
 
 @dataclass(slots=True)
@@ -263,6 +284,20 @@ class ExtractFiles:
             for group in _groups(self.folder / name):
                 state.written.add(group)
         self._save(collection, state)
+
+    def earlier(self, collection: str) -> Earlier | None:
+        """The last complete extract of the collection, where something was noted to go on from."""
+        entry = (_read_json(self.folder.parent / COMPLETE) or {}).get(collection, {})
+        if not entry.get("sync_id") or not entry.get("cursor"):
+            return None
+        folder = self.folder.parent / str(entry["sync_id"])
+        parts = _noted(folder / f"{collection}.json").get("parts", ())
+        return Earlier(entry["sync_id"], entry["cursor"], folder, tuple(parts)) if parts else None
+
+    def written(self, collection: str, columns: tuple[str, ...] | None = None) -> Iterator[pa.Table]:
+        """The rows of a collection that is closed, some at a time; these columns, or all."""
+        for part in _noted(self.folder / f"{collection}.json").get("parts", ()):
+            yield from _groups(self.folder / part, columns)
 
     def close(self, collection: str) -> None:
         """The collection is read: from now on, this is what was read of it."""
@@ -467,14 +502,15 @@ class Lake:
     def complete(self, tenant: str, provider_id: int) -> dict[str, dict[str, Any]]:
         """The last complete extract of each collection: `{collection: {sync_id, rows, as_of}}`.
 
-        `sync_id` is None for one that is too old to be kept.
+        `sync_id` is None for one that is too old to be kept. Where only what changed may be read from then
+        on, `cursor` is what must be known for that: it moves with the extract that it is of, or not at all.
         """
-        path = self._tenant(tenant) / "extracts" / str(provider_id) / "complete.json"
+        path = self._tenant(tenant) / "extracts" / str(provider_id) / COMPLETE
         return _read_json(path) or {}
 
     def set_complete(self, tenant: str, provider_id: int, complete: dict[str, dict[str, Any]]) -> None:
         """Remembers which extracts were complete."""
-        _write_json(self._tenant(tenant) / "extracts" / str(provider_id) / "complete.json", complete)
+        _write_json(self._tenant(tenant) / "extracts" / str(provider_id) / COMPLETE, complete)
 
     # -------------------------------------------------------------------------- tables between assets
 
@@ -541,7 +577,7 @@ class Lake:
                 _remove(old)
                 tables += 1
         for provider in folder.glob("extracts/*"):
-            complete = _read_json(provider / "complete.json") or {}
+            complete = _read_json(provider / COMPLETE) or {}
             kept = {
                 name: entry
                 if (entry["sync_id"] or 0) > up_to or str(entry["sync_id"]) in used
@@ -594,12 +630,12 @@ def _parts(
     return pa.concat_tables(tables).unify_dictionaries() if few else pa.concat_tables(tables)
 
 
-def _groups(path: Path) -> Iterator[pa.Table]:
+def _groups(path: Path, columns: tuple[str, ...] | None = None) -> Iterator[pa.Table]:
     """A part's rows, some at a time."""
     with _coded(), path.open("rb") as file:
         part = pq.ParquetFile(file)
         for number in range(part.num_row_groups):
-            yield part.read_row_group(number)
+            yield part.read_row_group(number, columns=list(columns) if columns else None)
 
 
 def _frame(path: Path) -> pd.DataFrame:

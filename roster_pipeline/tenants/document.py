@@ -92,6 +92,7 @@ class Provider(_Part):
     scope: str | None = None  # an empty one is sent as none
     page_size: Annotated[int, Field(ge=1, le=10000)] = 1000
     concurrency: Annotated[int, Field(ge=1, le=16)] = 4
+    full_every_days: Annotated[int, Field(ge=1, le=30)] = 1
     respect_enrolment_date: bool = False
     respect_academic_sessions: bool = False
     sync_classroom_data: bool = True

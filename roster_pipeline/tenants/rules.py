@@ -43,6 +43,7 @@ NOT_OFFERED: Final[dict[str, dict[str, str]]] = {
             "files are read, without address and credentials; leave it out, or use kind oneroster",
         ),
         "version": "the files tell their version themselves (manifest.csv); leave it out",
+        "full_every_days": "files are read whole every time; leave it out",
     },
 }
 INSTEAD: Final[dict[str, str]] = {
@@ -111,6 +112,9 @@ def _provider(place: Place, entry: dict[str, Any], written: Written) -> Iterator
         if kind == "oneroster" and given("scope") and not given("token_url"):
             text = "is for OAuth 2, which needs token_url; add that, or leave scope out"
             yield Problem("RS-CFG-11", (*place, "scope"), text)
+    if entry.get("compatibility_mode") is True and entry.get("full_every_days") not in (None, 1):
+        text = "needs filters, which compatibility_mode never sends; leave one of them out"
+        yield Problem("RS-CFG-11", (*place, "full_every_days"), text)
     for key in ("client_id", "client_secret"):
         if entry.get(key) is not None:
             yield from _reference((*place, key), entry[key])

@@ -161,7 +161,10 @@ CASES: Final = (
         both("failed RS-PRV-04 RS-REF-01 RS-REF-05 RS-ROW-01 unproven=users"),
     ),
     # ------------------------------------------------------------------ which rows, and how many
-    _variant("ignore-filter", "No filter is ever sent.", WELL),
+    _variant("ignore-filter", "No filter is sent, unless `full_every_days` says so.", WELL),
+    _variant("refuse-filter", "No filter is sent, unless `full_every_days` says so.", WELL),
+    _variant("filter-by-day", "No filter is sent, unless `full_every_days` says so.", WELL),
+    _variant("filter-in-local-time", "No filter is sent, unless `full_every_days` says so.", WELL),
     _variant(
         "ignore-offset@enrollments",
         f"It asks for everything at once, and gives up if that is not all. {STALE}",

@@ -418,6 +418,12 @@ class Pages:
     def go_on(self, collection: str, interrupted: Any) -> None:
         raise AssertionError(collection)
 
+    def earlier(self, collection: str) -> None:
+        return None
+
+    def written(self, collection: str, columns: Any = None) -> Iterator[pa.Table]:
+        raise AssertionError(collection)
+
     def ids(self, collection: str) -> list[str]:
         return [value for page in self.tables.get(collection, []) for value in page["sourcedId"].to_pylist()]
 

@@ -104,6 +104,29 @@ def test_a_filter_can_be_ignored(start: Start) -> None:
     assert answer.headers["x-total-count"] == client.get("users", limit=1).headers["x-total-count"]
 
 
+def test_a_filter_can_be_refused_and_nothing_else(start: Start) -> None:
+    client = misbehaving(start, Misbehaviour("refuse-filter"))
+    assert client.get("users", limit=5, sort="sourcedId").status_code == 200
+    assert client.get("users", filter="role='teacher'").status_code == 400
+
+
+def test_a_filter_by_date_can_be_taken_for_days_or_for_local_time(start: Start) -> None:
+    """All rows are of 6:00 on one day."""
+
+    def given(hour: int, *faults: Misbehaviour) -> int:
+        client = misbehaving(start, *faults)
+        answer = client.get("users", filter=f"dateLastModified>='2026-07-01T{hour:02}:00:00.000Z'", limit=1)
+        return len(answer.json()["users"])
+
+    assert [given(hour) for hour in (5, 6, 7)] == [1, 1, 0]
+    assert given(7, Misbehaviour("filter-by-day")) == 1
+    late, early = Misbehaviour("filter-in-local-time"), Misbehaviour("filter-in-local-time", -3)
+    assert [given(hour, late) for hour in (0, 5)] == [0, 0]
+    assert [given(hour, early) for hour in (9, 10)] == [1, 0]
+    client = misbehaving(start, Misbehaviour("filter-by-day"))
+    assert client.get("users", filter="role='teacher'", limit=1).status_code == 200
+
+
 def test_ignoring_offset_repeats_the_first_page(start: Start) -> None:
     client = misbehaving(start, Misbehaviour("ignore-offset"))
     assert client.rows("users", limit=5, offset=5) == client.rows("users", limit=5)

@@ -233,6 +233,11 @@ BAD_PROVIDERS: dict[str, tuple[dict[str, Any], str, list[str]]] = {
     "csv with a secret": (changed(CSV, client_secret="env:X"), "RS-CFG-11", ["client_secret"]),
     "csv with a version": (changed(CSV, version="1.1"), "RS-CFG-11", ["version", "manifest.csv"]),
     "csv with pages": (changed(CSV, page_size=100), "RS-CFG-11", ["page_size"]),
+    "csv with deltas": (changed(CSV, full_every_days=7), "RS-CFG-11", ["full_every_days", "read whole every time"]),
+    "deltas in compatibility mode": (
+        changed(ONEROSTER, full_every_days=7, compatibility_mode=True), "RS-CFG-11", ["full_every_days", "filters"]
+    ),
+    "never in full": (changed(ONEROSTER, full_every_days=31), "RS-CFG-02", ["full_every_days", "at most 30"]),
     "rest with a path": (changed(CLASSLINK, path="x"), "RS-CFG-11", ["path", "classlink"]),
     "empty secret": (changed(CLASSLINK, client_secret=" "), "RS-CFG-03", ["client_secret", "is empty", "env:NAME"]),
     "secret in a file of two lines": (changed(CLASSLINK, client_secret="file:/a\nb"), "RS-CFG-03", ["client_secret", "one line"]),
