@@ -58,11 +58,11 @@ class World:
         self.tonight = given.tonight
         self.sources = [self.source(one) for one in given.sources]
         self.schools = find_schools(self.sources, given.published, self.tonight)
-        self.users = [self.user(f"u{number}") for number in range(30)]
-        self.classes = [self.class_(f"c{number}") for number in range(8)]
-        self.enrolments = [self.enrolment(f"e{number}") for number in range(60)]
+        self.users = [self.user(f"u{number}") for number in range(60)]
+        self.classes = [self.class_(f"c{number}") for number in range(14)]
+        self.enrolments = [self.enrolment(f"e{number}") for number in range(70)]
         self.people = [self.person(f"p{number}") for number in range(25)]
-        links = {(link["provider_id"], link["source_id"]): link for link in map(self.link, range(30))}
+        links = {(link["provider_id"], link["source_id"]): link for link in map(self.link, range(50))}
         self.links = list(links.values())
         self.published: Published = replace(
             given.published,
@@ -91,12 +91,12 @@ class World:
         return {
             "provider_id": self.dice.choice((1, 2)),
             "source_id": source_id,
-            "reason": self.one_of("", "", "", "left", "deleted", "duplicate", "forgotten", *LIMITED),
+            "reason": self.one_of(*[""] * 9, "left", "deleted", "duplicate", "forgotten", *LIMITED),
             "given_name": self.one_of("", "Ada"),
             "family_name": self.one_of("", "Hill", "Hill"),
-            "email": self.one_of("", "a@x", "a@y", "b@x", "@x"),
-            "master": self.one_of("", "", "m", source_id),
-            "identifier": self.one_of("", "4", "a@x"),
+            "email": self.one_of("", "a@x", "a@x", "a@y", "@x"),
+            "master": self.one_of("", "m", source_id),
+            "identifier": self.one_of("", "m", "m", "a@x"),
             "enabled": self.one_of("true", "true", "false", ""),
             "roles": rows.as_list(roles),
             "schools": rows.as_list(schools),
@@ -110,22 +110,23 @@ class World:
             "source_id": class_id,
             "class_id": class_id,
             "school_id": self.one_of(*SCHOOLS),
-            "reason": self.one_of("", "", "", "", "deleted", "excluded_school", "classroom_data_off"),
+            "reason": self.one_of("", "", "", "deleted", "excluded_school", "classroom_data_off"),
             "fate": self.one_of("current", "current", "current", "ended"),
             "start_date": self.one_of("", "2025-08-01", "2025-11-01"),
             "end_date": self.one_of("", "2026-06-01", "2025-09-01"),
         }
 
     def enrolment(self, source_id: str) -> Row:
+        user = self.dice.choice([*self.users, {"provider_id": self.dice.choice((1, 2)), "source_id": "u0"}])
         return {
-            "provider_id": self.dice.choice((1, 2)),
+            "provider_id": user["provider_id"],
             "source_id": source_id,
             "reason": self.one_of(
-                "", "", "", "user_dropped", "class_dropped", "class_of_weaker_source", "forgotten", "deleted",
-                "refers_to_nothing",
+                "", "", "", "user_dropped", "user_dropped", "class_dropped", "class_dropped", "class_dropped",
+                "class_of_weaker_source", "forgotten", "deleted", "refers_to_nothing",
             ),
-            "class_id": f"c{self.dice.randrange(9)}",
-            "user_ref": f"u{self.dice.randrange(32)}",
+            "class_id": f"c{self.dice.randrange(15)}",
+            "user_ref": user["source_id"],
             "school_id": self.one_of(*SCHOOLS),
             "role": self.one_of("student", "teacher", "aide"),
             "dangling": self.one_of("", "", "true"),
@@ -147,7 +148,7 @@ class World:
         names = self.dice.sample(("email", "given_name", "family_name", "username"), 2)
         return {
             "provider_id": self.dice.choice((1, 2)),
-            "source_id": f"u{self.dice.randrange(32)}",
+            "source_id": f"u{self.dice.randrange(62)}",
             "person_id": f"p{self.dice.randrange(25)}",
             "removed": self.one_of("", "", "true"),
             "seen": self.dice.choice(("", json.dumps(dict.fromkeys(names, "was")), '{"email": ""}')),
@@ -471,7 +472,7 @@ def test_who_is_gone_is_told_as_if_each_were_asked(seed: int) -> None:
     here = set(rows.keys(now, "provider_id", "source_id"))
     expected = []
     for row in before:
-        who = row["provider_id"]
+        who = int(row["provider_id"])
         if (who, row["source_id"]) in here or who == 4:  # nobody knows the fourth, and the third is retired
             continue
         why = "provider_retired" if who == 3 else "not_sent" if states[who] else "not_proven"
