@@ -106,8 +106,11 @@ workers: install ## two Celery workers, one of them killed in the middle of its 
 night: install ## a real night of 500 tenants: what a sync costs, and how many an hour does
 	@$(BIN)/python -m benchmarks.night
 
-bench: install ## measure a large generated district against the floor
-	$(BIN)/python -m benchmarks
+# Hours, mostly the million. What is done is kept: interrupted, it goes on where it was.
+bench: install ## measure 1k to 1M students beside the floor and other clients, and write docs/performance.md
+	@$(BIN)/python -m benchmarks run $(if $(SIZES),--sizes $(SIZES)) $(if $(REPEATS),--repeats $(REPEATS)) \
+		$(if $(PARTS),--parts $(PARTS)) $(if $(BEFORE),--before $(BEFORE)) $(if $(RETRY),--retry)
+	@$(BIN)/python -m benchmarks report
 
 # pip-audit gets an environment of its own, build/audit. Where no database of vulnerabilities can be reached it
 # says so, lists what is pinned, and ends well.

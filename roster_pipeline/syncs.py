@@ -387,6 +387,8 @@ class Sync:
         sources = self._sources(facts["raw"]["providers"])
         tonight = self._tonight(facts["as_of"])
         current = find_current(sources, schools, sessions, self._published(), tonight)
+        # Later rules seldom ask for what was read of them; then they are read again.
+        self._frames.forget("users", "enrollments")
         self._write(
             "current_enrolments",
             {"users": current.users, "enrolments": current.enrolments},
@@ -766,6 +768,10 @@ class _FrameCache:
         if key not in self._read:
             self._read[key] = self._lake.read_extract(self._tenant, *key)
         return self._read[key]
+
+    def forget(self, *collections: str) -> None:
+        """Holds these no longer: a large tenant's are gigabytes."""
+        self._read = {key: frame for key, frame in self._read.items() if key[2] not in collections}
 
 
 class _Frames(dict[str, pd.DataFrame]):

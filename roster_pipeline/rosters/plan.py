@@ -387,8 +387,11 @@ class _Plan:
         old_frozen = set(old.loc[rows.among(old["school_id"], self.frozen), "class_id"])
         wanted = wanted[~kept_back & ~rows.among(wanted["class_id"], old_frozen)].assign(provider="")
         missing = old[~rows.among(old["class_id"], set(wanted["class_id"].tolist()))].copy()
-        said = now[now["reason"] != rows.DUPLICATE].drop_duplicates("class_id")
-        verdict = said.set_index("class_id")[["reason", "fate"]].to_dict("index")
+        said = now[(now["reason"] != rows.DUPLICATE) & rows.among(now["class_id"], set(missing["class_id"]))]
+        verdict = {
+            row.class_id: row
+            for row in rows.each(said.drop_duplicates("class_id")[["class_id", "reason", "fate"]])
+        }
         missing["cause"] = [self._class_cause(row, verdict.get(row.class_id)) for row in rows.each(missing)]
         missing["schools"] = [[school] for school in missing["school_id"].tolist()]
         waiting = self._wait("classes", missing, Counter(old["school_id"].tolist()))
@@ -397,7 +400,7 @@ class _Plan:
         self.class_cause = dict(rows.keys(missing, "class_id", "cause"))
         return _table(pd.concat([wanted, missing[stays]]) if stays.any() else wanted, old)
 
-    def _class_cause(self, row: Any, verdict: dict[str, str] | None) -> str:
+    def _class_cause(self, row: Any, verdict: Any | None) -> str:
         provider_id, school_id = int(row.provider_id), row.school_id
         source = self.by_id.get(provider_id)
         if school_id in self.set_back:
@@ -406,21 +409,21 @@ class _Plan:
             return SETTLED if provider_id in self.tonight.retired else STAYS
         if school_id in self.frozen or not source.usable:
             return STAYS
-        if verdict is None or verdict["reason"] in (rows.DELETED, rows.NO_ID, rows.DUPLICATE):
+        if verdict is None or verdict.reason in (rows.DELETED, rows.NO_ID, rows.DUPLICATE):
             if not source.proven("classes"):
                 return STAYS
             if not source.options.sync_classroom_data:
                 return SETTLED
             return SETTLED if self._has_ended(row, source) else COUNTED
-        if verdict["reason"] in ("not_current", "undated"):
+        if verdict.reason in ("not_current", "undated"):
             if not source.proven("classes", "academicSessions"):
                 return STAYS
-            self.told["RS-SES-04", provider_id] += verdict["fate"] == ENDED
+            self.told["RS-SES-04", provider_id] += verdict.fate == ENDED
             return SETTLED
-        if verdict["reason"] == "excluded_school" and source.options.excluded_rosters == "keep":
+        if verdict.reason == "excluded_school" and source.options.excluded_rosters == "keep":
             return STAYS
-        if verdict["reason"] == "" and verdict["fate"] in (FROZEN, GAP):
-            self.told["RS-SES-02", provider_id] += verdict["fate"] == FROZEN
+        if verdict.reason == "" and verdict.fate in (FROZEN, GAP):
+            self.told["RS-SES-02", provider_id] += verdict.fate == FROZEN
             return STAYS
         return SETTLED if source.proven("classes") else STAYS
 

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from pandas.api.types import union_categoricals
 
 from roster_pipeline.oneroster import vocabulary
+from roster_pipeline.rosters import columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Sequence
@@ -182,11 +183,14 @@ def typed(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def coded(values: pd.Series) -> tuple[np.ndarray, pd.Index]:
-    """A column as small integers, the places of its values in the other one; not each need be there."""
+    """A column as integers, the places of its values in the other one; not each need be there.
+
+    They are int32: pandas keeps them as small as it can, and then one more may be too great for them.
+    """
     if isinstance(values.dtype, pd.CategoricalDtype):
-        return values.cat.codes.to_numpy(), values.cat.categories
+        return values.cat.codes.to_numpy().astype("int32", copy=False), values.cat.categories
     codes, different = pd.factorize(values)
-    return codes, different
+    return codes.astype("int32", copy=False), different
 
 
 def decoded(codes: np.ndarray, values: Sequence[str], index: pd.Index, name: Any = None) -> pd.Series:
@@ -231,40 +235,33 @@ def mapped_where(values: pd.Series, mask: np.ndarray, value: str) -> pd.Series:
     )
 
 
-def numbered(frame: pd.DataFrame, *columns: str) -> np.ndarray:
+def numbered(frame: pd.DataFrame, *names: str) -> np.ndarray:
     """A number (int64) for each row, the same where all these columns have the same values."""
-    number, count = np.zeros(len(frame), dtype="int64"), 1
-    for name in columns:
-        codes, different = coded(frame[name])
-        if count * max(len(different), 1) > 1 << 62:  # too great for an integer
-            number, met = pd.factorize(number)
-            count = len(met)
-        number, count = number * max(len(different), 1) + codes, count * max(len(different), 1)
-    return number
+    return columns.numbered([frame], names)[0]
 
 
-def kinds(frame: pd.DataFrame, *columns: str) -> tuple[np.ndarray, pd.DataFrame]:
+def kinds(frame: pd.DataFrame, *names: str) -> tuple[np.ndarray, pd.DataFrame]:
     """Each combination of values that the columns have, once, in the order of the first; and where each
     row's is among them.
     """
-    number, met = pd.factorize(numbered(frame, *columns))
+    number, met = pd.factorize(numbered(frame, *names))
     first = np.empty(len(met), dtype="int64")
     first[number[::-1]] = np.arange(len(frame))[::-1]
-    return number, frame[list(columns)].iloc[first]
+    return number, frame[list(names)].iloc[first]
 
 
-def counted(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[tuple[Any, ...], int]]:
+def counted(frame: pd.DataFrame, *names: str) -> Iterator[tuple[tuple[Any, ...], int]]:
     """Each combination of values that the columns have, in the order of the first, and its number of rows."""
-    number, met = kinds(frame, *columns)
-    return zip(keys(met, *columns), np.bincount(number, minlength=len(met)).tolist(), strict=True)
+    number, met = kinds(frame, *names)
+    return zip(keys(met, *names), np.bincount(number, minlength=len(met)).tolist(), strict=True)
 
 
-def are_in(frame: pd.DataFrame, other: pd.DataFrame, *columns: str) -> np.ndarray:
+def are_in(frame: pd.DataFrame, other: pd.DataFrame, *names: str) -> np.ndarray:
     """Whether the values of these columns are, together, those of a row of the other frame."""
     if frame.empty or other.empty:
         return np.zeros(len(frame), dtype=bool)
-    number = numbered(stacked([frame[list(columns)], other[list(columns)]], list(columns)), *columns)
-    found: np.ndarray = pd.Series(number[: len(frame)]).isin(number[len(frame) :]).to_numpy()
+    mine, theirs = columns.numbered([frame, other], names)
+    found: np.ndarray = pd.Series(mine).isin(theirs).to_numpy()
     return found
 
 

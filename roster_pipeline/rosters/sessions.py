@@ -114,8 +114,7 @@ def _of_source(
     ]
     before = _known_classes(source, reason, traits, by_org, mine, issues)
     taken = {row.class_id for row in mine.values()}
-    for place, row in enumerate(rows.records(frame)):
-        why = reason.iat[place]
+    for place, (row, why) in enumerate(zip(rows.records(frame), reason.tolist(), strict=True)):
         course = course_rows.get(row["course"])
         window, session_ids = windows[place]
         school_id = by_org.get((source.provider_id, row["school"]))

@@ -7,16 +7,17 @@ driver's tuples, made column by column. Either way some thousand rows at a time:
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import repeat
 from select import select as wait
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import Boolean, Integer, Table, select
+from sqlalchemy import Boolean, Integer, Table, or_, select
 
 from roster_pipeline.rosters.columns import as_arrow
 
@@ -52,9 +53,6 @@ def insert(connection: Connection, table: Table, frame: pd.DataFrame, fixed: Map
         fixed: Columns that are the same in every row, and their values.
     """
     with _cursor(connection) as cursor:
-        if connection.dialect.name == "sqlite":
-            # A table is read in the order of its key: then its rows lie side by side, at half the cost.
-            frame = frame.sort_values([c.name for c in table.primary_key if c.name in frame.columns])
         _fill(connection, cursor, table.name, table, frame, fixed)
 
 
@@ -215,58 +213,86 @@ def _cursor(connection: Connection) -> Iterator[Any]:
 # ------------------------------------------------------------------------------ out of the database
 
 
-def read(connection: Connection, query: str, tenant: str, names: Sequence[str]) -> pd.DataFrame:
+def is_alone(connection: Connection, table: Table, tenant: str) -> bool:
+    """Whether a table of SQLite holds nothing of anybody else; on Postgres never asked, and false."""
+    if connection.dialect.name != "sqlite":
+        return False
+    others = (select(1).where(side).exists() for side in (table.c.tenant < tenant, table.c.tenant > tenant))
+    return not connection.execute(select(or_(*others))).scalar()
+
+
+def read(
+    connection: Connection,
+    query: str,
+    tenant: str,
+    names: Sequence[str],
+    categories: Container[str] = (),
+) -> pd.DataFrame:
     """What a query finds of a tenant: a DataFrame of str columns; `provider_id` is int64.
 
     Args:
         connection: Of which the query sees the transaction.
-        query: SQL that gives texts, none of them null; `{tenant}` stands where the tenant belongs.
+        query: SQL that gives texts, none of them null; `{tenant}` stands where the tenant's name belongs.
         tenant: The tenant.
         names: What to call the columns.
+        categories: Those of them that are to be categorical: four bytes a row, and each value once.
     """
+    types = {name: _type_of(name, categories) for name in names}
+    columns: list[list[Any]] = [[] for _ in names]
     with _cursor(connection) as cursor:
         parts = _fetched if connection.dialect.name == "sqlite" else _copied
-        columns: list[list[Any]] = [[] for _ in names]
-        for part in parts(cursor, query, tenant, names):
+        for part in parts(cursor, query, tenant, types):
             for column, values in zip(columns, part, strict=True):
                 column.append(values)
     found = {}
-    for name, column in zip(names, columns, strict=True):
-        whole = pa.chunked_array(column, _type_of(name)).combine_chunks()
+    for (name, kind), column in zip(types.items(), columns, strict=True):
+        found[name] = _as_pandas(pa.chunked_array(column, kind))
         column.clear()
-        is_text = name != "provider_id"
-        found[name] = (
-            pd.array(whole, dtype="str") if is_text else whole.to_numpy(zero_copy_only=False, writable=True)
-        )
     return pd.DataFrame(found)
 
 
-def _type_of(name: str) -> Any:
-    return pa.int64() if name == "provider_id" else pa.large_string()
+def _type_of(name: str, categories: Container[str]) -> Any:
+    if name == "provider_id":
+        return pa.int64()
+    return pa.dictionary(pa.int32(), pa.large_string()) if name in categories else pa.large_string()
 
 
-def _fetched(cursor: Any, query: str, tenant: str, names: Sequence[str]) -> Iterator[list[Any]]:
+def _as_pandas(values: Any) -> Any:
+    values = values.unify_dictionaries().combine_chunks()
+    if pa.types.is_integer(values.type):
+        return values.to_numpy(zero_copy_only=False, writable=True)
+    if not pa.types.is_dictionary(values.type):
+        return pd.array(values, dtype="str")
+    met = pd.Index(pd.array(values.dictionary, dtype="str"))
+    return pd.Categorical.from_codes(np.asarray(values.indices), categories=met)
+
+
+def _fetched(cursor: Any, query: str, tenant: str, types: Mapping[str, Any]) -> Iterator[list[Any]]:
     cursor.execute(query.format(tenant="?"), (tenant,))
     while rows := cursor.fetchmany(ROWS_AT_ONCE):
-        yield [
-            pa.array(values, _type_of(name))
-            for name, values in zip(names, zip(*rows, strict=True), strict=True)
-        ]
+        columns = zip(types.values(), zip(*rows, strict=True), strict=True)
+        yield [pa.array(values, kind) for kind, values in columns]
 
 
-def _copied(cursor: Any, query: str, tenant: str, names: Sequence[str]) -> Iterator[list[Any]]:
+def _copied(cursor: Any, query: str, tenant: str, types: Mapping[str, Any]) -> Iterator[list[Any]]:
     from pyarrow import csv
 
     reads = csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False)
-    converts = csv.ConvertOptions(column_types={name: _type_of(name) for name in names})
+    converts = csv.ConvertOptions(column_types=types)
     for block in _blocks(cursor, query, tenant):
-        whole = csv.ReadOptions(column_names=list(names), block_size=len(block) + 1, use_threads=False)
+        whole = csv.ReadOptions(
+            column_names=list(types), skip_rows=1, block_size=len(block) + 1, use_threads=False
+        )
         found = csv.read_csv(pa.BufferReader(block), whole, reads, converts)
         yield [column.combine_chunks() for column in found.columns]
 
 
+# Arrow takes U+FEFF at the very beginning for a mark of the encoding; a row may begin with one, too.
+_FIRST: Final = b"\n"
+
+
 def _blocks(cursor: Any, query: str, tenant: str) -> Iterator[bytearray]:
-    """The query's rows as CSV, some MiB at a time, none of them cut.
+    """The query's rows as CSV, some MiB at a time, none of them cut, after a first line that is none.
 
     Each row is a message of its own, and psycopg's `Copy` takes four times as long as libpq to hand it on:
     with millions of them, longer than everything else that is done to read a table.
@@ -280,14 +306,14 @@ def _blocks(cursor: Any, query: str, tenant: str) -> Iterator[bytearray]:
     begun = link.exec_(statement.encode())
     if begun.status != pq.ExecStatus.COPY_OUT:
         raise errors.error_from_result(begun)
-    block = bytearray()
+    block = bytearray(_FIRST)
     while True:
         length, row = link.get_copy_data(1)
         if length > 0:
             block += row
             if len(block) >= BYTES_AT_ONCE:
                 yield block
-                block = bytearray()
+                block = bytearray(_FIRST)
         elif length == 0:  # nothing has come yet
             wait([link.socket], [], [])
             link.consume_input()
@@ -296,5 +322,5 @@ def _blocks(cursor: Any, query: str, tenant: str) -> Iterator[bytearray]:
     while ended := link.get_result():
         if ended.status != pq.ExecStatus.COMMAND_OK:
             raise errors.error_from_result(ended)
-    if block:
+    if len(block) > len(_FIRST):
         yield block

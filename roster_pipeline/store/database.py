@@ -531,6 +531,8 @@ def connect(url: str) -> Engine:
         # WAL: readers see the old roster until the moment of the commit, and never wait for it.
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
+        # KiB at most. The driver's own 2 MiB hold no table of a large tenant, whose keys come in any order.
+        connection.execute("PRAGMA cache_size=-65536")
         # The driver would begin transactions lazily, and only before changes: a transaction that
         # reads, decides and writes must hold its snapshot from the first statement.
         connection.isolation_level = None
