@@ -209,6 +209,12 @@ def test_each_schools_counts_are_its_own():
     assert (south["created_students"], south["created_teachers"], south["memberships"]) == (2, 1, 3)
 
 
+def test_an_older_row_of_somebody_says_nothing_of_their_school():
+    sis = school_of("t1 s1 s2").users("s1", modified="2025-01-01")
+    told = one_night(sis.again("users", "s1", modified="2020-01-01")).check()
+    assert told.school("North School")["created_students"] == told.counts["created_students"] == 2
+
+
 def test_rows_of_a_provider_that_cannot_speak_are_dropped_for_that_reason():
     told = one_night(school_of("t1 s1"), provider("cl", "s1 s2").state("failed", "orgs")).check()
     cl = told.told("cl")
