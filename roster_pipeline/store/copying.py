@@ -10,7 +10,7 @@ import datetime as dt
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import repeat
-from select import select as wait
+from selectors import EVENT_READ, DefaultSelector
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -307,18 +307,20 @@ def _blocks(cursor: Any, query: str, tenant: str) -> Iterator[bytearray]:
     if begun.status != pq.ExecStatus.COPY_OUT:
         raise errors.error_from_result(begun)
     block = bytearray(_FIRST)
-    while True:
-        length, row = link.get_copy_data(1)
-        if length > 0:
-            block += row
-            if len(block) >= BYTES_AT_ONCE:
-                yield block
-                block = bytearray(_FIRST)
-        elif length == 0:  # nothing has come yet
-            wait([link.socket], [], [])
-            link.consume_input()
-        else:
-            break
+    with DefaultSelector() as arrivals:
+        arrivals.register(link.socket, EVENT_READ)
+        while True:
+            length, row = link.get_copy_data(1)
+            if length > 0:
+                block += row
+                if len(block) >= BYTES_AT_ONCE:
+                    yield block
+                    block = bytearray(_FIRST)
+            elif length == 0:  # nothing more has come yet
+                arrivals.select()
+                link.consume_input()
+            else:
+                break
     while ended := link.get_result():
         if ended.status != pq.ExecStatus.COMMAND_OK:
             raise errors.error_from_result(ended)
