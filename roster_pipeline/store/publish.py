@@ -36,11 +36,14 @@ def write_changes(
     """Applies the changes of all published tables.
 
     Args:
+        changes: Published table → its changes; one that is not named does not change.
         merged: person_id → merged_into, set on the people whom it names, whenever they were removed.
     """
     stamp = stamp_of(now)
     for table in database.PUBLISHED:
-        change = changes[table.name]
+        change = changes.get(table.name)
+        if change is None:
+            continue
         names = columns_of(table)
         history.record(
             connection,
