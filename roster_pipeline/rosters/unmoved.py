@@ -38,9 +38,9 @@ COMPARED: Final[dict[str, str]] = {
     "current._Judge._roles": "the dates of users' roles",
     "current._enrolments": "the dates of enrolments",
     "current._entered": "the first days of enrolments and of classes",
-    "flaws._Flaws._count_classes": "the dates of classes",
-    "flaws._Flaws._flaws_of_sessions": "each school's newest end of a session, and `between_sessions_days`",
-    "flaws._Flaws._running": "the dates of sessions, and `between_sessions_days`",
+    "flaws.Facts._count_classes": "the dates of classes",
+    "flaws.Facts._flaws_of_sessions": "each school's newest end of a session, and `between_sessions_days`",
+    "flaws.Facts._running": "the dates of sessions, and `between_sessions_days`",
     "plan._Plan.__init__": "the last day of an approval: nothing waits where a ground is",
     "plan._Plan._after": "since when somebody is inactive, and `grace_days`",
     "plan._Plan._has_ended": "the last days of published classes",
@@ -49,7 +49,7 @@ COMPARED: Final[dict[str, str]] = {
     "sessions._fate": "the last days of published classes, the first ones of tonight's",
     "sessions._of_source": "the dates of sessions",
     "sessions._window": "the dates of sessions, or of a class's enrolments",
-    "suspicions._Suspicions._ends_soon": "the last days of published classes: asked of what waits only",
+    "suspicions._Patterns._ends_soon": "the last days of published classes: asked of what waits only",
     "undone.waiting": "the last day of an approval: nothing waits where a ground is",
 }
 """Every rule that looks at `as_of`, and with what it compares it. A test finds one that is not named here.
@@ -223,7 +223,6 @@ def turning_days(found: Found, published: Published, tonight: Tonight) -> set[dt
     spans: set[str] = set()
     for frame, names in (
         (found.sessions.sessions, ("start_date", "end_date")),
-        (found.sessions.classes, ("start_date", "end_date")),
         (found.current.enrolments, ("begin_date", "end_date")),
         (published.classes, ("start_date", "end_date")),
     ):
