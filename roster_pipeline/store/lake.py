@@ -541,6 +541,7 @@ class Lake:
         """
         folder = self._tenant(tenant)
         used: set[str] = set()
+        pointed: set[str] = set()  # of which only the tables serve
         extracts = tables = 0
         for path in folder.glob("latest/*.json"):
             sync_id = (_read_json(path) or {}).get("sync_id", 0)
@@ -549,13 +550,14 @@ class Lake:
             facts = _read_json(self._facts(tenant, path.stem, sync_id)) or {}
             for asset, number in {path.stem: sync_id, **facts.get("reads", {})}.items():
                 own = _read_json(self._facts(tenant, asset, number)) or {}
-                used |= {str(number), str(own.get("same", {}).get("sync_id", number))}
+                used.add(str(number))
+                pointed.add(str(own.get("same", {}).get("sync_id", number)))
             raw = facts.get("raw", facts).get("providers", {})
             used |= {
                 str(found["sync_id"]) for entry in raw.values() for found in entry["collections"].values()
             }
         for old in folder.glob("syncs/*"):
-            if old.name not in used:
+            if old.name not in used | pointed:
                 _remove(old)
                 tables += 1
         for provider in folder.glob("extracts/*"):
