@@ -24,7 +24,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -41,8 +41,10 @@ from roster_pipeline.store import database, holds
 from roster_pipeline.syncs import Sync
 from roster_pipeline.undo import undo
 from roster_pipeline_tests import syncing
+from roster_pipeline_tests.every_day import days_of, moved_unseen
 from roster_pipeline_tests.oracle.changes import change
 from roster_pipeline_tests.oracle.tenants import Made, make
+from roster_pipeline_tests.rosters import Story
 from roster_pipeline_tests.sixty_nights import exports
 from roster_pipeline_tests.sixty_nights.exports import Fault
 from roster_pipeline_tests.sixty_nights.worlds import databases
@@ -340,10 +342,16 @@ def twins(seed: int, folder: Path, urls: tuple[str, str] = ("", "")) -> Iterator
         yield Twins(seed, Twin(quick, False), Twin(slow, True), folder / "files")
 
 
-def world(seed: int, nights: int, urls: tuple[str, str] = ("", "")) -> tuple[Counter[str] | None, str]:
+def world(
+    seed: int, nights: int, urls: tuple[str, str] = ("", ""), mutant: str = ""
+) -> tuple[Counter[str] | None, str]:
     """What a world went through, None if the twins differ, and what to print of it."""
     started = time.monotonic()
-    with tempfile.TemporaryDirectory() as name, twins(seed, Path(name), urls) as pair:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        twins(seed, Path(name), urls) as pair,
+        MUTANTS[mutant]() if mutant else nullcontext(),
+    ):
         try:
             tally = pair.run(nights)
         except Exception as error:  # whatever ends it, the next world goes on
@@ -367,6 +375,17 @@ def _ignoring(**given: Any) -> Callable[[], Any]:
     return lambda: mock.patch.object(Ground, "carries", blind)
 
 
+def _silent(of: Any, name: str) -> Any:
+    """A method that does what it does, and answers that it was nothing."""
+    real = getattr(of, name)
+
+    def silent(*given: Any, **named: Any) -> bool:
+        real(*given, **named)
+        return False
+
+    return mock.patch.object(of, name, silent)
+
+
 MUTANTS: Final[dict[str, Callable[[], Any]]] = {
     "the register's proposal": _ignoring(proposal="proposal"),
     "the date": _ignoring(as_of="as_of"),
@@ -374,12 +393,40 @@ MUTANTS: Final[dict[str, Callable[[], Any]]] = {
     "the providers' extracts": _ignoring(sources="sources"),
     "the directories' extracts": _ignoring(directories="directories"),
     "the turning days": lambda: mock.patch.object(unmoved, "turning_days", return_value=set()),
+    "what is remembered": lambda: _silent(Sync, "_remember"),
     "what settled means": lambda: mock.patch.object(unmoved, "is_settled", return_value=True),
 }
 """What a ground depends on → what makes that forgotten."""
 
 
 # ------------------------------------------------------------------------------ the command
+
+
+def every_day(seed: int, days: int) -> tuple[bool, str]:
+    """Whether every rule finds on each of so many days what a ground would have said; of a made-up tenant."""
+    made = make(random.Random(seed))
+    tenant = Story(made.providers, made.directories, made.settings)
+    found = days_of(tenant, days)
+    wrong = moved_unseen(found)
+    settled = [day for day in found if day.settled]
+    ends = len({day.until() for day in settled})
+    told = f"tenant {seed}: {len(settled)} of {days} days settled, {ends} ends of grounds"
+    return not wrong, "\n  ".join([told, *wrong])
+
+
+def _notice(first: int, worlds: int, nights: int) -> int:
+    """How many mutants no world notices."""
+    unnoticed = 0
+    for mutant in MUTANTS:
+        for seed in range(first, first + worlds):
+            tally, text = world(seed, nights, mutant=mutant)
+            if tally is None:
+                print(f"without {mutant}: {text.splitlines()[0][:160]}", flush=True)
+                break
+        else:
+            unnoticed += 1
+            print(f"without {mutant}: NOBODY NOTICES", flush=True)
+    return unnoticed
 
 
 def main() -> int:
@@ -389,7 +436,13 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1, help="the number of the first world")
     parser.add_argument("--jobs", type=int, default=2, help="processes (2)")
     parser.add_argument("--postgres", action="store_true", help="keep the rosters in PostgreSQL, not SQLite")
+    parser.add_argument("--days", type=int, default=0, help="also run every rule on so many days, in memory")
+    parser.add_argument(
+        "--mutants", action="store_true", help="only see whether forgetting anything is noticed"
+    )
     given = parser.parse_args()
+    if given.mutants:
+        return min(1, _notice(given.first, given.worlds, given.nights))
     seeds = range(given.first, given.first + given.worlds)
     total: Counter[str] = Counter()
     passed = 0
@@ -401,11 +454,15 @@ def main() -> int:
         waiting = [
             pool.submit(world, seed, given.nights, pair) for seed, pair in zip(seeds, pairs, strict=True)
         ]
+        every = [pool.submit(every_day, seed, given.days) for seed in seeds if given.days]
         for done in as_completed(waiting):
             tally, text = done.result()
             print(text, flush=True)
             passed += tally is not None
             total.update(tally or {})
+        for right, text in (one.result() for one in every):
+            print(text, flush=True)
+            passed -= not right
     print(f"{passed} of {given.worlds} worlds passed; {total['unmoved']} of {total['syncs']} syncs stood")
     if not total["unmoved"]:
         print("No sync stood on an earlier one: these nights prove nothing.")

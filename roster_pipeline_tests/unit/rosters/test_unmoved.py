@@ -11,13 +11,12 @@ import ast
 import datetime as dt
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
-import pandas as pd
 import pytest
 
 import roster_pipeline
@@ -25,7 +24,8 @@ from roster_pipeline.rosters import unmoved
 from roster_pipeline.rosters.outcome import Found
 from roster_pipeline.rosters.source import Published, Tonight
 from roster_pipeline.rosters.unmoved import LONGEST, Ground
-from roster_pipeline_tests.rosters import Night, Provider, Story, provider, story
+from roster_pipeline_tests.every_day import Day, days_of, moved_unseen
+from roster_pipeline_tests.rosters import Provider, Story, provider, story
 
 DAYS: Final = 60
 _RULES: Final = Path(roster_pipeline.__file__).parent / "rosters"
@@ -53,81 +53,12 @@ def _tenant() -> Story:
     return story(sis, cl, grace_days=5, between_sessions_days=30, keeps_back=("no_students",))
 
 
-@dataclass
-class Day:
-    """What the rules were given and found on a day, and whether that was settled."""
-
-    found: Found
-    published: Published
-    tonight: Tonight
-    result: dict[str, Any]
-    settled: bool
-
-    def until(self, longest: int) -> dt.date:
-        return unmoved.until(
-            unmoved.turning_days(self.found, self.published, self.tonight), self.tonight.as_of, longest
-        )
-
-
-def _days(tenant: Story, count: int) -> list[Day]:
-    out = []
-    for _ in range(count):
-        given = tenant.given()
-        night = tenant.night()
-        learned = any(
-            not getattr(night.before, name).equals(getattr(night.published, name))
-            for name in ("school_sources", "enrolled", "left")
-        )
-        settled = not learned and unmoved.is_settled(night.report, night.found, night.changed, night.before)
-        out.append(Day(night.found, night.before, given.tonight, _result(night), settled))
-    return out
-
-
 @cache
 def _two_months() -> list[Day]:
     tenant = _tenant()
-    _days(tenant, 2)
+    days_of(tenant, 2)
     tenant.providers[0].gone("s7")  # who is inactive from the first of these days on
-    return _days(tenant, DAYS)
-
-
-def _result(night: Night) -> dict[str, Any]:
-    """All that the rules found, but for the date of the schools' states and what is new since yesterday."""
-    found = night.found
-    parts = (found.schools, found.sessions, found.current, found.completeness, found.identities, found.roster)
-    out: dict[str, Any] = {"report": {**night.report, "changes": {}}}
-    for part in parts:
-        for name in part.__dataclass_fields__:
-            value = getattr(part, name)
-            out[f"{type(part).__name__}.{name}"] = (
-                _records(value) if isinstance(value, pd.DataFrame) else str(value)
-            )
-    out["Roster.tables"] = {
-        name: _records(table.drop(columns=[c for c in ("state_as_of",) if c in table]))
-        for name, table in found.roster.tables.items()
-    }
-    return out
-
-
-def _records(frame: pd.DataFrame) -> list[str]:
-    return sorted(map(str, frame.to_dict("records")))
-
-
-def _moved_unseen(days: list[Day], longest: int = DAYS + 9) -> list[str]:
-    """The days on which a rule found something else although the ground still carried."""
-    wrong = []
-    for place, day in enumerate(days):
-        if not day.settled:
-            continue
-        until = day.until(longest)
-        for later in days[place + 1 :]:
-            if later.tonight.as_of >= until:
-                break
-            if later.result != day.result:
-                what = [name for name in day.result if day.result[name] != later.result[name]]
-                wrong.append(f"{day.tonight.day} carried until {until}; on {later.tonight.day} {what} moved")
-                break
-    return wrong
+    return days_of(tenant, DAYS)
 
 
 # ------------------------------------------------------------------------------------------ the dates
@@ -135,10 +66,10 @@ def _moved_unseen(days: list[Day], longest: int = DAYS + 9) -> list[str]:
 
 def test_nothing_moves_before_a_ground_ends():
     days = _two_months()
-    assert _moved_unseen(days) == []
+    assert moved_unseen(days) == []
     settled = [day for day in days if day.settled]
     assert len(settled) > DAYS * 0.5
-    assert len({day.until(DAYS + 9) for day in settled}) > 12, "hardly a day turned anything"
+    assert len({day.until() for day in settled}) > 12, "hardly a day turned anything"
 
 
 def _without_table(part: str, table: str, *columns: str) -> AbstractContextManager[Any]:
@@ -187,7 +118,7 @@ FORGOTTEN: Final[dict[str, Callable[[], AbstractContextManager[Any]]]] = {
 def test_every_kind_of_date_is_needed(what: str):
     days = _two_months()
     with FORGOTTEN[what]():
-        assert _moved_unseen(days), f"without {what} nobody notices anything"
+        assert moved_unseen(days), f"without {what} nobody notices anything"
 
 
 def test_the_dates_of_a_class_that_is_kept_as_published_count():
@@ -197,12 +128,12 @@ def test_the_dates_of_a_class_that_is_kept_as_published_count():
     sis.teaches("c1", "t1 s1..s6", terms=["year"]).users("t2 s21..s23", orgs="west")
     sis.teaches("c2", "t2 s21..s23", school="west", terms=["term"])
     tenant = story(sis)
-    _days(tenant, 2)
+    days_of(tenant, 2)
     sis.option(exclude_schools=["west"]).session("term", "2025-08-18..2025-10-20")
-    days = _days(tenant, 17)
-    assert _moved_unseen(days) == []
+    days = days_of(tenant, 17)
+    assert moved_unseen(days) == []
     with _without_table("published", "classes", "start_date", "end_date"):
-        assert _moved_unseen(days)
+        assert moved_unseen(days)
 
 
 def test_a_ground_ends_after_a_week_whatever_happens():
@@ -216,7 +147,7 @@ def test_a_ground_ends_after_a_week_whatever_happens():
 
 def test_the_last_days_of_the_calendar_are_no_trouble():
     tenant = story(provider("sis", "t1 s1").session("year", "0001-01-01..9999-12-31").teaches("c1", "t1 s1"))
-    (day,) = _days(tenant, 1)
+    (day,) = days_of(tenant, 1)
     assert dt.date.max in unmoved.turning_days(day.found, day.published, day.tonight)
     assert unmoved.until([], dt.date.max) == dt.date.max  # and so it carries nothing
 
