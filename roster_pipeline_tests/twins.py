@@ -249,7 +249,7 @@ class Twins:
             stores = twin.here.stores
             try:
                 if what == "undo":
-                    undo(stores, TENANT, self.syncs_of(twin)[int(-1 - 3 * chosen)], school=None,
+                    undo(stores, TENANT, self.syncs_of(twin)[int(-1 - 9 * chosen)], school=None,
                          who="ann", why="", clock=twin.clock)  # fmt: skip
                 elif what == "approve":
                     with stores.database.begin() as connection:
@@ -277,7 +277,7 @@ class Twins:
         with twin.here.stores.database.connect() as connection:
             people = list(connection.scalars(select(table.c.person_id).order_by(table.c.person_id)))
         stores, who = twin.here.stores, people[int(chosen * len(people))]
-        same_salt = mock.patch.object(forgetting.secrets, "token_hex", lambda size: "5a" * size)
+        same_salt = mock.patch("roster_pipeline.forgetting.secrets.token_hex", lambda size: "5a" * size)
         with same_salt, forgetting.alone_with(stores, TENANT, twin.clock) as lease:
             meant = forgetting.find(stores, TENANT, who)
             forgetting.forget(stores, TENANT, meant, lease, who="ann", why="", now=twin.now)
@@ -308,8 +308,8 @@ def _apply(here: Deployment, folder: Path, made: Made) -> None:
     directories = [
         {"name": one.name, "kind": "csv", "path": str(folder / f"{one.name}.csv")} for one in made.directories
     ]
-    more = {"directories": directories} if directories else {}
-    here.apply(TENANT, *providers, **more, **made.settings)
+    settings: dict[str, Any] = {"directories": directories} if directories else {}
+    here.apply(TENANT, *providers, **settings, **made.settings)
 
 
 def _fault(states: dict[str, Any]) -> Fault | None:
