@@ -22,7 +22,7 @@ DAGSTER = mkdir -p "$(DAGSTER_HOME)" && \
 
 .DEFAULT_GOAL := help
 .PHONY: help venv install demo test check format format-check lint types definitions docs ui \
-	pictures options deployed workers night faults kills sixty-nights forgetting fuzz bench audit cases lock \
+	pictures options deployed workers night faults kills sixty-nights twins forgetting fuzz bench audit cases lock \
 	clean
 
 help: ## list the targets
@@ -89,6 +89,11 @@ kills: install ## SIGKILL at 200 random instants of syncs on each database, with
 
 sixty-nights: install ## two tenants through sixty generated nights each, against the oracle of the rules
 	@$(BIN)/python -m roster_pipeline_tests.sixty_nights --worlds 2
+
+twins: install ## made-up tenants with and without standing on earlier nights, in SQLite and Postgres: the same
+	@$(BIN)/python -m roster_pipeline_tests.twins --days 120
+	@$(BIN)/python -m roster_pipeline_tests.twins --worlds 10 --first 101 --postgres
+	@$(BIN)/python -m roster_pipeline_tests.twins --mutants
 
 forgetting: install ## erase many people at random, and look for them everywhere
 	@$(BIN)/python -m roster_pipeline_tests.forgetting 30

@@ -114,7 +114,9 @@ class Rosters:
             trigger=run.tags.get(tags.TRIGGER, "manual"),
             as_of=as_of(run.tags),
             dry_run=run.tags.get(tags.DRY_RUN) == "true",
-            world=World.real(self.environ, self.progress),
+            world=World.real(
+                self.environ, self.progress, runs_every_rule=run.tags.get(tags.EVERY_RULE) == "true"
+            ),
         )
         told = {
             tags.PROCESS: tags.of_process(this_process(), run.run_id),

@@ -13,7 +13,8 @@ import random
 import secrets as randomness
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
@@ -25,7 +26,8 @@ from roster_pipeline.oneroster.addresses import admitted
 from roster_pipeline.oneroster.collections import COLLECTIONS, COLUMNS, DIRECTORY_COLUMNS
 from roster_pipeline.providers import KINDS
 from roster_pipeline.providers.reading import CollectionRead, Reading
-from roster_pipeline.rosters import outcome, rows
+from roster_pipeline.release import release
+from roster_pipeline.rosters import outcome, rows, unmoved
 from roster_pipeline.rosters.changes import KEYS, Changes, compare, not_in
 from roster_pipeline.rosters.completeness import Completeness, judge_schools
 from roster_pipeline.rosters.current import Current, find_current
@@ -38,8 +40,10 @@ from roster_pipeline.rosters.sessions import Sessions, find_sessions
 from roster_pipeline.rosters.source import REQUIRED, Published, Source, Tonight
 from roster_pipeline.rosters.statuses import FAILED
 from roster_pipeline.rosters.undone import fingerprints
+from roster_pipeline.rosters.unmoved import Ground
 from roster_pipeline.store import holds, ledger, receipts
 from roster_pipeline.store.database import enrolled_sources, registers, school_sources, sync_outcomes
+from roster_pipeline.store.lake import place_of
 from roster_pipeline.store.lease import Lease
 from roster_pipeline.store.paces import StoredPaces
 from roster_pipeline.store.publish import remember, write_changes
@@ -69,7 +73,8 @@ DIRECTORY: Final = "directory"
 class World:
     """Time, randomness, the environment and whoever watches: what a sync needs from outside.
 
-    `limits` and `bounds` are what servers may cost; None for what is usual.
+    `limits` and `bounds` are what servers may cost; None for what is usual. `runs_every_rule` also on a
+    night on which nothing moved.
     """
 
     clock: Callable[[], dt.datetime]
@@ -79,12 +84,15 @@ class World:
     progress: Callable[[str, str, int, int | None], None]
     limits: Limits | None = None
     bounds: Bounds | None = None
+    runs_every_rule: bool = False
 
     @classmethod
     def real(
         cls,
         environ: Mapping[str, str],
         progress: Callable[[str, str, int, int | None], None] = lambda *_: None,
+        *,
+        runs_every_rule: bool = False,
     ) -> World:
         """The world as it is."""
         return cls(
@@ -93,11 +101,16 @@ class World:
             rng=randomness.SystemRandom(),
             environ=environ,
             progress=progress,
+            runs_every_rule=runs_every_rule,
         )
 
 
 class Sync:
-    """A sync in progress; holds the tenant's lease from `open` to `close`."""
+    """A sync in progress; holds the tenant's lease from `open` to `close`.
+
+    `unmoved_since` is, once it has published, the earlier sync whose findings it published again; None where
+    the rules ran.
+    """
 
     def __init__(
         self,
@@ -119,6 +132,7 @@ class Sync:
         self._frames = _FrameCache(stores.lake, self.tenant)
         self._made: dict[str, dict[str, pd.DataFrame]] = {}
         self._roster: tuple[int, Published] | None = None
+        self.unmoved_since: int | None = None
 
     # -------------------------------------------------------------------------- begin and end
 
@@ -281,6 +295,9 @@ class Sync:
                     "state": "unproven",
                     "proof": "It has rows without a sourcedId: nobody knows whose they are.",
                 }
+        for name, entry in found.items():
+            if entry["state"] == "ok":
+                entry["digest"] = lake.digest(self.tenant, provider_id, self.sync_id, name)
         newly = {
             name: {"sync_id": self.sync_id, "rows": entry["rows"], "as_of": self.as_of.isoformat()}
             for name, entry in found.items()
@@ -348,12 +365,15 @@ class Sync:
     def current_sessions(self) -> dict[str, Any]:
         """Schools in scope, current sessions and current classes, from the newest extracts."""
         raw = self._newest_extracts()
+        saw = {"saw": self._register()["proposal"], "as_of": raw["as_of"], "raw": raw}
+        if told := self._as_before("current_sessions", raw, saw):
+            return told
         sources = self._sources(raw["providers"])
         published = self._published()
         tonight = self._tonight(raw["as_of"])
         schools = find_schools(sources, published, tonight)
         sessions = find_sessions(sources, schools, published, tonight)
-        self._write(
+        return self._write(
             "current_sessions",
             {
                 "orgs": schools.orgs,
@@ -363,68 +383,82 @@ class Sync:
                 "calendars": sessions.calendars,
             },
             {
-                "raw": raw,
-                "as_of": raw["as_of"],
+                **saw,
                 "excluded": [list(pair) for pair in sorted(schools.excluded)],
                 "limited": {str(who): sorted(ids) for who, ids in schools.limited.items()},
                 "unread": [list(pair) for pair in sorted(schools.unread)],
                 "school_issues": [asdict(issue) for issue in schools.issues],
                 "issues": [asdict(issue) for issue in sessions.issues],
             },
-        )
-        return {
-            "row_count": int((sessions.classes["reason"] == "").sum()),
-            "schools": int((schools.orgs["school_id"] != "").sum()),
-            "current_classes": int((sessions.classes["reason"] == "").sum()),
-            "as_of": raw["as_of"],
-            "tables": {
-                "classes": _by_reason(sessions.classes, self._names()),
-                "issues": _told([*schools.issues, *sessions.issues]),
+            {
+                "row_count": int((sessions.classes["reason"] == "").sum()),
+                "schools": int((schools.orgs["school_id"] != "").sum()),
+                "current_classes": int((sessions.classes["reason"] == "").sum()),
+                "as_of": raw["as_of"],
+                "tables": {
+                    "classes": _by_reason(sessions.classes, self._names()),
+                    "issues": _told([*schools.issues, *sessions.issues]),
+                },
             },
-        }
+        )
 
     def current_enrolments(self) -> dict[str, Any]:
         """The memberships that count today, and the people whom they keep."""
         facts = self._facts("current_sessions")
+        saw = {
+            "saw": self._register()["proposal"],
+            "as_of": facts["as_of"],
+            "reads": {"current_sessions": facts["sync_id"]},
+        }
+        if told := self._as_before("current_enrolments", facts["raw"], saw):
+            return told
         schools, sessions = self._read_sessions(facts)
         sources = self._sources(facts["raw"]["providers"])
         tonight = self._tonight(facts["as_of"])
         current = find_current(sources, schools, sessions, self._published(), tonight)
         # Later rules seldom ask for what was read of them; then they are read again.
         self._frames.forget("users", "enrollments")
-        self._write(
+        return self._write(
             "current_enrolments",
             {"users": current.users, "enrolments": current.enrolments},
+            {**saw, "issues": [asdict(issue) for issue in current.issues]},
             {
+                "row_count": int((current.enrolments["reason"] == "").sum()),
+                "current_users": int((current.users["reason"] == "").sum()),
                 "as_of": facts["as_of"],
-                "issues": [asdict(issue) for issue in current.issues],
-                "reads": {"current_sessions": facts["sync_id"]},
+                "tables": {
+                    "users": _by_reason(current.users, self._names()),
+                    "enrolments": _by_reason(current.enrolments, self._names()),
+                    "issues": _told(current.issues),
+                },
             },
         )
-        return {
-            "row_count": int((current.enrolments["reason"] == "").sum()),
-            "current_users": int((current.users["reason"] == "").sum()),
-            "as_of": facts["as_of"],
-            "tables": {
-                "users": _by_reason(current.users, self._names()),
-                "enrolments": _by_reason(current.enrolments, self._names()),
-                "issues": _told(current.issues),
-            },
-        }
 
     def merged_identities(self) -> dict[str, Any]:
         """One row a person, one a link, one outcome a provider user; and which schools are complete."""
         enrolled = self._facts("current_enrolments")
         facts = self._facts("current_sessions", enrolled["reads"]["current_sessions"])
+        register, directory_facts = self._register(), self._directory_facts()
+        saw = {
+            "saw": register["proposal"],
+            "as_of": facts["as_of"],
+            "register": register["version"],
+            "proposal": f"{self.sync_id}-{randomness.token_hex(8)}",
+            "directories": directory_facts,
+            "reads": {**enrolled["reads"], "current_enrolments": enrolled["sync_id"]},
+        }
+        if told := self._as_before("merged_identities", facts["raw"], saw):
+            return told
         schools, sessions = self._read_sessions(facts)
         current = self._read_current(enrolled)
         sources = self._sources(facts["raw"]["providers"])
-        published, register = self._published(), self._register()
+        published = self._published()
         tonight = self._tonight(facts["as_of"])
         completeness = judge_schools(sources, schools, sessions, current, published, tonight)
-        directories, directory_facts = self._directories()
+        directories = self._directories(directory_facts)
         identities = find_identities(sources, directories, current, completeness, published, tonight)
-        self._write(
+        counted = identities.outcomes["outcome"].value_counts()
+        return self._write(
             "merged_identities",
             {
                 "schools": completeness.schools,
@@ -435,26 +469,23 @@ class Sync:
                 "merged": identities.merged,
             },
             {
-                "as_of": facts["as_of"],
-                "register": register["version"],
-                "proposal": f"{self.sync_id}-{randomness.token_hex(8)}",
+                **saw,
                 "dropped": [[*key, why] for key, why in identities.users.items()],
                 "school_issues": [asdict(issue) for issue in completeness.issues],
                 "issues": [asdict(issue) for issue in identities.issues],
-                "directories": directory_facts,
-                "reads": {**enrolled["reads"], "current_enrolments": enrolled["sync_id"]},
+            },
+            {
+                "row_count": len(identities.people),
+                **{name: int(counted.get(name, 0)) for name in ("matched", "created", "unmatched")},
+                "as_of": facts["as_of"],
+                "tables": {
+                    "schools": completeness.schools[["school_id", "name", "state", "code"]].to_dict(
+                        "records"
+                    ),
+                    "issues": _told([*completeness.issues, *identities.issues]),
+                },
             },
         )
-        counted = identities.outcomes["outcome"].value_counts()
-        return {
-            "row_count": len(identities.people),
-            **{name: int(counted.get(name, 0)) for name in ("matched", "created", "unmatched")},
-            "as_of": facts["as_of"],
-            "tables": {
-                "schools": completeness.schools[["school_id", "name", "state", "code"]].to_dict("records"),
-                "issues": _told([*completeness.issues, *identities.issues]),
-            },
-        }
 
     def publish(self) -> dict[str, Any]:
         """Publishes what was merged, in one transaction, and records what the sync tells.
@@ -471,6 +502,9 @@ class Sync:
         facts = self._facts("current_sessions", merged["reads"]["current_sessions"])
         register = self._register()
         self._refuse_older(merged, register)
+        ground = self._ground(facts["raw"], merged)
+        if ground is not None and place_of(merged) == ground.tables["merged_identities"]:
+            return self._publish_again(ground, facts, merged, register)
         published = self._published()
         sources = self._sources(facts["raw"]["providers"])
         found = self._found(merged, enrolled, facts, sources, published)
@@ -489,8 +523,14 @@ class Sync:
         durations = {int(who): entry["duration_s"] for who, entry in facts["raw"]["providers"].items()}
         report = outcome.report(found, changes, durations, issues)
         report |= {"as_of": merged["as_of"]} | ({"dry_run": True} if self._dry_run else {})
-        document = self._commit(report, changes, found, merged, register)
+        steps = {"current_sessions": facts, "current_enrolments": enrolled, "merged_identities": merged}
+        # All of what the rules found must be about what is published now, and not about what was before.
+        fresh = all(step.get("saw") == register["proposal"] and "made" in step for step in steps.values())
+        settled = fresh and not self._dry_run and unmoved.is_settled(report, found, changes, published)
+        ground = self._ground_of(report, found, published, steps) if settled else None
+        document, learned = self._commit(report, changes, found, merged, register)
         if not self._dry_run:
+            self._lay_ground(None if learned else ground)
             tidy(self._stores, self.tenant, self._keep, self._world.clock())
         return document
 
@@ -498,6 +538,98 @@ class Sync:
         """The tenant's last syncs in short, the newest first, as `ledger.latest` gives them."""
         with self._stores.database.connect() as connection:
             return ledger.latest(connection, self.tenant, limit=limit)
+
+    # -------------------------------------------------------------------------- nights on which nothing moved
+
+    def _ground(self, raw: dict[str, Any], facts: dict[str, Any]) -> Ground | None:
+        """What an earlier sync found, if that is what the rules would find tonight.
+
+        Args:
+            raw: The extracts that the step goes by.
+            facts: Of the step: the date; and the directories, where it looks at them.
+        """
+        if self._world.runs_every_rule:
+            return None
+        ground = Ground.of(self._stores.lake.ground(self.tenant))
+        if ground is None or not ground.carries(
+            proposal=self._register()["proposal"],
+            as_of=facts["as_of"],
+            rules=self._digest_of_rules(),
+            sources=unmoved.digest_of_extracts(raw["providers"]),
+            directories=unmoved.digest_of_extracts(facts["directories"])
+            if "directories" in facts
+            else ground.directories,
+        ):
+            return None
+        return ground
+
+    def _digest_of_rules(self) -> str:
+        mine = self._registered
+        document = mine.tenant.model_dump(mode="json")
+        return unmoved.digest_of_rules(release(), document, mine.provider_ids, mine.retired)
+
+    def _as_before(self, asset: str, raw: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any] | None:
+        """Points to an earlier sync's tables, where they are what a step would make: then what it tells."""
+        ground = self._ground(raw, facts)
+        if ground is None:
+            return None
+        same = ground.tables[asset]
+        before = self._stores.lake.facts(self.tenant, asset, same["sync_id"])
+        # A step that is done again would point to itself.
+        if same["sync_id"] == self.sync_id or before is None or place_of(before) != same:
+            return None
+        self._stores.lake.write_same(self.tenant, self.sync_id, asset, same, facts)
+        self._made.pop(asset, None)
+        return {**before["told"], "as_of": facts["as_of"], "unmoved_since_sync": ground.sync_id}
+
+    def _publish_again(
+        self, ground: Ground, facts: dict[str, Any], merged: dict[str, Any], register: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Publishes what is published already: only the date of the schools' states moves."""
+        schools = self._published().schools
+        dated = rows.among(schools["school_id"], set(ground.schools)) & (
+            schools["state_as_of"] != merged["as_of"]
+        )
+        none = schools.iloc[:0]
+        changes = {"schools": Changes(none, schools[dated].assign(state_as_of=merged["as_of"]), none)}
+        durations = {entry["name"]: entry["duration_s"] for entry in facts["raw"]["providers"].values()}
+        report = ground.report_of(int(dated.sum()), durations)
+        report |= {"as_of": merged["as_of"]} | ({"dry_run": True} if self._dry_run else {})
+        document, _ = self._commit(report, changes, None, merged, register)
+        self.unmoved_since = ground.sync_id
+        if not self._dry_run:
+            self._lay_ground(replace(ground, proposal=merged["proposal"]))
+            tidy(self._stores, self.tenant, self._keep, self._world.clock())
+        return document
+
+    def _ground_of(
+        self, report: dict[str, Any], found: Found, published: Published, steps: dict[str, dict[str, Any]]
+    ) -> Ground | None:
+        """What the next nights may stand on; None where it is not known what was read."""
+        merged, raw = steps["merged_identities"], steps["current_sessions"]["raw"]
+        sources = unmoved.digest_of_extracts(raw["providers"])
+        directories = unmoved.digest_of_extracts(merged["directories"])
+        if sources is None or directories is None:
+            return None
+        tonight = self._tonight(merged["as_of"])
+        days = unmoved.turning_days(found, published, tonight)
+        return Ground(
+            sync_id=self.sync_id,
+            proposal=merged["proposal"],
+            as_of=tonight.day,
+            until=unmoved.until(days, tonight.as_of).isoformat(),
+            rules=self._digest_of_rules(),
+            sources=sources,
+            directories=directories,
+            tables={asset: place_of(facts) for asset, facts in steps.items()},
+            schools=unmoved.dated_schools(found),
+            report={name: value for name, value in report.items() if name != "as_of"},
+        )
+
+    def _lay_ground(self, ground: Ground | None) -> None:
+        """Keeps it. What was published is published: without a ground the next night only runs every rule."""
+        with suppress(CodedError):
+            self._stores.lake.set_ground(self.tenant, ground.as_json() if ground else None)
 
     # -------------------------------------------------------------------------- publishing
 
@@ -519,18 +651,23 @@ class Sync:
         self,
         report: dict[str, Any],
         changes: dict[str, Changes],
-        found: Found,
+        found: Found | None,
         merged: dict[str, Any],
         register: dict[str, Any],
-    ) -> dict[str, Any]:
-        now = self._world.clock()
+    ) -> tuple[dict[str, Any], bool]:
+        """The sync's document, and whether the rules have more to go by tomorrow than they had tonight.
+
+        Args:
+            found: What the rules found; None where that is what they had found before.
+        """
+        now, learned = self._world.clock(), False
         with (
             self._stores.database.connect().execution_options(immediate=True) as connection,
             connection.begin(),
         ):
             self._lease.check(connection)
             if self._dry_run:
-                return ledger.finish(connection, self.sync_id, report, now)
+                return ledger.finish(connection, self.sync_id, report, now), learned
             version = connection.execute(
                 select(registers.c.version).where(registers.c.tenant == self.tenant).with_for_update()
             ).scalar()
@@ -538,19 +675,24 @@ class Sync:
                 raise CodedError("RS-RUN-07", "The register of identities moved while this sync was planned.")
             changed = any(sum(change.counts.values()) for change in changes.values())
             if changed:
-                write_changes(connection, self.tenant, self.sync_id, now, changes, found.roster.merged)
-            if report["status"] != FAILED:
-                self._remember(connection, found, merged)
-            self._move_register(connection, report, changed, found, merged, register)
-            return ledger.finish(connection, self.sync_id, report, now)
+                joined = found.roster.merged if found else {}
+                write_changes(connection, self.tenant, self.sync_id, now, changes, joined)
+            if found and report["status"] != FAILED:
+                learned = self._remember(connection, found, merged)
+            learned |= self._move_register(connection, report, changed, found, merged, register)
+            return ledger.finish(connection, self.sync_id, report, now), learned
 
-    def _remember(self, connection: Connection, found: Found, merged: dict[str, Any]) -> None:
-        """What later syncs need to know: which org is which school, who was ever enrolled, each outcome."""
+    def _remember(self, connection: Connection, found: Found, merged: dict[str, Any]) -> bool:
+        """What later syncs need to know: which org is which school, who was ever enrolled, each outcome.
+
+        Returns:
+            Whether any of it is new to the rules; of outcomes they ask only who has left.
+        """
         before = self._published()
         orgs = found.schools.orgs
         known = set(found.roster.tables["schools"]["school_id"])
         orgs = orgs[orgs["school_id"].isin(known)][["provider_id", "source_id", "school_id"]]
-        _remember_new(connection, school_sources, self.tenant, orgs, before.school_sources)
+        learned = _remember_new(connection, school_sources, self.tenant, orgs, before.school_sources)
         enrolments = found.current.enrolments
         has_user = ~rows.among(enrolments["reason"], {rows.NO_ID, rows.DUPLICATE}) & (
             enrolments["user_ref"] != ""
@@ -562,7 +704,7 @@ class Sync:
             .astype({"user_ref": "str"})
         )
         enrolled = enrolled.rename(columns={"user_ref": "source_id"})
-        _remember_new(connection, enrolled_sources, self.tenant, enrolled, before.enrolled)
+        learned |= _remember_new(connection, enrolled_sources, self.tenant, enrolled, before.enrolled)
         roster, day = found.roster, dt.date.fromisoformat(merged["as_of"])
         holds.remember(connection, self.tenant, self.sync_id, day, roster.held, roster.unjudged)
         unknown = {
@@ -573,40 +715,45 @@ class Sync:
         told = read_table(connection, sync_outcomes, self.tenant)
         now = outcome.of_every_user(found.current, found.identities)
         gone = outcome.of_gone_users(told, now, found.sources, self._registered.retired)
-        new = not_in(pd.concat([now, gone], ignore_index=True), told)
+        every = pd.concat([now, gone], ignore_index=True)
+        new = not_in(every, told)
         named = new.assign(
             provider=new["provider_id"].map(self._registered.names).fillna(""), sync_id=str(self.sync_id)
         )
         remember(connection, sync_outcomes, self.tenant, named)
+        return learned or (len(new) > 0 and _tells_of_leaving(every, new, before.left))
 
     def _move_register(
         self,
         connection: Connection,
         report: dict[str, Any],
         changed: bool,
-        found: Found,
+        found: Found | None,
         merged: dict[str, Any],
         register: dict[str, Any],
-    ) -> None:
+    ) -> bool:
+        """Whether what is published follows other options from now on."""
         values: dict[str, Any] = {"proposal": merged["proposal"]}
+        options = register["options"]
         if changed:
             values["version"] = register["version"] + 1
         if report["status"] != FAILED:
             values["as_of"] = dt.date.fromisoformat(merged["as_of"])
-            values["options"] = json.dumps(
-                {
-                    **register["options"],
-                    **{
-                        str(source.provider_id): source.options.model_dump(mode="json")
-                        for source in found.sources
-                        if source.keeps_to_its_options
-                    },
-                }
-            )
+        if found and report["status"] != FAILED:
+            options = {
+                **register["options"],
+                **{
+                    str(source.provider_id): source.options.model_dump(mode="json")
+                    for source in found.sources
+                    if source.keeps_to_its_options
+                },
+            }
+            values["options"] = json.dumps(options)
         if register["exists"]:
             connection.execute(update(registers).where(registers.c.tenant == self.tenant).values(**values))
         else:
             connection.execute(insert(registers).values(**{"tenant": self.tenant, "version": 0, **values}))
+        return bool(options != register["options"])
 
     # -------------------------------------------------------------------------- reading
 
@@ -650,12 +797,14 @@ class Sync:
     def _tonight(self, as_of: str) -> Tonight:
         return build_tonight(self._registered, dt.date.fromisoformat(as_of), self.sync_id)
 
-    def _directories(self) -> tuple[list[Directory], dict[str, Any]]:
-        tenant = self._registered.tenant
-        if not tenant.directories:
-            return [], {}
-        facts = self._facts(_raw(DIRECTORY))["providers"]
-        return build_directories(tenant, self._registered.provider_ids, facts, self._frames), facts
+    def _directory_facts(self) -> dict[str, Any]:
+        if not self._registered.tenant.directories:
+            return {}
+        facts: dict[str, Any] = self._facts(_raw(DIRECTORY))["providers"]
+        return facts
+
+    def _directories(self, facts: dict[str, Any]) -> list[Directory]:
+        return build_directories(self._registered.tenant, self._registered.provider_ids, facts, self._frames)
 
     def _facts(self, asset: str, sync_id: int | None = None) -> dict[str, Any]:
         facts = self._stores.lake.facts(self.tenant, asset, sync_id)
@@ -666,9 +815,13 @@ class Sync:
             )
         return facts
 
-    def _write(self, asset: str, tables: dict[str, pd.DataFrame], facts: dict[str, Any]) -> None:
-        self._stores.lake.write(self.tenant, self.sync_id, asset, tables, facts)
+    def _write(
+        self, asset: str, tables: dict[str, pd.DataFrame], facts: dict[str, Any], told: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Keeps what a step made, and what it tells: the same again on nights that point to it."""
+        self._stores.lake.write(self.tenant, self.sync_id, asset, tables, {**facts, "told": told})
         self._made[asset] = {name: frame.reset_index(drop=True) for name, frame in tables.items()}
+        return told
 
     def _read(self, asset: str, facts: dict[str, Any]) -> dict[str, pd.DataFrame]:
         """The tables behind `facts`; what this sync has made itself is not read back from the lake."""
@@ -1074,8 +1227,21 @@ def _unchanged(published: Published, planned_schools: pd.DataFrame) -> dict[str,
 
 def _remember_new(
     connection: Connection, table: Any, tenant: str, frame: pd.DataFrame, before: pd.DataFrame
-) -> None:
-    remember(connection, table, tenant, not_in(frame, before))
+) -> bool:
+    new = not_in(frame, before)
+    remember(connection, table, tenant, new)
+    return len(new) > 0
+
+
+def _tells_of_leaving(every: pd.DataFrame, new: pd.DataFrame, left: pd.DataFrame) -> bool:
+    """Whether new outcomes change who has left; also where one user has two, of which only one is kept."""
+    user = ("provider_id", "source_id")
+    leaving = (new["outcome"] == outcome.DROPPED) & (new["reason"] == outcome.LEFT)
+    return bool(
+        leaving.any()
+        or rows.are_in(new, left, *user).any()
+        or pd.Series(rows.numbered(every, *user)).duplicated().any()
+    )
 
 
 def _issues(entries: list[dict[str, Any]]) -> list[Issue]:
@@ -1091,8 +1257,7 @@ def _told(issues: list[Issue]) -> list[dict[str, Any]]:
 
 def _by_reason(frame: pd.DataFrame, names: Mapping[int, str]) -> list[dict[str, Any]]:
     """How many rows of each provider were kept, and dropped for which reason."""
-    counted = frame.groupby(["provider_id", "reason"]).size()
     return [
-        {"provider": names.get(int(who), ""), "outcome": why or "kept", "rows": int(count)}
-        for (who, why), count in counted.items()
+        {"provider": names.get(who, ""), "outcome": why or "kept", "rows": count}
+        for (who, why), count in sorted(rows.counted(frame, "provider_id", "reason"))
     ]

@@ -26,6 +26,8 @@ AS_OF: Final = "roster/as_of"
 """`--as-of`: a date as 2026-11-21."""
 DRY_RUN: Final = "roster/dry_run"
 """`true`: everything but publishing."""
+EVERY_RULE: Final = "roster/every_rule"
+"""`true`: every rule runs, also on a night on which nothing moved."""
 PROCESS: Final = "roster/process"
 """Which process works on which run, as `of_process` writes it; set by the command that makes the run, and for
 every other run when it took the tenant's lease."""

@@ -39,13 +39,14 @@ def published_rosters(
 
     `sync_details` has the counts of the tenant and of each provider, `schools` those of each school, and
     `last_syncs` the fourteen newest syncs, with a chart beside it. `issues` says why, one line a cause,
-    with a code, the cure and who has to act. `successful` and `partial` are materialisations; a failed
-    sync, and one with the tag `roster/dry_run`, are observations.
+    with a code, the cure and who has to act. `unmoved_since_sync` is there on a night on which nothing
+    moved: that sync found all this, and only the date of the schools' states is new. `successful` and
+    `partial` are materialisations; a failed sync, and one with the tag `roster/dry_run`, are observations.
     """
     with rosters.step(context) as sync:
         document = sync.publish()
     rosters.ended(context, document)
-    metadata = of_document(document) | _latest(context, sync)
+    metadata = of_document(document) | _unmoved(sync) | _latest(context, sync)
     yield from checks.results(document)
     if document["status"] == "failed":
         yield _observed(context, metadata)
@@ -54,6 +55,10 @@ def published_rosters(
         yield _observed(context, metadata)
         return
     yield dg.MaterializeResult(metadata=metadata)
+
+
+def _unmoved(sync: "Sync") -> Metadata:
+    return {} if sync.unmoved_since is None else {"unmoved_since_sync": sync.unmoved_since}
 
 
 def _latest(context: dg.AssetExecutionContext, sync: "Sync") -> Metadata:

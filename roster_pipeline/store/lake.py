@@ -6,6 +6,7 @@
     tenants/<tenant>/extracts/<provider_id>/complete.json      the last complete one of each collection
     tenants/<tenant>/syncs/<sync_id>/<asset>/<table>.parquet
     tenants/<tenant>/latest/<asset>.json                       the newest finished one of each asset
+    tenants/<tenant>/ground.json                               what nights on which nothing moved stand on
 
 A JSON file is the last thing written of what it points to, under a temporary name first: whoever
 reads a pointer finds the whole thing behind it, also after a kill. Files of an unfinished sync are
@@ -18,6 +19,7 @@ import datetime as dt
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -529,23 +531,62 @@ class Lake:
                 table = pa.Table.from_pandas(frame, preserve_index=False)
                 with (folder / f"{name}.parquet").open("wb") as file:
                     pq.write_table(table, file)
-            _write_json(folder / "facts.json", {**facts, "sync_id": sync_id, "tables": list(tables)})
-            _write_json(self._tenant(tenant) / "latest" / f"{asset}.json", {"sync_id": sync_id})
+        made = {"sync_id": sync_id, "made": secrets.token_hex(8)}
+        self._finish(tenant, asset, {**facts, **made, "tables": list(tables)})
+
+    def write_same(
+        self, tenant: str, sync_id: int, asset: str, same: dict[str, Any], facts: dict[str, Any]
+    ) -> None:
+        """Makes an earlier sync's tables a later one's, too: they are pointed to, not written.
+
+        Args:
+            same: Where they are, as `place_of` gives it.
+            facts: What is known otherwise than of the earlier ones, as JSON.
+        """
+        self._finish(tenant, asset, {**facts, "sync_id": sync_id, "same": same})
+
+    def _finish(self, tenant: str, asset: str, facts: dict[str, Any]) -> None:
+        _write_json(self._facts(tenant, asset, facts["sync_id"]), facts)
+        _write_json(self._tenant(tenant) / "latest" / f"{asset}.json", {"sync_id": facts["sync_id"]})
+
+    def _facts(self, tenant: str, asset: str, sync_id: int) -> Path:
+        return self._tenant(tenant) / "syncs" / str(sync_id) / asset / "facts.json"
 
     def facts(self, tenant: str, asset: str, sync_id: int | None = None) -> dict[str, Any] | None:
-        """The facts of an asset's tables, of the newest finished ones unless a sync is named."""
+        """The facts of an asset's tables, of the newest finished ones unless a sync is named.
+
+        Where a sync points to an earlier one's tables, what it does not know otherwise is that one's. None
+        where there are none, and where those that are pointed to have been made anew since.
+        """
         if sync_id is None:
             pointer = _read_json(self._tenant(tenant) / "latest" / f"{asset}.json")
             if pointer is None:
                 return None
             sync_id = pointer["sync_id"]
-        return _read_json(self._tenant(tenant) / "syncs" / str(sync_id) / asset / "facts.json")
+        own = _read_json(self._facts(tenant, asset, sync_id))
+        if own is None or "same" not in own:
+            return own
+        before = _read_json(self._facts(tenant, asset, own["same"]["sync_id"]))
+        return {**before, **own} if before and before.get("made") == own["same"]["made"] else None
 
     def read(self, tenant: str, asset: str, facts: dict[str, Any]) -> dict[str, pd.DataFrame]:
         """The tables behind `facts`, by name."""
-        folder = self._tenant(tenant) / "syncs" / str(facts["sync_id"]) / asset
+        folder = self._facts(tenant, asset, place_of(facts)["sync_id"]).parent
         with _coded():
             return {name: _frame(folder / f"{name}.parquet") for name in facts["tables"]}
+
+    def ground(self, tenant: str) -> dict[str, Any] | None:
+        """What the tenant's nights may stand on, as `set_ground` got it."""
+        return _read_json(self._tenant(tenant) / "ground.json")
+
+    def set_ground(self, tenant: str, ground: dict[str, Any] | None) -> None:
+        """Keeps what the next nights may stand on; None: they stand on nothing."""
+        path = self._tenant(tenant) / "ground.json"
+        if ground is not None:
+            _write_json(path, ground)
+        else:
+            with _coded():
+                path.unlink(missing_ok=True)
 
     # -------------------------------------------------------------------------- retention
 
@@ -562,18 +603,23 @@ class Lake:
         """
         folder = self._tenant(tenant)
         used: set[str] = set()
+        pointed: set[str] = set()  # of which only the tables serve
         extracts = tables = 0
         for path in folder.glob("latest/*.json"):
-            facts = self.facts(tenant, path.stem) or {}
-            if facts.get("sync_id", 0) <= up_to:
+            sync_id = (_read_json(path) or {}).get("sync_id", 0)
+            if sync_id <= up_to:
                 continue
-            used |= {str(number) for number in [facts.get("sync_id"), *facts.get("reads", {}).values()]}
+            facts = _read_json(self._facts(tenant, path.stem, sync_id)) or {}
+            for asset, number in {path.stem: sync_id, **facts.get("reads", {})}.items():
+                own = _read_json(self._facts(tenant, asset, number)) or {}
+                used.add(str(number))
+                pointed.add(str(own.get("same", {}).get("sync_id", number)))
             raw = facts.get("raw", facts).get("providers", {})
             used |= {
                 str(found["sync_id"]) for entry in raw.values() for found in entry["collections"].values()
             }
         for old in folder.glob("syncs/*"):
-            if old.name not in used:
+            if old.name not in used | pointed:
                 _remove(old)
                 tables += 1
         for provider in folder.glob("extracts/*"):
@@ -592,6 +638,12 @@ class Lake:
                     _remove(old)
                     extracts += 1
         return extracts, tables
+
+
+def place_of(facts: dict[str, Any]) -> dict[str, Any]:
+    """Where the tables behind facts are: the sync that made them, and which making of its it was."""
+    same: dict[str, Any] | None = facts.get("same")
+    return same or {"sync_id": facts["sync_id"], "made": facts.get("made")}
 
 
 def _writer(file: Any, collection: str) -> pq.ParquetWriter:

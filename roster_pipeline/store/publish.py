@@ -35,10 +35,13 @@ def write_changes(
     """Applies the changes of all published tables.
 
     Args:
+        changes: Published table → its changes; one that is not named does not change.
         merged: person_id → merged_into, set on the people whom it names, whenever they were removed.
     """
     for table in database.PUBLISHED:
-        change = changes[table.name]
+        change = changes.get(table.name)
+        if change is None:
+            continue
         names, key = columns_of(table), KEYS[table.name]
         made = {"tenant": tenant, "created_sync": sync_id, "changed_sync": sync_id}
         if len(change.added) or len(change.updated):

@@ -15,6 +15,7 @@ import pytest
 
 from roster_pipeline import syncs
 from roster_pipeline.rosters import identities as rule
+from roster_pipeline.rosters import plain
 from roster_pipeline.rosters.identities import Identities, find_identities
 from roster_pipeline_tests.churning import Churn, rules_of, tenant_of
 from roster_pipeline_tests.known_truth import Ledger
@@ -34,7 +35,7 @@ class Both:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.users = self.plain = 0
-        self.find = rule.find_plain
+        self.find = plain.find_plain
         monkeypatch.setattr(rule, "find_plain", self.counted)
         monkeypatch.setattr(syncs, "find_identities", self.compared)
 

@@ -317,6 +317,8 @@ def test_the_newest_tables_of_an_asset_are_those_written_last(lake: Lake):
     lake.write("oak", 1, "current_sessions", {"classes": frame("a")}, {"as_of": "2025-10-15"})
     lake.write("oak", 2, "current_sessions", {"classes": frame("b", "c")}, {"as_of": "2025-10-16"})
     facts = lake.facts("oak", "current_sessions")
+    assert facts
+    assert facts.pop("made")
     assert facts == {"as_of": "2025-10-16", "sync_id": 2, "tables": ["classes"]}
     found = lake.read("oak", "current_sessions", facts)["classes"]
     assert found["name"].tolist() == ["b", "c"]

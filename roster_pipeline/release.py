@@ -1,0 +1,27 @@
+"""Which release of the package this is: what another one found is not taken for what this one would find."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+import roster_pipeline
+
+
+@cache
+def release() -> str:
+    """A digest of the package's own sources and of what they compute with; read once in a process.
+
+    Of the sources themselves: not every change of them has a version of its own.
+    """
+    root = Path(roster_pipeline.__file__).parent
+    found = hashlib.sha256("\0".join([sys.version, pd.__version__, pa.__version__]).encode())
+    for path in sorted(root.rglob("*.py")):
+        found.update(f"\0{path.relative_to(root).as_posix()}\0".encode())
+        found.update(path.read_bytes())
+    return found.hexdigest()[:32]
