@@ -106,7 +106,8 @@ class Published:
     @cached_property
     def live_links(self) -> pd.DataFrame:
         """The rows of `person_sources` that are not removed."""
-        return self.person_sources[self.person_sources["removed"] != "true"]
+        removed = self.person_sources["removed"] == "true"
+        return self.person_sources[~removed] if removed.any() else self.person_sources
 
     def schools_by_org(self) -> dict[tuple[int, str], str]:
         """(provider_id, org) → the school_id that it was found to be."""

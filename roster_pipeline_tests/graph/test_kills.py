@@ -193,7 +193,7 @@ def _call(function: str, number: int, *, afterwards: bool = False) -> Kill:
     )
 
 
-_UPSERT: Final = "roster_pipeline.store.publish:upsert"
+_TABLE: Final = "roster_pipeline.store.publish:_write"
 _WRITE: Final = "roster_pipeline.syncs:write_changes"
 _NAMES: Final = list(STEPS)
 _AFTER: Final = {
@@ -210,7 +210,9 @@ _MOMENTS: Final[dict[str, Kill]] = {
     "before an extract is called complete": _call("roster_pipeline.store.lake:Lake.set_complete", 1),
     "in the middle of a step's tables": _call("pyarrow.parquet:write_table", 4),
     "before a step's pointer moves": _call("roster_pipeline.store.lake:_write_json", 5),
-    **{f"at table {number} of publishing": _call(_UPSERT, number) for number in (1, 3, 5, 7)},
+    **{f"at table {number} of publishing": _call(_TABLE, number) for number in (1, 3, 5, 7)},
+    "between a table's history and its rows": _call("roster_pipeline.store.publish:merge", 2),
+    "between the history of what goes and its going": _call("roster_pipeline.store.publish:update", 1),
     "after the last table of publishing": _call(_WRITE, 1, afterwards=True),
     "before the commit": _call(COMMIT, 1),
     "after the commit": _call("roster_pipeline.syncs:Sync._commit", 1, afterwards=True),
@@ -219,8 +221,9 @@ _MOMENTS: Final[dict[str, Kill]] = {
 }  # fmt: skip
 _ON_POSTGRES: Final = (
     "after nothing", "after merged identities", "at table 1 of publishing", "at table 3 of publishing",
-    "at table 7 of publishing", "after the last table of publishing", "before the commit", "after the commit",
-    "before the lease is given back",
+    "at table 7 of publishing", "between a table's history and its rows",
+    "between the history of what goes and its going", "after the last table of publishing",
+    "before the commit", "after the commit", "before the lease is given back",
 )  # fmt: skip
 _PUBLISHED: Final = (
     "after publish",
