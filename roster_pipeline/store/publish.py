@@ -59,7 +59,8 @@ def write_changes(
                 gone = {"changed_sync": sync_id, "removed_at": stamp_of(now)}
                 update(connection, table, tenant, key, stage, gone)
 =======
-        _write(connection, table, tenant, sync_id, now, changes[table.name])
+        if table.name in changes:
+            _write(connection, table, tenant, sync_id, now, changes[table.name])
 >>>>>>> loading
     if merged:
         _point(connection, tenant, sync_id, merged)
