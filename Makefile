@@ -92,8 +92,8 @@ sixty-nights: install ## two tenants through sixty generated nights each, agains
 
 twins: install ## made-up tenants with and without standing on earlier nights, in SQLite and Postgres: the same
 	@$(BIN)/python -m roster_pipeline_tests.twins --days 120
-	@$(BIN)/python -m roster_pipeline_tests.twins --worlds 10 --first 101 --postgres
-	@$(BIN)/python -m roster_pipeline_tests.twins --mutants
+	@$(BIN)/python -m roster_pipeline_tests.twins --worlds 6 --first 101 --postgres
+	@$(BIN)/python -m roster_pipeline_tests.forgetful
 
 forgetting: install ## erase many people at random, and look for them everywhere
 	@$(BIN)/python -m roster_pipeline_tests.forgetting 30

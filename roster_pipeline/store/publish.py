@@ -39,29 +39,8 @@ def write_changes(
         merged: person_id → merged_into, set on the people whom it names, whenever they were removed.
     """
     for table in database.PUBLISHED:
-<<<<<<< HEAD
-        change = changes.get(table.name)
-        if change is None:
-            continue
-        names, key = columns_of(table), KEYS[table.name]
-        made = {"tenant": tenant, "created_sync": sync_id, "changed_sync": sync_id}
-        if len(change.added) or len(change.updated):
-            if not len(change.updated) and not has_rows(connection, table, tenant):
-                insert(connection, table, change.added[names], made)
-            else:
-                with staged(connection, table, names, change.added, change.updated) as stage:
-                    history.record(connection, table, tenant, sync_id, stage)
-                    live = {**made, "removed_at": None}
-                    merge(connection, table, names, stage, live, keep=("created_sync",))
-        if len(change.removed):
-            with staged(connection, table, key, change.removed) as stage:
-                history.record(connection, table, tenant, sync_id, stage)
-                gone = {"changed_sync": sync_id, "removed_at": stamp_of(now)}
-                update(connection, table, tenant, key, stage, gone)
-=======
         if table.name in changes:
             _write(connection, table, tenant, sync_id, now, changes[table.name])
->>>>>>> loading
     if merged:
         _point(connection, tenant, sync_id, merged)
 

@@ -6,6 +6,7 @@ small worlds are here; that a ground ends in time is in `rosters.test_unmoved`.
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from roster_pipeline.store.database import registers
 from roster_pipeline.store.retention import Retention, tidy
 from roster_pipeline.undo import undo
 from roster_pipeline_tests import syncing, twins
-from roster_pipeline_tests.graph.school import School
+from roster_pipeline_tests.graph.school import HEADERS, School
 from roster_pipeline_tests.syncing import Deployment, csv_provider, deployment
 from roster_pipeline_tests.twins import ASSETS, Twin
 
@@ -306,6 +307,24 @@ def test_nothing_stands_on_what_was_not_read_whole(house: House, collection: str
         assert not twin.unmoved
         assert told["status"] == "partial"
     assert not (house.lake / "ground.json").exists()
+
+
+def test_nothing_stands_on_a_night_that_learned_who_has_left(house: House):
+    """Somebody whom nobody ever published comes with an enrolment that is over: nothing published changes."""
+    house.apply(provider={"respect_enrolment_date": True})
+    house.settle()
+    for name, line in (
+        ("users", {"sourcedId": "s99", "enabledUser": "true", "orgSourcedIds": "north", "role": "student",
+                   "username": "s99", "givenName": "Ada", "familyName": "Ofs99"}),
+        ("enrollments", {"sourcedId": "c1-s99", "classSourcedId": "c1", "schoolSourcedId": "north",
+                         "userSourcedId": "s99", "role": "student", "endDate": "2025-09-30"}),
+    ):  # fmt: skip
+        with (house.school.folder / f"{name}.csv").open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, HEADERS[name].split(","), restval="").writerow(line)
+    assert house.night() is None
+    assert set(syncing.changed(house.document)) == {"schools"}
+    assert not (house.lake / "ground.json").exists()
+    assert [house.night(), house.night()] == [None, 4]
 
 
 def test_a_night_on_which_rules_ran_for_what_was_published_before_lays_no_ground(house: House):
