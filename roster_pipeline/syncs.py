@@ -416,8 +416,7 @@ class Sync:
         sources = self._sources(facts["raw"]["providers"])
         tonight = self._tonight(facts["as_of"])
         current = find_current(sources, schools, sessions, self._published(), tonight)
-        # Later rules seldom ask for what was read of them; then they are read again.
-        self._frames.forget("users", "enrollments")
+        self._frames.forget()  # later rules seldom ask for what was read: then it is read again
         return self._write(
             "current_enrolments",
             {"users": current.users, "enrolments": current.enrolments},
@@ -925,9 +924,9 @@ class _FrameCache:
             self._read[key] = self._lake.read_extract(self._tenant, *key)
         return self._read[key]
 
-    def forget(self, *collections: str) -> None:
-        """Holds these no longer: a large tenant's are gigabytes."""
-        self._read = {key: frame for key, frame in self._read.items() if key[2] not in collections}
+    def forget(self) -> None:
+        """Holds nothing any longer: a large tenant's rows are gigabytes."""
+        self._read.clear()
 
 
 class _Frames(dict[str, pd.DataFrame]):

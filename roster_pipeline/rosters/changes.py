@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from roster_pipeline.rosters import columns
+from roster_pipeline.rosters import columns, rows
 
 KEYS: Final[dict[str, list[str]]] = {
     "schools": ["school_id"],
@@ -58,13 +58,15 @@ def compare(name: str, before: pd.DataFrame, after: pd.DataFrame) -> Changes:
     is_new = place < 0
     gone = np.ones(len(before), dtype=bool)
     gone[place[~is_new]] = False
-    known, place = _where(after, ~is_new), place[~is_new]
+    known, place = rows.where(after, ~is_new), place[~is_new]
     in_order = len(place) == len(before) and bool((place[:-1] < place[1:]).all())
     differs = np.zeros(len(known), dtype=bool)
     for column in after.columns:  # one at a time: both tables side by side would be all of them once more
         matching = before[column] if in_order else before[column].take(place)
         differs |= columns.differ(known[column], matching)
-    return Changes(added=_where(after, is_new), updated=_where(known, differs), removed=_where(before, gone))
+    return Changes(
+        added=rows.where(after, is_new), updated=rows.where(known, differs), removed=rows.where(before, gone)
+    )
 
 
 def not_in(frame: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
@@ -72,11 +74,4 @@ def not_in(frame: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
     if frame.empty:
         return frame
     old, new = columns.numbered([before, frame], list(frame.columns))
-    return _where(frame, ~(pd.Series(new).duplicated().to_numpy() | pd.Index(new).isin(old)))
-
-
-def _where(frame: pd.DataFrame, mask: np.ndarray) -> pd.DataFrame:
-    """`frame[mask]`; on most nights none of the rows or all of them, which costs nothing to take."""
-    if mask.all():
-        return frame
-    return frame[mask] if mask.any() else frame.iloc[:0]
+    return rows.where(frame, ~(pd.Series(new).duplicated().to_numpy() | pd.Index(new).isin(old)))

@@ -66,7 +66,7 @@ def find_plain(
         tonight: What is the same for every rule.
     """
     users, people, links = current.users, published.people, published.person_sources
-    kept = users[users["reason"] == ""]
+    kept = rows.where(users, (users["reason"] == "").to_numpy(dtype=bool))
     texts = _said(kept)
     link_of = rows.places_in(links, kept)
     person_of = rows.places(people["person_id"], links["person_id"])
@@ -86,7 +86,7 @@ def find_plain(
     named = pd.concat([people["email"], pd.Series(list(addresses), dtype="str")])
     shares = _shares(kept, owner, remembered, person_of, named)
     plain = (alike | (~linked & _may_be_new(kept, sources))) & ~shares & _is_free(kept, sources, waiting)
-    found, text, link = kept[plain], texts[plain], link_of[plain]
+    found, text, link = rows.where(kept, plain), texts[plain], link_of[plain]
     mask = np.zeros(len(users), dtype=bool)
     mask[np.flatnonzero((users["reason"] == "").to_numpy())[plain]] = True
     of_links, of_people = np.zeros(len(links), dtype=bool), np.zeros(len(people), dtype=bool)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -157,10 +157,8 @@ class _Plan:
             "classes": classes,
             "people": people,
             "person_sources": self._person_sources(people),
-            "memberships": memberships[rows.among(memberships["person_id"], there)],
-            "guardian_links": links[
-                rows.among(links["student_id"], there) & rows.among(links["guardian_id"], there)
-            ],
+            "memberships": _of(memberships, there, "person_id"),
+            "guardian_links": _of(links, there, "student_id", "guardian_id"),
         }
         for name, table in tables.items():
             if "provider" in getattr(self.published, name).columns:
@@ -457,7 +455,7 @@ class _Plan:
             who = kept.loc[mask, "provider_id"]
             for key in zip(who.tolist(), source_id[who.index].tolist(), strict=True):
                 self.dropped["enrollments"].setdefault(key, why)
-        wanted = _fold(kept[~nobody & live & ~frozen])
+        wanted = _fold(rows.where(kept, ~nobody & live & ~frozen))
         wanted["provider"] = rows.decoded(np.zeros(len(wanted), dtype="int8"), [""], wanted.index)
         missing = old[~rows.are_in(old, wanted, "class_id", "person_id", "role")].copy()
         if missing.empty:
@@ -701,7 +699,7 @@ class _Plan:
             rows.holds(now["roles"], self._stays)
             | rows.among(now["person_id"], {*taught, *old_people}).to_numpy()
         )
-        simple = now[is_live & ~others].assign(inactive_since="", merged_into="")
+        simple = rows.where(now, is_live & ~others).assign(inactive_since="", merged_into="")
         special = now[is_live & others]
         self._know(old_people, special["person_id"])
         out = []
@@ -894,15 +892,14 @@ class _Plan:
 
     def _person_sources(self, people: pd.DataFrame) -> pd.DataFrame:
         links = self.identities.links
-        here = links[rows.among(links["person_id"], set(people["person_id"].tolist()))]
+        here = _of(links, set(people["person_id"].tolist()), "person_id")
         live = here["state"].isin([fates.LIVE, fates.STANDS]).to_numpy(copy=True)
         if self.staying:
             stays = rows.among(here["person_id"], self.staying).to_numpy() & ~live
             live[stays] = rows.places_in(self.published.live_links, here[stays]) >= 0
         old = self.published.person_sources
-        found = here[live & ~rows.among(here["person_id"], self.waiting_people).to_numpy()].assign(
-            provider=""
-        )
+        live &= ~rows.among(here["person_id"], self.waiting_people).to_numpy()
+        found = rows.where(here, live).assign(provider="")
         then = rows.places_in(old, found)
         was = then >= 0
         was[was] = np.asarray(
@@ -916,6 +913,14 @@ class _Plan:
         waits = as_they_are[rows.among(as_they_are["person_id"], self.waiting_people)]
         found = pd.concat([found, waits]) if len(waits) else found
         return _table(found, old.drop(columns=["removed"]))
+
+
+def _of(frame: pd.DataFrame, ids: Container[str], *columns: str) -> pd.DataFrame:
+    """The rows in which each of these columns is one of `ids`; the same frame where all are."""
+    mask = np.ones(len(frame), dtype=bool)
+    for name in columns:
+        mask &= rows.among(frame[name], ids).to_numpy()
+    return rows.where(frame, mask)
 
 
 def _known_as(person: Mapping[str, str]) -> tuple[str, ...]:

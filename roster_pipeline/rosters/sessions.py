@@ -29,6 +29,8 @@ CLASS_COLUMNS = [
 ]  # fmt: skip
 COURSE_COLUMNS = ["provider_id", "source_id", "reason"]
 
+_AT_ONCE = 50_000
+
 _KINDS = {kind.lower(): kind for kind in ("term", "semester", "schoolYear", "gradingPeriod")}
 
 # What has become of a class: it counts today; it ended; it stays as published, because its sessions were
@@ -102,6 +104,7 @@ def _of_source(
     calendar: dict[str, list[tuple[str, bool]]] = {}
     unresolved = orphans = dated = 0
     out: list[tuple[object, ...]] = []
+    made: list[pd.DataFrame] = []
     windows = [
         _window(row, course_rows.get(row["course"]), dates, enrolment_dates, tonight, exclusive=exclusive)
         for row in rows.records(frame)
@@ -146,6 +149,9 @@ def _of_source(
                 why = "classroom_data_off"
             elif (source.provider_id, school_id) in schools.excluded:
                 why = "excluded_school"
+        if len(out) == _AT_ONCE:  # as tuples, a large tenant's classes would be half a gigabyte
+            made.append(rows.typed(pd.DataFrame(out, columns=CLASS_COLUMNS)))
+            out = []
         out.append(
             (
                 source.provider_id,
@@ -177,7 +183,8 @@ def _of_source(
         # Where classes had dates before, the sessions are missing tonight, and not by nature.
         issues.append(would_help(source.name))
     _tell(source, issues, "RS-REF-04", orphans, "classes name a school that is not among the orgs")
-    return sessions, courses, pd.DataFrame(out, columns=CLASS_COLUMNS), calendar
+    made.append(rows.typed(pd.DataFrame(out, columns=CLASS_COLUMNS)))
+    return sessions, courses, rows.stacked(made, CLASS_COLUMNS), calendar
 
 
 def _known_classes(
