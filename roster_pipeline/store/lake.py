@@ -35,7 +35,7 @@ from roster_pipeline.codes import CodedError
 from roster_pipeline.oneroster.collections import COLUMNS, DIRECTORY_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import pandas as pd
 
@@ -115,7 +115,7 @@ class Unfinished:
             yield self._table((part,), ["sourcedId"])["sourcedId"].to_pylist()
 
     def _table(self, parts: tuple[str, ...], columns: list[str] | None = None) -> pa.Table:
-        return _parts(self.folder, parts, columns)
+        return pa.concat_tables(list(_parts(self.folder, parts, columns)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -462,7 +462,11 @@ class Lake:
         Those of `_CODED` are coded (`rows.coded`): a small integer a row, and each value once.
         """
         few = _CODED.get(collection, ())
-        return self._collection(tenant, provider_id, sync_id, collection, few=few).to_pandas()
+        if not few:
+            return self._collection(tenant, provider_id, sync_id, collection).to_pandas()
+        return _with_codes(
+            self._tables(tenant, provider_id, sync_id, collection, few=few), schema_of(collection).names, few
+        )
 
     def has_rows_without_id(self, tenant: str, provider_id: int, sync_id: int, collection: str) -> bool:
         """Whether an extract's collection has rows that cannot be told apart."""
@@ -485,6 +489,14 @@ class Lake:
         return self._tenant(tenant) / "extracts" / str(provider_id) / str(sync_id)
 
     def _collection(
+        self, tenant: str, provider_id: int, sync_id: int, collection: str, columns: list[str] | None = None
+    ) -> pa.Table:
+        none = schema_of(collection).empty_table().select(columns or schema_of(collection).names)
+        return pa.concat_tables(
+            list(self._tables(tenant, provider_id, sync_id, collection, columns)) or [none]
+        )
+
+    def _tables(
         self,
         tenant: str,
         provider_id: int,
@@ -492,14 +504,12 @@ class Lake:
         collection: str,
         columns: list[str] | None = None,
         few: Sequence[str] = (),
-    ) -> pa.Table:
+    ) -> Iterator[pa.Table]:
+        """What was read, part by part, with these columns or all; those of `few` as dictionaries."""
         folder = self._extract(tenant, provider_id, sync_id)
         read = _read_json(folder / f"{collection}.json")
-        if read is None:  # of an earlier release, or not there
-            return _parts(folder, (f"{collection}.parquet",), columns, few)
-        if not read["parts"]:
-            return schema_of(collection).empty_table().select(columns or schema_of(collection).names)
-        return _parts(folder, tuple(read["parts"]), columns, few)
+        # Without, it is of an earlier release, or not there.
+        return _parts(folder, (f"{collection}.parquet",) if read is None else read["parts"], columns, few)
 
     def complete(self, tenant: str, provider_id: int) -> dict[str, dict[str, Any]]:
         """The last complete extract of each collection: `{collection: {sync_id, rows, as_of}}`.
@@ -670,16 +680,46 @@ def _goes_on(folder: Path, now: dt.datetime) -> bool:
 
 
 def _parts(
-    folder: Path, parts: tuple[str, ...], columns: list[str] | None = None, few: Sequence[str] = ()
-) -> pa.Table:
-    """The rows of the parts, with these columns or all; those of `few` as dictionaries."""
-    tables = []
-    with _coded():
-        for name in parts:
-            with (folder / name).open("rb") as file:
-                # Not `read_table`, as in `_frame`.
-                tables.append(pq.ParquetFile(file, read_dictionary=few).read(columns=columns))
-    return pa.concat_tables(tables).unify_dictionaries() if few else pa.concat_tables(tables)
+    folder: Path, parts: Sequence[str], columns: list[str] | None = None, few: Sequence[str] = ()
+) -> Iterator[pa.Table]:
+    for name in parts:
+        with _coded(), (folder / name).open("rb") as file:
+            # Not `read_table`, as in `_frame`.
+            table = pq.ParquetFile(file, read_dictionary=few).read(columns=columns)
+        yield table
+
+
+def _with_codes(tables: Iterable[pa.Table], names: Sequence[str], few: Sequence[str]) -> pd.DataFrame:
+    """The tables as one DataFrame, of which the columns of `few` are coded.
+
+    A part is forgotten before the next one is read: as one table, a large tenant's would be gigabytes.
+    """
+    import pandas as pd
+
+    from roster_pipeline.rosters.rows import decoded
+
+    known: dict[str, dict[str, int]] = {name: {} for name in few}
+    codes: dict[str, list[np.ndarray]] = {name: [] for name in few}
+    others: dict[str, list[pa.Array]] = {name: [] for name in names if name not in few}
+    count = 0
+    for table in tables:
+        count += len(table)
+        for name, found in others.items():
+            found += table[name].chunks
+        for name, place in known.items():
+            for chunk in table[name].chunks:
+                values = chunk.dictionary.to_pylist()
+                places = np.array([place.setdefault(value, len(place)) for value in values], dtype="int32")
+                codes[name].append(places[chunk.indices.to_numpy(zero_copy_only=False)])
+    index, frame = pd.RangeIndex(count), {}
+    for name in names:
+        if name in known:
+            whole = np.concatenate([np.zeros(0, dtype="int32"), *codes.pop(name)])
+            frame[name] = decoded(whole, list(known.pop(name)), index)
+        else:
+            chunks = pa.chunked_array(others.pop(name), pa.string())
+            frame[name] = pd.Series(pd.array(chunks.cast(pa.large_string()), dtype="str"), index=index)
+    return pd.DataFrame(frame)
 
 
 def _groups(path: Path, columns: tuple[str, ...] | None = None) -> Iterator[pa.Table]:
