@@ -106,6 +106,7 @@ def is_unreadable_date(text: str) -> bool:
 # ------------------------------------------------------------------------------------------ masked values
 
 _SIGNS: Final = frozenset("*#•●■█▮")
+_SIGN: Final = re.compile(f"[{''.join(sorted(_SIGNS))}]")
 _BETWEEN_SIGNS: Final = frozenset(" .-_…")
 _ONLY_X: Final = re.compile(r"[xX](?:[\s.\-_]?[xX]){2,}")
 _WORDS: Final = frozenset(
@@ -141,9 +142,13 @@ def is_masked(value: str) -> bool:
 def _is_mask(text: str) -> bool:
     if not text:
         return False
-    letters = set(text)
-    if "***" in text or (letters & _SIGNS and letters <= _SIGNS | _BETWEEN_SIGNS) or _ONLY_X.fullmatch(text):
+    if _SIGN.search(text) and ("***" in text or set(text) <= _SIGNS | _BETWEEN_SIGNS):
+        return True
+    if _ONLY_X.fullmatch(text):
         return True
     bare = text.strip(_BRACKETS)
+    last = bare[-1:]
+    if last.isalnum() and last not in "dDnN":
+        return False  # every word ends in one of these: most values need no more than a look at their end
     word = _SEPARATORS.sub("", bare.lower())
     return word in _WORDS or (word == "hidden" and (bare != text or not bare.istitle()))

@@ -310,7 +310,7 @@ def _users(
     reason = rows.reasons(frame)
     judge = _Judge(source, schools, by_org, in_session, tonight)
     table = frame[["sourcedId", "roles", "grades", "email", "phone", "sms"]].assign(reason=reason)
-    out: list[tuple[str, str, str, str, str, str]] = []
+    out: list[_Verdict] = []
     for user, roles, grades, *contacts, why in rows.keys(table, *table.columns):
         if why:
             out.append(judge.forgotten(roles) if why == rows.FORGOTTEN else (why, "", "", "", "", ""))
@@ -355,6 +355,10 @@ _Role = tuple[str, str, str, bool, bool]
 """role, school_id, org, whether its own dates admit it tonight, and whether they still do or will."""
 
 
+_Verdict = tuple[str, str, str, str, str, str]
+"""reason, roles, schools, family, student, left"""
+
+
 class _Judge:
     """Decides one user at a time; counts what must be told."""
 
@@ -379,6 +383,7 @@ class _Judge:
         self.unknown_orgs: set[str] = set()
         self.unknown_roles: set[str] = set()
         self._parsed: dict[str, list[_Role]] = {}
+        self._usual: dict[tuple[object, ...], _Verdict] = {}
 
     def _roles(self, text: str) -> list[_Role]:
         """The entries of a user's roles; parsed once a text."""
@@ -400,10 +405,24 @@ class _Judge:
                 parsed.append((name, school or "", "" if school is not None else org, dated, lasts))
         return parsed
 
-    def user(
-        self, user: str, roles: str, grades: str, contacts: list[str], enrolled: _Enrolled
-    ) -> tuple[str, str, str, str, str, str]:
+    def user(self, user: str, roles: str, grades: str, contacts: list[str], enrolled: _Enrolled) -> _Verdict:
         """(reason, roles, schools, family, student, left) of one usable row."""
+        at = enrolled.schools.get(user)
+        if at is None or user not in enrolled.current:
+            return self._user(user, roles, grades, contacts, enrolled)
+        # Of those who are enrolled, what is decided, and what is told, follows from what many have in common.
+        alike = roles, grades if self.limit_grades else "", any(contacts), at
+        verdict = self._usual.get(alike)
+        if verdict is None:
+            told = self.unknown_org, self.no_contact
+            verdict = self._user(user, roles, grades, contacts, enrolled)
+            entries = self._roles(roles)
+            dated = any(entry[3] for entry in entries if entry[0] == "student")
+            if (dated or not verdict[4]) and told == (self.unknown_org, self.no_contact):
+                self._usual[alike] = verdict
+        return verdict
+
+    def _user(self, user: str, roles: str, grades: str, contacts: list[str], enrolled: _Enrolled) -> _Verdict:
         options = self.options
         entries = self._roles(roles)
         nowhere = {entry[2] for entry in entries} - {""}
@@ -446,7 +465,7 @@ class _Judge:
             left,
         )
 
-    def forgotten(self, roles: str) -> tuple[str, str, str, str, str, str]:
+    def forgotten(self, roles: str) -> _Verdict:
         """What `user` gives of a blank row: its roles alone, which say nothing of a person."""
         self.left_out += 1
         held = sorted({(entry[0], entry[1]) for entry in self._roles(roles) if entry[1]})
