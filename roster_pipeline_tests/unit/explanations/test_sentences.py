@@ -60,7 +60,8 @@ def _given(tree: ast.AST) -> Iterator[str]:
         elif isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             gives = called.endswith(("_refuse", "_set", "_assign", "setdefault", "_state_without_row"))
-            if gives or (called.endswith(".mask") and "reason" in called):
+            marks = called.endswith("mapped_where") and "reason" in ast.unparse(node.args[0])
+            if gives or marks or (called.endswith(".mask") and "reason" in called):
                 yield from (word for one in node.args[1:] for word in _values(one))
         elif isinstance(node, ast.FunctionDef) and node.name == "_contradiction":
             for part in ast.walk(node):

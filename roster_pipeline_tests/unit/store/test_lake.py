@@ -58,7 +58,31 @@ def test_a_collection_without_a_page_is_an_empty_frame_of_text(lake: Lake):
     for collection in COLLECTIONS:
         found = lake.read_extract("oak", 1, 7, collection)
         assert found.empty
-        assert {str(kind) for kind in found.dtypes} == {"str"}
+        assert {str(found[name].dtype) for name in found.columns} <= {"str", "category"}
+        assert {str(values.cat.categories.dtype) for values in coded(found)} <= {"str"}
+
+
+def coded(frame: pd.DataFrame) -> list[pd.Series]:
+    """The columns that are kept as small integers beside their values."""
+    return [frame[name] for name in frame.columns if str(frame[name].dtype) == "category"]
+
+
+def test_enrolments_come_coded_and_say_what_was_read(lake: Lake):
+    """Parts whose values differ, and one more value than fits into a byte."""
+    users = [f"u{number % 200}" for number in range(500)]
+    with lake.extract("oak", 1, 7, ("enrollments",)) as sink:
+        for start in range(0, 500, 100):
+            ids = [f"e{number}" for number in range(start, start + 100)]
+            table = page("enrollments", *ids)
+            places = table.schema.get_field_index("user"), table.schema.get_field_index("status")
+            table = table.set_column(places[0], "user", pa.array(users[start : start + 100]))
+            sink.append("enrollments", table.set_column(places[1], "status", pa.array(["", "active"] * 50)))
+    found = lake.read_extract("oak", 1, 7, "enrollments")
+    assert found["sourcedId"].tolist() == [f"e{number}" for number in range(500)]
+    assert found["user"].tolist() == users
+    assert found["status"].tolist() == ["", "active"] * 250
+    assert {values.name for values in coded(found)} == set(found.columns) - {"sourcedId"}
+    assert found["user"].cat.categories.tolist() == list(dict.fromkeys(users))
 
 
 def test_a_collection_that_is_read_again_forgets_its_first_pages(lake: Lake):
