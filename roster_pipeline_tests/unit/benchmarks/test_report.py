@@ -84,11 +84,20 @@ def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
     assert {met for _, met in told([unit("machine", packages={})]).values()} == {None}
 
 
-def test_memory_is_the_largest_of_all_nights() -> None:
+@pytest.mark.parametrize("peak, of_first, met", [(3072, "3.00", True), (4608, "4.50", False)])
+def test_memory_is_that_of_a_first_sync_and_the_largest_is_told(peak: int, of_first: str, met: bool) -> None:
     results = measured(["10k"])
-    results.append(night("1M", "first", 100, peak=3000))
-    results.append(night("1M", "changed", 100, peak=5000))
-    assert told(results)["the same"] == ("4.88 GiB", False)
+    results.append(night("1M", "first", 100, peak=peak))
+    results.append(night("1M", "changed", 100, peak=5120))
+    assert told(results)["the same"] == (f"{of_first} GiB; of all nights 5.00 GiB", met)
+
+
+@pytest.mark.parametrize("more, met", [(16, True), (17, False)])
+def test_extraction_may_take_more_for_ids_only(more: int, met: bool) -> None:
+    small, large = night("10k", "first", 1), night("1M", "first", 1)
+    for one, base in ((small, 0), (large, more * (large["read"] - small["read"]))):
+        one["stages"] = {"extraction": {**one["stages"]["extraction"], "peak_mib": 200 + base / 2**20}}
+    assert told([small, large])["extraction's peak memory"] == (f"{more:.2f} bytes", met)
 
 
 def test_extraction_is_beside_the_fastest_peer_and_says_how_many_requests_it_has_at_once() -> None:
