@@ -28,6 +28,7 @@ from roster_pipeline.rosters.completeness import Completeness
 from roster_pipeline.rosters.current import Current
 from roster_pipeline.rosters.holds import REJECTED, Hold, Memory, Place, hold
 from roster_pipeline.rosters.identities import Identities
+from roster_pipeline.rosters.plain import role_records
 from roster_pipeline.rosters.sessions import CURRENT, ENDED, FROZEN, GAP, Sessions
 from roster_pipeline.rosters.source import Published, Source, Tonight
 
@@ -887,8 +888,7 @@ class _Plan:
         stay = self.frozen | ({school for _, school in roles | new | then} - {"", *self.school_names})
         roles = {pair for pair in roles | new if pair[1] not in stay}
         roles |= {pair for pair in then if pair[1] in stay}
-        held = [{"role": role, "school_id": school or None} for role, school in sorted(roles)]
-        return orjson.dumps(held, option=orjson.OPT_SORT_KEYS).decode()
+        return role_records(roles)
 
     def _person_sources(self, people: pd.DataFrame) -> pd.DataFrame:
         links = self.identities.links
