@@ -128,7 +128,8 @@ def _next_tick(region: Region, now: datetime) -> datetime:
 
 def _as_shown(tick: datetime, region: Region) -> str:
     local = tick + windows.OFFSETS[region]
-    return f"{local.day} {local:%b, %H:%M:%S}"
+    # In a schedule's own time zone, en-GB has no zero before the hour: 0:25:00 GMT+12.
+    return f"{local.day} {local:%b}, {local.hour}:{local:%M:%S} GMT"
 
 
 def test_the_schedules_are_there_and_a_started_one_has_its_next_tick(somebody: Operator) -> None:
