@@ -476,9 +476,11 @@ def _drop_weaker_classes(
     for school_id, provider_id in bringing:
         if school_id and provider_id in strength:
             by_school.setdefault(school_id, set()).add(provider_id)
+    weaker: set[tuple[str, int]] = set()
     for school_id, who in by_school.items():
         strongest = min(who, key=strength.__getitem__)
-        weaker = {provider for provider in who - {strongest} if not {provider, strongest} & sharing}
-        if weaker:
-            mine = (classes["school_id"] == school_id) & classes["provider_id"].isin(weaker)
-            classes.loc[mine & (classes["reason"] == ""), "reason"] = "class_of_weaker_source"
+        others = {provider for provider in who - {strongest} if not {provider, strongest} & sharing}
+        weaker |= {(school_id, provider) for provider in others}
+    if weaker:
+        theirs = np.array([pair in weaker for pair in rows.keys(classes, "school_id", "provider_id")], bool)
+        classes.loc[theirs & (classes["reason"] == ""), "reason"] = "class_of_weaker_source"
