@@ -7,10 +7,11 @@ published before, has passed; else it stays (product.md, "Holidays and leaving")
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeVar
 
+import numpy as np
 import pandas as pd
 
 from roster_pipeline.codes import Issue
@@ -29,13 +30,13 @@ CLASS_COLUMNS = [
 ]  # fmt: skip
 COURSE_COLUMNS = ["provider_id", "source_id", "reason"]
 
-_AT_ONCE = 50_000
-
 _KINDS = {kind.lower(): kind for kind in ("term", "semester", "schoolYear", "gradingPeriod")}
 
 # What has become of a class: it counts today; it ended; it stays as published, because its sessions were
 # tampered with, or because it lies between two of its own or they were not read; or it is out of scope.
 CURRENT, ENDED, FROZEN, GAP, OUT = "current", "ended", "frozen", "gap", "out"
+
+Value = TypeVar("Value")
 
 
 @dataclass(slots=True)
@@ -58,8 +59,12 @@ class Sessions:
 
 @dataclass(slots=True)
 class _Window:
-    """When a class takes place: whether now, and from when to when ("" for open or unknown)."""
+    """When a class takes place: whether now, and from when to when ("" for open or unknown).
 
+    `named` are the sessions that say so.
+    """
+
+    named: tuple[str, ...]
     dated: bool
     current: bool = False
     start: str = ""
@@ -71,11 +76,9 @@ def find_sessions(
 ) -> Sessions:
     """The sessions of all sources, and which of their classes count on `tonight.as_of`."""
     usable = [source for source in sources if source.usable]
-    by_org = schools.by_org()
-    remembered = published.schools_by_org()
-    was = {(int(row.provider_id), row.source_id): row for row in rows.each(published.classes)}
+    by_org = {**published.schools_by_org(), **schools.by_org()}
     issues: list[Issue] = []
-    parts = [_of_source(source, schools, {**remembered, **by_org}, was, tonight, issues) for source in usable]
+    parts = [_of_source(source, schools, by_org, published, tonight, issues) for source in usable]
     sessions = rows.stacked([part[0] for part in parts], SESSION_COLUMNS)
     courses = rows.stacked([part[1] for part in parts], COURSE_COLUMNS)
     classes = rows.stacked([part[2] for part in parts], CLASS_COLUMNS)
@@ -88,143 +91,170 @@ def _of_source(
     source: Source,
     schools: Schools,
     by_org: dict[tuple[int, str], str],
-    was: dict[tuple[int, str], Any],
+    published: Published,
     tonight: Tonight,
     issues: list[Issue],
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, list[tuple[str, bool]]]]:
     options = source.options
     exclusive = options.end_dates == "exclusive"
     sessions, dates = _sessions(source, tonight, issues)
-    ids = dict(rows.keys(sessions, "source_id", "session_id"))
-    courses = _courses(source)
     frame = source.frames["classes"]
-    reason = rows.reasons(frame)
-    enrolment_dates = _enrolment_dates(source)
-    course_rows = {row.sourcedId: row for row in rows.each(source.frames["courses"])}
+    window, windows = _windows(source, dates, tonight)
+    classes = _classes(source, by_org, sessions, window, windows)
+    mine = rows.where(published.classes, (published.classes["provider_id"] == source.provider_id).to_numpy())
+    before = _known_classes(source, classes, mine, issues)
+    source_ids, given = frame["sourcedId"].tolist(), mine["class_id"].tolist()
+    taken = set(given)
+    known = [before.get(source_id, -1) for source_id in source_ids]
+    class_ids = [
+        given[place] if place >= 0 else _class_id(tonight, source, source_id, taken)
+        for source_id, place in zip(source_ids, known, strict=True)
+    ]
+    spans = [*rows.keys(mine, "start_date", "end_date"), None]  # the last one where there is no such class
+    was, different = _numbered(spans[place] for place in known)
+    # What is decided of a class, and what is told, follows from what many have in common.
+    alike = pd.DataFrame({"why": classes["reason"], "window": window, "org": frame["school"], "was": was})
+    number, met = rows.kinds(alike, *alike.columns)
+    counts = np.bincount(number, minlength=len(met)).tolist()
     calendar: dict[str, list[tuple[str, bool]]] = {}
     unresolved = orphans = dated = 0
-    out: list[tuple[object, ...]] = []
-    made: list[pd.DataFrame] = []
-    windows = [
-        _window(row, course_rows.get(row["course"]), dates, enrolment_dates, tonight, exclusive=exclusive)
-        for row in rows.records(frame)
-    ]
-    mine = {source_id: row for (who, source_id), row in was.items() if who == source.provider_id}
-    titles = [row.title or getattr(course_rows.get(row.course), "title", "") for row in rows.each(frame)]
-    traits = [
-        _traits(title, code, window.start, window.end)
-        for title, code, (window, _) in zip(titles, frame["classCode"].tolist(), windows, strict=True)
-    ]
-    before = _known_classes(source, reason, traits, by_org, mine, issues)
-    taken = {row.class_id for row in mine.values()}
-    for place, (row, why) in enumerate(zip(rows.records(frame), reason.tolist(), strict=True)):
-        course = course_rows.get(row["course"])
-        window, session_ids = windows[place]
-        school_id = by_org.get((source.provider_id, row["school"]))
-        known = before.get(row["sourcedId"])
+    reasons, fates = [], []
+    for (why, at, org, published_as), count in zip(rows.keys(met, *alike.columns), counts, strict=True):
+        when, span = windows[at], different[published_as]
+        school_id = by_org.get((source.provider_id, org))
         fate = CURRENT
         if why == "":
-            orphans += school_id is None and row["school"] != ""
-            named = [dates[name] for name in _named(row, course, dates)]
+            orphans += count * (school_id is None and org != "")
             calendar.setdefault(school_id or "", []).extend(
-                (end, rows.day_within(start, end, tonight.as_of, exclusive=exclusive)) for start, end in named
+                (end, rows.day_within(start, end, tonight.as_of, exclusive=exclusive))
+                for start, end in map(dates.__getitem__, when.named)
             )
-            dated += window.dated
-            if options.respect_academic_sessions and not window.current:
-                unresolved += (
-                    not window.dated
+            dated += count * when.dated
+            if options.respect_academic_sessions and not when.current:
+                unresolved += count * (
+                    not when.dated
                     and not options.compatibility_mode
                     and (source.provider_id, school_id) not in schools.excluded
                 )
-                span = (known.start_date, known.end_date) if known else None
-                fate = _fate(window, span, source, tonight, exclusive=exclusive)
-                if known and fate in (ENDED, OUT) and not source.proven("academicSessions"):
+                fate = _fate(when, span, source, tonight, exclusive=exclusive)
+                if span and fate in (ENDED, OUT) and not source.proven("academicSessions"):
                     # By sessions that were not read tonight nothing goes, nor whoever hangs on it.
-                    fate = fate if not window.dated and options.compatibility_mode else GAP
+                    fate = fate if not when.dated and options.compatibility_mode else GAP
                 if fate in (ENDED, OUT):
-                    why = "not_current" if window.dated else "undated"
-                    if not window.dated and options.compatibility_mode:
+                    why = "not_current" if when.dated else "undated"
+                    if not when.dated and options.compatibility_mode:
                         why, fate = "", CURRENT
             if not options.sync_classroom_data:
                 why = "classroom_data_off"
             elif (source.provider_id, school_id) in schools.excluded:
                 why = "excluded_school"
-        if len(out) == _AT_ONCE:  # as tuples, a large tenant's classes would be half a gigabyte
-            made.append(rows.typed(pd.DataFrame(out, columns=CLASS_COLUMNS)))
-            out = []
-        out.append(
-            (
-                source.provider_id,
-                row["sourcedId"],
-                why,
-                fate,
-                known.class_id if known else _class_id(tonight, source, row["sourcedId"], taken),
-                school_id or "",
-                titles[place],
-                row["classCode"],
-                row["classType"].lower(),
-                course.title if course else "",
-                course.courseCode if course else "",
-                row["grades"] or (course.grades if course else ""),
-                row["subjects"] or (course.subjects if course else ""),
-                row["subjectCodes"] or (course.subjectCodes if course else ""),
-                row["periods"],
-                row["location"],
-                rows.as_list([ids[name] for name in session_ids]),
-                window.start,
-                window.end,
-            )
-        )
+        reasons.append(why)
+        fates.append(fate)
+    classes = classes.assign(
+        reason=_each(reasons, number),
+        fate=_each(fates, number),
+        class_id=pd.array(class_ids, dtype="str"),
+    )
     _tell(source, issues, "RS-SES-03", unresolved, "classes have no session that could be found")
     if options.respect_academic_sessions and options.compatibility_mode:
         if source.frames["academicSessions"].empty:
             issues.append(no_sessions(source.name))
-    elif unresolved and not dated and not any(row.start_date or row.end_date for row in mine.values()):
+    elif unresolved and not dated and not (mine[["start_date", "end_date"]] != "").any(axis=None):
         # Where classes had dates before, the sessions are missing tonight, and not by nature.
         issues.append(would_help(source.name))
     _tell(source, issues, "RS-REF-04", orphans, "classes name a school that is not among the orgs")
-    made.append(rows.typed(pd.DataFrame(out, columns=CLASS_COLUMNS)))
-    return sessions, courses, rows.stacked(made, CLASS_COLUMNS), calendar
+    return sessions, _courses(source), classes, calendar
+
+
+def _classes(
+    source: Source,
+    by_org: dict[tuple[int, str], str],
+    sessions: pd.DataFrame,
+    window: np.ndarray,
+    windows: list[_Window],
+) -> pd.DataFrame:
+    """What the provider tells of its classes: `CLASS_COLUMNS` but for `fate` and `class_id`.
+
+    Args:
+        window: Where in `windows` the one of each class is.
+    """
+    frame = source.frames["classes"]
+    ids = dict(rows.keys(sessions, "source_id", "session_id"))
+    courses = {row.sourcedId: row for row in rows.each(source.frames["courses"])}
+
+    def of_course(name: str) -> pd.Series:
+        return rows.mapped(frame["course"], lambda course: getattr(courses.get(course), name, ""))
+
+    def own_or_of_course(name: str) -> pd.Series:
+        return frame[name].where(frame[name] != "", of_course(name))
+
+    return pd.DataFrame(
+        {
+            "provider_id": source.provider_id,
+            "source_id": frame["sourcedId"],
+            "reason": rows.reasons(frame),
+            "school_id": rows.mapped(frame["school"], lambda org: by_org.get((source.provider_id, org), "")),
+            "title": own_or_of_course("title"),
+            "class_code": frame["classCode"],
+            "class_kind": rows.mapped(frame["classType"], str.lower),
+            "course_title": of_course("title"),
+            "course_code": of_course("courseCode"),
+            "grades": own_or_of_course("grades"),
+            "subjects": own_or_of_course("subjects"),
+            "subject_codes": own_or_of_course("subjectCodes"),
+            "periods": frame["periods"],
+            "location": frame["location"],
+            "session_ids": _each(
+                [rows.as_list([ids[name] for name in one.named]) for one in windows], window
+            ),
+            "start_date": _each([one.start for one in windows], window),
+            "end_date": _each([one.end for one in windows], window),
+        }
+    )
+
+
+def _each(values: list[str], places: np.ndarray) -> pd.api.extensions.ExtensionArray:
+    """The value at each of the places."""
+    return pd.array(values, dtype="str").take(places)
+
+
+def _numbered(values: Iterable[Value]) -> tuple[np.ndarray, list[Value]]:
+    """Where each one is among the different ones, and these, in the order of the first."""
+    places: dict[Value, int] = {}
+    return np.array([places.setdefault(value, len(places)) for value in values], dtype="int64"), list(places)
 
 
 def _known_classes(
-    source: Source,
-    reason: pd.Series,
-    traits: list[rekeyed.Traits],
-    by_org: dict[tuple[int, str], str],
-    before: dict[str, Any],
-    issues: list[Issue],
-) -> dict[str, Any]:
-    """SourcedId → the published class that the row is: by its id, or by all else where all ids are new.
+    source: Source, classes: pd.DataFrame, mine: pd.DataFrame, issues: list[Issue]
+) -> dict[str, int]:
+    """SourcedId → where in `mine`, the provider's published classes, the one is that the row is.
 
-    Without dates nobody can tell a class from its like of another year.
+    That is the one of its id, or the one that is like it in all else where all ids are new. Without dates
+    nobody can tell a class from its like of another year.
     """
-    frame = source.frames["classes"]
-    ids = set(frame["sourcedId"].tolist())
+    before = {source_id: place for place, source_id in enumerate(mine["source_id"].tolist())}
+    ids = set(classes["source_id"].tolist())
     if not before or not source.proven("classes") or before.keys() <= ids:
         return before
-    new: dict[str, dict[str, rekeyed.Traits]] = defaultdict(dict)
-    for (source_id, org), why, told in zip(
-        rows.keys(frame, "sourcedId", "school"), reason.tolist(), traits, strict=True
-    ):
-        if not why and source_id not in before:
-            new[by_org.get((source.provider_id, org), "")][source_id] = told
+    come = classes[(classes["reason"] == "") & ~rows.among(classes["source_id"], before)]
+    new, here = _traits(come), _traits(mine)
     found = dict(before)
     for school, rows_of in new.items():
-        here = {
-            row.source_id: _traits(row.title, row.class_code, row.start_date, row.end_date)
-            for row in before.values()
-            if row.school_id == school
-        }
-        gone = {source_id: traits for source_id, traits in here.items() if source_id not in ids}
-        found |= {one: before[old] for one, old in rekeyed.twins(here, gone, rows_of).items()}
+        there = here.get(school, {})
+        gone = {source_id: traits for source_id, traits in there.items() if source_id not in ids}
+        found |= {one: before[old] for one, old in rekeyed.twins(there, gone, rows_of).items()}
     _tell(source, issues, "RS-SAFE-19", len(found) - len(before), "classes came under new ids")
     return found
 
 
-def _traits(title: str, code: str, start: str, end: str) -> rekeyed.Traits:
-    """What tells a class; empty where that is not enough."""
-    return (title, code, start, end) if (title or code) and start and end else ()
+def _traits(classes: pd.DataFrame) -> dict[str, dict[str, rekeyed.Traits]]:
+    """School → class → what tells it; empty where that is not enough."""
+    out: dict[str, dict[str, rekeyed.Traits]] = defaultdict(dict)
+    for school, source_id, title, code, start, end in rows.keys(
+        classes, "school_id", "source_id", "title", "class_code", "start_date", "end_date"
+    ):
+        out[school][source_id] = (title, code, start, end) if (title or code) and start and end else ()
+    return out
 
 
 def _class_id(tonight: Tonight, source: Source, source_id: str, taken: set[str]) -> str:
@@ -314,18 +344,14 @@ def _courses(source: Source) -> pd.DataFrame:
 
 def _enrolment_dates(source: Source) -> dict[str, tuple[str, str]]:
     """Class → the union of its enrolments' dates; only classes with at least one date."""
-    frame = source.frames["enrollments"]
-    listed = source.frames["academicSessions"]["sourcedId"]
-    known = set(listed)
+    classes = source.frames["classes"]
+    listed = set(source.frames["academicSessions"]["sourcedId"].tolist())
     # Only classes whose terms do not resolve need this: seldom any.
-    needed = {
-        row.sourcedId
-        for row in rows.each(source.frames["classes"])
-        if not any(name in known for name in rows.parse_list(row.terms))
-    }
-    if not needed:
+    lost = rows.holds(classes["terms"], lambda terms: listed.isdisjoint(rows.parse_list(terms)))
+    if not lost.any():
         return {}
-    mine = frame[rows.among(frame["class"], needed)]
+    frame = source.frames["enrollments"]
+    mine = frame[rows.among(frame["class"], set(classes["sourcedId"][lost].tolist()))]
     mine = mine[rows.reasons(mine) == ""]
     begin, end, _, _ = rows.span(mine["beginDate"], mine["endDate"])
     out: dict[str, tuple[str, str]] = {}
@@ -336,37 +362,50 @@ def _enrolment_dates(source: Source) -> dict[str, tuple[str, str]]:
     return out
 
 
-def _named(row: dict[str, str], course: Any, dates: dict[str, tuple[str, str]]) -> list[str]:
+def _windows(
+    source: Source, dates: dict[str, tuple[str, str]], tonight: Tonight
+) -> tuple[np.ndarray, list[_Window]]:
+    """When the classes take place: where each one's window is among the different ones, and these."""
+    frame = source.frames["classes"]
+    years = dict(rows.keys(source.frames["courses"], "sourcedId", "schoolYear"))
+    kind, met = rows.kinds(frame, "terms", "course")
+    named = [
+        _named(terms, years.get(course, ""), dates) for terms, course in rows.keys(met, "terms", "course")
+    ]
+    enrolled = _enrolment_dates(source)
+    number, different = _numbered(
+        (named[one], None if named[one] else enrolled.get(source_id))
+        for source_id, one in zip(frame["sourcedId"].tolist(), kind.tolist(), strict=True)
+    )
+    return number, [
+        _window(names, [span] if span else _dated(names, dates), source, tonight) for names, span in different
+    ]
+
+
+def _dated(named: Iterable[str], dates: dict[str, tuple[str, str]]) -> list[tuple[str, str]]:
+    """The dates of those sessions that have any."""
+    return [dates[name] for name in named if dates[name] != ("", "")]
+
+
+def _named(terms: str, year: str, dates: dict[str, tuple[str, str]]) -> tuple[str, ...]:
     """The sessions that a class lives by: its terms, else its course's school year."""
-    named = [name for name in rows.parse_list(row["terms"]) if name in dates]
-    year = getattr(course, "schoolYear", "")
-    return named or ([year] if year in dates else [])
+    named = tuple(name for name in rows.parse_list(terms) if name in dates)
+    return named or ((year,) if year in dates else ())
 
 
 def _window(
-    row: dict[str, str],
-    course: Any,
-    dates: dict[str, tuple[str, str]],
-    enrolment_dates: dict[str, tuple[str, str]],
-    tonight: Tonight,
-    *,
-    exclusive: bool,
-) -> tuple[_Window, list[str]]:
-    named = _named(row, course, dates)
-    spans = [dates[name] for name in named if dates[name] != ("", "")]
-    if not spans and not named and row["sourcedId"] in enrolment_dates:
-        spans = [enrolment_dates[row["sourcedId"]]]
+    named: tuple[str, ...], spans: list[tuple[str, str]], source: Source, tonight: Tonight
+) -> _Window:
     if not spans:
-        return _Window(dated=False), named
+        return _Window(named, dated=False)
     starts, ends = [span[0] for span in spans], [span[1] for span in spans]
-    return (
-        _Window(
-            dated=True,
-            current=any(rows.day_within(*span, tonight.as_of, exclusive=exclusive) for span in spans),
-            start="" if "" in starts else min(starts),
-            end="" if "" in ends else max(ends),
-        ),
+    exclusive = source.options.end_dates == "exclusive"
+    return _Window(
         named,
+        dated=True,
+        current=any(rows.day_within(*span, tonight.as_of, exclusive=exclusive) for span in spans),
+        start="" if "" in starts else min(starts),
+        end="" if "" in ends else max(ends),
     )
 
 
@@ -415,32 +454,33 @@ def _drop_weaker_classes(
     A provider that cannot speak tonight still brings what is published of it, and so does one whose
     classes are missing in the middle of their sessions.
     """
+    if len(sources) < 2:
+        return
     strength = {source.provider_id: source.strength for source in sources}
     sharing = {source.provider_id for source in sources if source.options.share_classes}
     silent = {source.provider_id for source in sources if not source.usable}
     teaching = {source.provider_id for source in sources if source.options.sync_classroom_data}
     exclusive = {source.provider_id for source in sources if source.options.end_dates == "exclusive"}
-    kept = classes[classes["reason"] == ""]
-    bringing = list(rows.keys(kept, "school_id", "provider_id"))
-    there = set(rows.keys(classes, "provider_id", "source_id"))
-    bringing += [
-        (row.school_id, row.provider_id)
-        for row in rows.each(published.classes)
-        if row.provider_id in silent
+    bringing = {
+        pair for pair, _ in rows.counted(classes[classes["reason"] == ""], "school_id", "provider_id")
+    }
+    unsent = published.classes[~rows.are_in(published.classes, classes, "provider_id", "source_id")]
+    bringing |= {
+        (school_id, who)
+        for (school_id, who, end), _ in rows.counted(unsent, "school_id", "provider_id", "end_date")
+        if who in silent
         # Not sent tonight, and its sessions not over: its removal may have to wait.
-        or (
-            row.provider_id in teaching
-            and (row.provider_id, row.source_id) not in there
-            and rows.day_within("", row.end_date, tonight.as_of, exclusive=row.provider_id in exclusive)
-        )
-    ]
+        or (who in teaching and rows.day_within("", end, tonight.as_of, exclusive=who in exclusive))
+    }
     by_school: dict[str, set[int]] = {}
-    for school_id, provider_id in set(bringing):
+    for school_id, provider_id in bringing:
         if school_id and provider_id in strength:
             by_school.setdefault(school_id, set()).add(provider_id)
+    weaker: set[tuple[str, int]] = set()
     for school_id, who in by_school.items():
         strongest = min(who, key=strength.__getitem__)
-        weaker = {provider for provider in who - {strongest} if not {provider, strongest} & sharing}
-        if weaker:
-            mine = (classes["school_id"] == school_id) & classes["provider_id"].isin(weaker)
-            classes.loc[mine & (classes["reason"] == ""), "reason"] = "class_of_weaker_source"
+        others = {provider for provider in who - {strongest} if not {provider, strongest} & sharing}
+        weaker |= {(school_id, provider) for provider in others}
+    if weaker:
+        theirs = np.array([pair in weaker for pair in rows.keys(classes, "school_id", "provider_id")], bool)
+        classes.loc[theirs & (classes["reason"] == ""), "reason"] = "class_of_weaker_source"
