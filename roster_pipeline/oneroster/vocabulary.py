@@ -123,6 +123,14 @@ _WORDS: Final = frozenset(
 )
 _BRACKETS: Final = "[](){}<>*#_-. "
 
+MAY_BE_MASKED: Final = (
+    r"[^ -~\p{L}\p{M}]|[*#]|(?i:x[ ._-]?x[ ._-]?x|"
+    + "|".join("[ _-]*".join(word) for word in sorted({*_WORDS, "hidden"}))
+    + ")"
+)
+"""An expression, as Arrow has them, that is found in whatever `is_masked` and in few other values: a sign, x
+and x and x, one of the words, or what is neither a letter nor of ASCII, where the others would be longer."""
+
 
 @lru_cache(maxsize=65536)
 def is_masked(value: str) -> bool:

@@ -27,6 +27,11 @@ def as_arrow(values: pd.Series) -> Any:
     return pa.array(values.array, from_pandas=True)
 
 
+def as_text(values: pd.Series) -> Any:
+    """The column as Arrow has it, of text and in one piece."""
+    return _one(as_arrow(values).cast(pa.large_string()))
+
+
 def numbered(frames: Sequence[pd.DataFrame], names: Sequence[str]) -> list[np.ndarray]:
     """A number for every row of every frame, int64: equal where the values of all of `names` are.
 

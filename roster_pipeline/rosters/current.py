@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 
 from roster_pipeline.codes import Issue
 from roster_pipeline.oneroster import vocabulary
-from roster_pipeline.rosters import rows
+from roster_pipeline.rosters import columns, rows
 from roster_pipeline.rosters.schools import Schools
 from roster_pipeline.rosters.sessions import CURRENT, FROZEN, GAP, Sessions
 from roster_pipeline.rosters.source import Published, Source, Tonight
@@ -84,18 +84,56 @@ def find_current(
     for source in sources:
         if not source.usable:
             continue
-        found = _enrolments(source, schools, sessions, by_org, tonight, issues)
-        enrolled = _enrolled(source, found, sessions, published, tonight)
-        users.append(_users(source, enrolled, schools, by_org, in_session, tonight, issues))
-        kept = set(users[-1].loc[users[-1]["reason"] == "", "source_id"].tolist())
-        dropped = (found["reason"] == "").to_numpy() & ~rows.among(found["user_ref"], kept).to_numpy()
+        whose = _Whose.of(source)
+        found = _enrolments(source, whose, schools, sessions, by_org, tonight, issues)
+        judge = _Judge(source, schools, by_org, in_session, tonight)
+        kinds = _kinds(source, whose, found, sessions, published, tonight)
+        users.append(_users(source, judge, *kinds))
+        issues.extend(judge.issues())
+        kept = (users[-1]["reason"] == "").to_numpy(dtype=bool)
+        dropped = (found["reason"] == "").to_numpy() & ~whose.enrolments_of(kept)
         found["reason"] = rows.mapped_where(found["reason"], dropped, "user_dropped")
         enrolments.append(found)
     return Current(rows.stacked(users, USER_COLUMNS), rows.stacked(enrolments, ENROLMENT_COLUMNS), issues)
 
 
+@dataclass(frozen=True, slots=True)
+class _Whose:
+    """Whom a provider's enrolments are of: users and enrolments that belong together have one number.
+
+    Attributes:
+        enrolment: The number of each enrolment.
+        user: The number of each row of users; -1 of those without any enrolment.
+        count: How many numbers there are.
+    """
+
+    enrolment: np.ndarray
+    user: np.ndarray
+    count: int
+
+    @classmethod
+    def of(cls, source: Source) -> _Whose:
+        codes, names = rows.coded(source.frames["enrollments"]["user"])
+        return cls(codes, rows.places(pd.Series(names), source.frames["users"]["sourcedId"]), len(names))
+
+    def enrolments_of(self, users: np.ndarray) -> np.ndarray:
+        """Whether each enrolment is of one of these users."""
+        marks = np.zeros(self.count + 1, dtype=bool)
+        marks[self.user[users]] = True
+        found: np.ndarray = marks[self.enrolment]
+        return found
+
+    def users_of(self, enrolments: np.ndarray) -> np.ndarray:
+        """Whether each user has one of these enrolments."""
+        marks = np.zeros(self.count + 1, dtype=bool)
+        marks[self.enrolment[enrolments]] = True
+        found: np.ndarray = marks[self.user]
+        return found
+
+
 def _enrolments(
     source: Source,
+    whose: _Whose,
     schools: Schools,
     sessions: Sessions,
     by_org: dict[tuple[int, str], str],
@@ -113,7 +151,7 @@ def _enrolments(
     reasons += _REASONS
     begin, end, unread, turned = rows.span(frame["beginDate"], frame["endDate"])
     classes = _classes(source, sessions)
-    user_ids = set(source.frames["users"]["sourcedId"].tolist()) - {""}
+    has_user = whose.enrolments_of((source.frames["users"]["sourcedId"] != "").to_numpy(dtype=bool))
     active = code == 0
     # What a class is follows from its id: it is looked up once for each, and its place taken for each row.
     of_class, class_ids = rows.coded(frame["class"])
@@ -123,25 +161,25 @@ def _enrolments(
         ["", *classes[name].tolist()] for name in ("fate", "reason", "class_id", "school_id")
     )
     at = (at + 1)[of_class]  # of one that is not there, the first: nothing
-    dangling = active & (~known | ~rows.among(frame["user"], user_ids).to_numpy())
+    dangling = active & (~known | ~has_user)
     in_time = np.ones(len(frame), dtype=bool)
     if options.respect_enrolment_date:
         in_time = rows.within(
             begin, end, tonight.as_of, exclusive=options.end_dates == "exclusive"
         ).to_numpy()
-    lives = ~known | _each(
-        at,
+    lives = ~known | rows.taken(
         [
             one in (CURRENT, FROZEN, GAP) and why != rows.DELETED
             for one, why in zip(fate, class_reason, strict=True)
         ],
+        at,
     )
     for why, rule in (
         ("refers_to_nothing", dangling),
         ("not_current", ~in_time),
-        ("class_of_weaker_source", _each(at, [why == "class_of_weaker_source" for why in class_reason])),
+        ("class_of_weaker_source", rows.taken([why == "class_of_weaker_source" for why in class_reason], at)),
         ("classroom_data_off", np.full(len(frame), not options.sync_classroom_data)),
-        ("class_dropped", _each(at, [why != "" for why in class_reason])),
+        ("class_dropped", rows.taken([why != "" for why in class_reason], at)),
     ):
         code[(code == 0) & rule] = reasons.index(why)
     school_id = _schools_of_enrolments(frame["school"], source, by_org, at, school)
@@ -178,12 +216,6 @@ def _enrolments(
     )
 
 
-def _each(places: np.ndarray, answers: list[bool]) -> np.ndarray:
-    """The answer at each of the places."""
-    found: np.ndarray = np.array(answers, dtype=bool)[places]
-    return found
-
-
 def _schools_of_enrolments(
     orgs: pd.Series, source: Source, by_org: dict[tuple[int, str], str], at: np.ndarray, school: list[str]
 ) -> pd.Series:
@@ -213,52 +245,113 @@ def _truth(text: str) -> str:
     return "" if value is None else "true" if value else "false"
 
 
-@dataclass
-class _Enrolled:
-    """What a user's enrolments say, by the user's sourcedId.
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """All that decides about a user: few differ in it.
 
-    `linked` are those who stand behind somebody published, where it matters; `left` those who had left
-    before and do not; `entered` those of them who are entered for a later day.
+    Attributes:
+        reason: Why the row cannot be used, or "".
+        grades: Of usable rows, "" unless grades are limited.
+        contact: Whether there is an e-mail address or a number.
+        schools: Those of the enrolments that count; `all_schools` also those of past ones.
+        current: Whether any enrolment counts.
+        some: Whether there is any enrolment at all.
+        ever: Whether one was ever sent; like `linked` looked up only of those without any and those who left.
+        linked: Whether they stand behind somebody published.
+        left: Whether they had left before, and do not.
+        entered: Whether those who had left are entered for a later day.
     """
 
-    current: set[str]
-    entered: set[str]
-    some: set[str]
-    ever: set[str]
-    linked: set[str]
-    left: set[str]
-    schools: dict[str, frozenset[str]]
-    active: pd.DataFrame
+    reason: str
+    roles: str
+    grades: str
+    contact: bool
+    schools: frozenset[str]
+    all_schools: frozenset[str]
+    current: bool
+    some: bool
+    ever: bool
+    linked: bool
+    left: bool
+    entered: bool
 
-    @cached_property
-    def all_schools(self) -> dict[str, frozenset[str]]:
-        """The schools of all enrolments, also past ones: seldom asked for."""
-        return _schools_by_user(self.active)
 
-
-def _enrolled(
-    source: Source, enrolments: pd.DataFrame, sessions: Sessions, published: Published, tonight: Tonight
-) -> _Enrolled:
-    ever, left = (
-        set(frame.loc[frame["provider_id"] == source.provider_id, "source_id"].tolist())
-        for frame in (published.enrolled, published.left)
+def _kinds(
+    source: Source,
+    whose: _Whose,
+    enrolments: pd.DataFrame,
+    sessions: Sessions,
+    published: Published,
+    tonight: Tonight,
+) -> tuple[np.ndarray, list[_Kind]]:
+    """The kinds of users that there are, and of each row of users which of them it is."""
+    frame = source.frames["users"]
+    reason, ids = rows.reasons(frame), frame["sourcedId"]
+    counts, active = (enrolments[name].to_numpy() for name in ("counts", "active"))
+    here, schools = _schools_of_users(whose, enrolments["school_id"], counts)
+    anywhere, all_schools = _schools_of_users(whose, enrolments["school_id"], active)
+    some = whose.users_of(active)
+    usable = (reason == "").to_numpy(dtype=bool)
+    left = usable & (rows.places(_of_provider(published.left, source)["source_id"], ids) >= 0)
+    unsure = usable & (left | ~some)
+    ever = unsure & whose.users_of(np.ones(len(enrolments), dtype=bool))
+    linked, entered = np.zeros_like(left), np.zeros_like(left)
+    if unsure.any():
+        ever[unsure] |= _are_named(ids[unsure], _of_provider(published.enrolled, source))
+        linked[unsure] = _are_named(ids[unsure], _of_provider(published.live_links, source))
+        left &= ~linked
+    if left.any():
+        theirs = enrolments[active & whose.enrolments_of(left)]
+        entered[left] = rows.among(ids[left], _entered(source, theirs, sessions, tonight))
+    table = pd.DataFrame(
+        {
+            "reason": reason,
+            "roles": frame["roles"],
+            "grades": frame["grades"] if source.options.limit_to.grades else "",
+            "contact": np.any([frame[name] != "" for name in ("email", "phone", "sms")], axis=0),
+            "schools": here,
+            "all_schools": anywhere,
+            "current": whose.users_of(counts),
+            "some": some,
+            "ever": ever,
+            "linked": linked,
+            "left": left,
+            "entered": entered,
+        }
     )
-    linked = _linked(source, published) if left or source.states["enrollments"] == "unproven" else set()
-    counts, is_active = (enrolments[name].to_numpy() for name in ("counts", "active"))
-    columns = ["class_ref", "user_ref", "school_id", "begin_date", "end_date"]
-    active = enrolments.loc[is_active, columns]
-    user, names = rows.coded(enrolments["user_ref"])
-    known = np.array(names, dtype=object)  # of one user one text, in all these sets
-    return _Enrolled(
-        current=set(known[np.unique(user[counts])]),
-        entered=_entered(source, active[rows.among(active["user_ref"], left - linked)], sessions, tonight),
-        some=set(known[np.unique(user[is_active])]),
-        ever=set(known[np.unique(user)]) | ever,
-        linked=linked,
-        left=left - linked,
-        schools=_schools_by_user(enrolments.loc[counts, columns]),
-        active=active,
-    )
+    number, met = rows.kinds(table, *table.columns)
+    return number, [
+        _Kind(why, roles, grades, contact, schools[one], all_schools[other], *standing)
+        for why, roles, grades, contact, one, other, *standing in rows.keys(met, *table.columns)
+    ]
+
+
+def _are_named(ids: pd.Series, others: pd.DataFrame) -> np.ndarray:
+    """Whether each of a few different ids is the source_id of one of many other rows."""
+    found = np.zeros(len(ids) + 1, dtype=bool)
+    found[rows.places(ids, others["source_id"])] = True
+    return found[:-1]
+
+
+def _schools_of_users(
+    whose: _Whose, school_ids: pd.Series, chosen: np.ndarray
+) -> tuple[np.ndarray, list[frozenset[str]]]:
+    """The sets of schools that users have by these enrolments, and which of them is each user's."""
+    codes, names = rows.coded(school_ids)
+    chosen = chosen & rows.holds(school_ids, bool)
+    user, school = whose.enrolment[chosen], codes[chosen] + 1
+    sets = [frozenset[str](), *(frozenset({name}) for name in names.tolist())]
+    found = np.zeros(whose.count + 1, dtype="int64")
+    found[user] = school  # one of them: most have no other
+    is_other = school != found[user]
+    held: dict[int, frozenset[str]] = {}
+    others = np.unique(user[is_other].astype("int64") * len(sets) + school[is_other])
+    for one, other in zip(*(part.tolist() for part in np.divmod(others, len(sets))), strict=True):
+        held[one] = held.get(one, sets[found[one]]) | sets[other]
+    known: dict[frozenset[str], int] = {}
+    for one, several in held.items():
+        found[one] = known.setdefault(several, len(sets) + len(known))
+    return found[whose.user], [*sets, *known]
 
 
 def _entered(source: Source, active: pd.DataFrame, sessions: Sessions, tonight: Tonight) -> set[str]:
@@ -279,57 +372,26 @@ def _entered(source: Source, active: pd.DataFrame, sessions: Sessions, tonight: 
     return set(active.loc[to_come, "user_ref"].tolist())
 
 
-def _linked(source: Source, published: Published) -> set[str]:
-    """The provider's users who stand behind a published person."""
-    links = published.live_links
-    return set(links.loc[links["provider_id"] == source.provider_id, "source_id"].tolist())
+def _of_provider(frame: pd.DataFrame, source: Source) -> pd.DataFrame:
+    return rows.where(frame, (frame["provider_id"] == source.provider_id).to_numpy(dtype=bool))
 
 
-def _schools_by_user(enrolments: pd.DataFrame) -> dict[str, frozenset[str]]:
-    """The schools of each user's enrolments; users of the same schools share one set."""
-    out: dict[str, frozenset[str]] = {}
-    known: dict[frozenset[str], frozenset[str]] = {}
-    for (user, school), _ in rows.counted(enrolments, "user_ref", "school_id"):
-        if school:
-            held = out.get(user, frozenset()) | {school}
-            out[user] = known.setdefault(held, held)
-    return out
-
-
-def _users(
-    source: Source,
-    enrolled: _Enrolled,
-    schools: Schools,
-    by_org: dict[tuple[int, str], str],
-    in_session: dict[str, bool],
-    tonight: Tonight,
-    issues: list[Issue],
-) -> pd.DataFrame:
+def _users(source: Source, judge: _Judge, number: np.ndarray, kinds: list[_Kind]) -> pd.DataFrame:
     frame = source.frames["users"]
-    options = source.options
-    reason = rows.reasons(frame)
-    judge = _Judge(source, schools, by_org, in_session, tonight)
-    table = frame[["sourcedId", "roles", "grades", "email", "phone", "sms"]].assign(reason=reason)
-    out: list[_Verdict] = []
-    for user, roles, grades, *contacts, why in rows.keys(table, *table.columns):
-        if why:
-            out.append(judge.forgotten(roles) if why == rows.FORGOTTEN else (why, "", "", "", "", ""))
-        else:
-            out.append(judge.user(user, roles, grades, contacts, enrolled))
+    often = np.bincount(number, minlength=len(kinds)).tolist()
     verdict = pd.DataFrame(
-        out,
+        [judge.verdict(kind, count) for kind, count in zip(kinds, often, strict=True)],
         columns=["reason", "roles", "schools", "family", "student", "left"],
-        index=frame.index,
         dtype="str",
-    )
-    issues.extend(judge.issues())
+    ).iloc[number]
+    verdict.index = frame.index
     fields = {ours: frame[theirs] for ours, theirs in FIELDS.items()}
-    hidden = pd.Series(False, index=frame.index)
+    hidden = np.zeros(len(frame), dtype=bool)
     for name in ("given_name", "family_name", "email", "middle_name"):
-        masked = {value for value in fields[name].unique() if value and vocabulary.is_masked(value)}
-        if masked:  # a masked value is no value
-            hidden |= fields[name].isin(masked)
-            fields[name] = fields[name].mask(fields[name].isin(masked), "")
+        masked = _are_masked(fields[name])
+        if masked.any():  # a masked value is no value
+            hidden |= masked
+            fields[name] = fields[name].mask(masked, "")
     return pd.DataFrame(
         {
             "provider_id": source.provider_id,
@@ -337,12 +399,19 @@ def _users(
             **fields,
             "enabled": rows.mapped(frame["enabledUser"], _truth),
             **{name: verdict[name] for name in verdict.columns},
-            "masked": hidden.map({True: "true", False: ""}).astype("str"),
+            "masked": pd.array(["", "true"], dtype="str").take(hidden.astype("int64")),
             "master": frame["userMasterIdentifier"],
             "user_ids": frame["userIds"],
-            "agents": frame["agents"] if options.sync_parent_data else "",
+            "agents": frame["agents"] if source.options.sync_parent_data else "",
         }
     )
+
+
+def _are_masked(values: pd.Series) -> np.ndarray:
+    """Whether each value only says that something is hidden; what cannot is told by columns."""
+    masked = np.array(pc.match_substring_regex(columns.as_text(values), vocabulary.MAY_BE_MASKED), dtype=bool)
+    masked[masked] = rows.holds(values[masked], vocabulary.is_masked)
+    return masked
 
 
 def _some(ids: set[str], most: int = 3) -> str:
@@ -360,7 +429,7 @@ _Verdict = tuple[str, str, str, str, str, str]
 
 
 class _Judge:
-    """Decides one user at a time; counts what must be told."""
+    """Decides one kind of users at a time; counts what must be told."""
 
     def __init__(
         self,
@@ -383,7 +452,6 @@ class _Judge:
         self.unknown_orgs: set[str] = set()
         self.unknown_roles: set[str] = set()
         self._parsed: dict[str, list[_Role]] = {}
-        self._usual: dict[tuple[object, ...], _Verdict] = {}
 
     def _roles(self, text: str) -> list[_Role]:
         """The entries of a user's roles; parsed once a text."""
@@ -405,52 +473,40 @@ class _Judge:
                 parsed.append((name, school or "", "" if school is not None else org, dated, lasts))
         return parsed
 
-    def user(self, user: str, roles: str, grades: str, contacts: list[str], enrolled: _Enrolled) -> _Verdict:
-        """(reason, roles, schools, family, student, left) of one usable row."""
-        at = enrolled.schools.get(user)
-        if at is None or user not in enrolled.current:
-            return self._user(user, roles, grades, contacts, enrolled)
-        # Of those who are enrolled, what is decided, and what is told, follows from what many have in common.
-        alike = roles, grades if self.limit_grades else "", any(contacts), at
-        verdict = self._usual.get(alike)
-        if verdict is None:
-            told = self.unknown_org, self.no_contact
-            verdict = self._user(user, roles, grades, contacts, enrolled)
-            entries = self._roles(roles)
-            dated = any(entry[3] for entry in entries if entry[0] == "student")
-            if (dated or not verdict[4]) and told == (self.unknown_org, self.no_contact):
-                self._usual[alike] = verdict
-        return verdict
-
-    def _user(self, user: str, roles: str, grades: str, contacts: list[str], enrolled: _Enrolled) -> _Verdict:
+    def verdict(self, kind: _Kind, count: int) -> _Verdict:
+        """What becomes of the users of a kind, of whom there are so many."""
+        if kind.reason == rows.FORGOTTEN:
+            return self._forgotten(kind.roles, count)
+        if kind.reason:
+            return kind.reason, "", "", "", "", ""
         options = self.options
-        entries = self._roles(roles)
+        entries = self._roles(kind.roles)
         nowhere = {entry[2] for entry in entries} - {""}
-        self.unknown_org += bool(nowhere)
+        self.unknown_org += count * bool(nowhere)
         self.unknown_orgs |= nowhere
         wanted = options.relationship_type if options.sync_parent_data else None
         held = [entry for entry in entries if vocabulary.family(entry[0]) in ("", wanted)]
         family = bool(held) and all(vocabulary.is_family(entry[0]) for entry in held)
-        schools = {entry[1] for entry in held if entry[1]} | enrolled.schools.get(user, frozenset())
+        schools = kind.schools.union(entry[1] for entry in held if entry[1])
         # Else of those of past enrolments: a school that is outdated has no others.
-        schools = schools or set(enrolled.all_schools.get(user, ()))
+        schools = schools or kind.all_schools
         why = left = ""
         student = any(entry[0] == "student" for entry in held)
         if entries and not held:
             why = "parent_data_off" if not options.sync_parent_data else "other_relationship"
-        elif family and not any(contacts):
+        elif family and not kind.contact:
             why = "guardian_without_contact"
-            self.no_contact += not (schools and schools <= self.excluded)
+            self.no_contact += count * (not (schools and schools <= self.excluded))
         elif schools and schools <= self.excluded:
             why = "excluded_school"
         elif self.limit_roles and not any(entry[0] in self.limit_roles for entry in held):
             why = "role_not_admitted"
         elif self.limited is not None and not schools & self.limited:
             why = "school_not_admitted"
-        elif student and self.limit_grades and not self.limit_grades & set(rows.parse_list(grades)):
+        elif student and self.limit_grades and not self.limit_grades & set(rows.parse_list(kind.grades)):
             why = "grade_not_admitted"
         elif student and options.respect_enrolment_date:
-            left = self._left(user, held, enrolled)
+            left = self._left(kind, held, count)
             if left:
                 held = [entry for entry in held if entry[0] != "student"]
                 why = "" if held else "left"
@@ -465,39 +521,37 @@ class _Judge:
             left,
         )
 
-    def forgotten(self, roles: str) -> _Verdict:
-        """What `user` gives of a blank row: its roles alone, which say nothing of a person."""
-        self.left_out += 1
+    def _forgotten(self, roles: str, count: int) -> _Verdict:
+        """Of blank rows: their roles alone, which say nothing of a person."""
+        self.left_out += count
         held = sorted({(entry[0], entry[1]) for entry in self._roles(roles) if entry[1]})
         schools = sorted({school for _, school in held})
         return rows.FORGOTTEN, rows.as_list([list(pair) for pair in held]), rows.as_list(schools), "", "", ""
 
-    def _left(self, user: str, held: list[_Role], enrolled: _Enrolled) -> str:
+    def _left(self, kind: _Kind, held: list[_Role], count: int) -> str:
         """Whether a student has left, and by what: a session of their school is current, and no enrolment."""
-        if user in enrolled.current and any(entry[3] for entry in held if entry[0] == "student"):
+        if kind.current and any(entry[3] for entry in held if entry[0] == "student"):
             return ""
         orgs = {entry[1] for entry in held if entry[0] == "student" and entry[1]}
         calendars = {
-            self.in_session[school]
-            for school in orgs or enrolled.all_schools.get(user, frozenset())
-            if school in self.in_session
+            self.in_session[school] for school in orgs or kind.all_schools if school in self.in_session
         }
         if not calendars and self.no_sessions:
             calendars = {True}  # the minimum implementation has no sessions: the dates alone decide
         if not calendars or not all(calendars):
             # Between sessions all people of the school stay. Who had left is none of them, until they are
             # entered for the next session; whose removal waits, or nothing proved to go, still is one.
-            entered = user in enrolled.entered and any(entry[4] for entry in held if entry[0] == "student")
-            if user not in enrolled.left or entered:
+            entered = kind.entered and any(entry[4] for entry in held if entry[0] == "student")
+            if not kind.left or entered:
                 return ""
-            return DATED if user in enrolled.some else VANISHED
-        if user in enrolled.some:
+            return DATED if kind.some else VANISHED
+        if kind.some:
             return DATED
-        if user in enrolled.ever and (self.rows_prove_absence or user not in enrolled.linked):
+        if kind.ever and (self.rows_prove_absence or not kind.linked):
             return VANISHED  # without proof nobody goes; but who had left before does not come back
         if not self.rows_prove_absence:
             return ""
-        self.unscheduled += 1
+        self.unscheduled += count
         return ""
 
     def issues(self) -> list[Issue]:

@@ -9,16 +9,20 @@ Everybody else goes through the steps of `identities`, which give plain users th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
 
 import numpy as np
 import orjson
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from roster_pipeline.rosters import rows
+from roster_pipeline.rosters import columns, rows
 from roster_pipeline.rosters.current import FIELDS, Current
-from roster_pipeline.rosters.source import Published, Source, Tonight, key_of, new_id
+from roster_pipeline.rosters.source import Published, Source, Tonight, new_id
 
 
 @dataclass(slots=True)
@@ -124,14 +128,33 @@ def role_names(roles: Iterable[Sequence[str]]) -> str:
 # ------------------------------------------------------------------------------ what makes a user plain
 
 
+_TEXT: Final = partial(pa.scalar, type=pa.large_string())
+
+
 def _said(kept: pd.DataFrame) -> pd.Series:
-    """`seen_text` of each row."""
-    names = list(FIELDS)
-    texts = [
-        seen_text(dict(zip(names, values, strict=True)), roles, enabled)
-        for roles, enabled, *values in rows.keys(kept, "roles", "enabled", *names)
-    ]
-    return pd.Series(texts, index=kept.index, dtype="str")
+    """`seen_text` of each row, put together by columns."""
+    parts = []
+    for name in sorted([*FIELDS, "roles", "enabled"]):
+        if name == "roles":
+            values = columns.as_text(rows.mapped(kept[name], lambda text: text or "[]"))
+        else:
+            values = columns.as_text(kept[name])
+            escaped = np.array(pc.match_substring_regex(values, r'[\x00-\x1f"\\]'), dtype=bool)
+            if escaped.any():
+                inside = rows.mapped(kept[name][escaped], lambda text: _json(text)[1:-1])
+                values = pc.replace_with_mask(values, pa.array(escaped), columns.as_text(inside))
+            if name != "enabled":
+                values = pc.if_else(pc.equal(values, ""), None, values)
+            values = _joined('"', values, '"')
+        parts.append(_joined(f'"{name}":', values))
+    texts = pc.binary_join_element_wise(*parts, _TEXT(","), null_handling="skip")
+    return pd.Series(pd.array(_joined("{", texts, "}"), dtype="str"), index=kept.index)
+
+
+def _joined(*parts: Any) -> Any:
+    """Texts and columns of texts, one after the other; nothing where one of them is nothing."""
+    told = (_TEXT(part) if isinstance(part, str) else part for part in parts)
+    return pc.binary_join_element_wise(*told, _TEXT(""))
 
 
 def _alone(people: pd.DataFrame, links: pd.DataFrame, person_of: np.ndarray) -> np.ndarray:
@@ -184,11 +207,6 @@ def _is_free(kept: pd.DataFrame, sources: Sequence[Source], waiting: set[str]) -
 
 
 # ------------------------------------------------------------------------------ what two rows may share
-# Texts are compared by Python's hash of them. Two that differ and have one hash count as shared: then their
-# users are decided one by one, as they are.
-
-_Token = tuple[np.ndarray, np.ndarray]
-"""Hashes of things by which rows may be one, and the place of the row that each is of."""
 
 
 def _shares(
@@ -203,51 +221,66 @@ def _shares(
         person_of: The place of each link's person; -1 where there is none.
         emails: Of the published people, in their order, and after them of others.
     """
-    whose = person_of[remembered["link"].to_numpy(dtype="int64")]
-    whose = np.where(whose >= 0, whose, len(emails) + remembered["link"].to_numpy(dtype="int64"))
-    mine = list(_tokens(kept))
-    every = [(hashes, owner[places]) for hashes, places in mine]
-    every += [(hashes, whose[places]) for hashes, places in _tokens(remembered)]
-    every.append(_bare(emails))
-    found = pd.DataFrame(
-        {
-            "token": np.concatenate([one for one, _ in every]),
-            "owner": np.concatenate([who for _, who in every]),
-        }
-    ).drop_duplicates()
-    shared = found.loc[found["token"].duplicated(), "token"].unique()
-    out = np.zeros(len(kept), dtype=bool)
-    for hashes, places in mine if len(shared) else ():
-        out[places[pd.Series(hashes).isin(shared).to_numpy()]] = True
-    return out
+    links = remembered["link"].to_numpy(dtype="int64")
+    whose = np.where(person_of[links] >= 0, person_of[links], len(emails) + links)
+    both = pd.concat([kept[_TOLD], remembered[_TOLD]], ignore_index=True)
+    both["owner"] = np.concatenate([owner, whose])
+    # What a person has in common with their own row needs no second look.
+    is_other = np.ones(len(emails), dtype=bool)
+    has_person = np.flatnonzero(owner >= 0)
+    theirs = owner[has_person]
+    is_other[theirs] = columns.differ(emails.iloc[theirs], kept["email"].iloc[has_person])
+    others = pd.DataFrame({"email": emails.array[is_other], "owner": np.flatnonzero(is_other)})
+    shared = np.zeros(len(both), dtype=bool)
+    for claims, names in (
+        (_bare(pd.concat([both[["email", "owner"]], others], ignore_index=True)), ["email"]),
+        (both, ["master", "provider_id"]),
+        (both, ["identifier", "provider_id", "given_name", "family_name"]),
+        (_entries(both), ["user_ids", "provider_id", "given_name", "family_name"]),
+    ):
+        places = _of_several(claims, names)
+        shared[places[places < len(both)]] = True
+    return shared[: len(kept)]
 
 
-def _tokens(frame: pd.DataFrame) -> Iterator[_Token]:
-    """The e-mail without its domain, and what folds two rows of one provider (`identities._tokens`).
+_TOLD: Final = ["provider_id", "email", "master", "identifier", "user_ids", "given_name", "family_name"]
 
-    An e-mail is one for all providers. Whole addresses that are the same have the same first part.
+
+def _of_several(claims: pd.DataFrame, names: list[str]) -> np.ndarray:
+    """The labels of the rows that have a value in the first of these columns, and all of them in common with
+    a row of another owner.
     """
-    who = frame["provider_id"].to_numpy(dtype="int64")
-    yield _bare(frame["email"])
-    for kind, names in enumerate((("master",), ("identifier", "given_name", "family_name"))):
-        places = np.flatnonzero((frame[names[0]] != "").to_numpy(dtype=bool))
-        if len(places):
-            part = frame.iloc[places]
-            yield _mixed(who[places] * 2 + kind, *(_hashes(part[name]) for name in names)), places
-    places = np.flatnonzero((frame["user_ids"] != "").to_numpy(dtype=bool))
-    if len(places):
-        part = frame.iloc[places]
-        told = [
-            (hash((provider_id, *entry, *names)), place)
-            for place, (provider_id, text, *names) in zip(
-                places.tolist(),
-                rows.keys(part, "provider_id", "user_ids", "given_name", "family_name"),
-                strict=True,
-            )
-            for entry in rows.parse_list(text)
-        ]
-        hashes, of = np.array(told, dtype="int64").reshape(-1, 2).T
-        yield hashes, of
+    for some in (names[:1], names):  # the first one alone tells most apart
+        claims = rows.where(claims, (claims[names[0]] != "").to_numpy(dtype=bool))
+        number = rows.numbered(claims, *some)
+        owner = claims["owner"].to_numpy()
+        one = np.zeros(number.max(initial=0) + 1, dtype="int64")
+        one[number] = owner
+        several = np.zeros(len(one), dtype=bool)
+        several[number[owner != one[number]]] = True
+        claims = rows.where(claims, several[number])
+    places: np.ndarray = claims.index.to_numpy()
+    return places
+
+
+def _bare(claims: pd.DataFrame) -> pd.DataFrame:
+    """With the addresses as the merge key that leaves the domain out: one for all providers. Whole addresses
+    that are the same have the same first part.
+    """
+    whole = columns.as_text(claims["email"])
+    first = pc.list_element(pc.split_pattern(whole, "@", max_splits=1, reverse=True), 0)
+    keys = pc.if_else(pc.equal(first, ""), whole, first)
+    return claims.assign(email=pd.array(keys, dtype="str"))
+
+
+def _entries(claims: pd.DataFrame) -> pd.DataFrame:
+    """With one of the userIds each, as a JSON text; the labels of the rows stay."""
+    texts = columns.as_text(claims["user_ids"])
+    # Without escapes, equal texts are equal entries: most need not be parsed.
+    is_one = np.array(pc.match_substring_regex(texts, r'^(\[\["[^"\\]*","[^"\\]*"\]\])?$'), dtype=bool)
+    several = claims[~is_one]
+    told = several["user_ids"].map(lambda text: [rows.as_list([entry]) for entry in rows.parse_list(text)])
+    return pd.concat([rows.where(claims, is_one), several.assign(user_ids=told).explode("user_ids")])
 
 
 def _remembered(
@@ -281,26 +314,6 @@ def _remembered(
             )
     frame = pd.DataFrame(told, columns=["provider_id", "link", "user_ids", *names])
     return frame.assign(master="")
-
-
-def _bare(emails: pd.Series) -> _Token:
-    """The addresses as the merge key that leaves the domain out."""
-    places = np.flatnonzero((emails != "").to_numpy(dtype=bool))
-    values = (hash(key_of("email_without_domain", email)) for email in emails.iloc[places].tolist())
-    return np.fromiter(values, dtype="int64", count=len(places)), places
-
-
-def _hashes(texts: pd.Series) -> np.ndarray:
-    return np.fromiter(map(hash, texts.tolist()), dtype="int64", count=len(texts))
-
-
-def _mixed(*parts: np.ndarray) -> np.ndarray:
-    """One hash of several; integers wrap around."""
-    mixed = np.zeros(len(parts[0]), dtype="int64")
-    for part in parts:
-        mixed = (mixed ^ part) * np.int64(0x5851F42D4C957F2D)
-        mixed ^= mixed >> np.int64(29)
-    return mixed
 
 
 # ------------------------------------------------------------------------------ what becomes of them

@@ -90,9 +90,10 @@ def mapped(values: pd.Series, function: Callable[[str], str]) -> pd.Series:
 
 def dates(values: pd.Series) -> tuple[pd.Series, int]:
     """The ISO dates of `values` ("" where there is none), and how many could not be read."""
-    read = mapped(values, vocabulary.date)
-    unread = {value for value in values.unique().tolist() if value and not vocabulary.date(value)}
-    return read, int(among(values, unread).sum()) if unread else 0
+    codes, different = coded(values)
+    unread = [value != "" and not vocabulary.date(value) for value in different.tolist()]
+    count = int(taken(unread, codes).sum()) if any(unread) else 0
+    return mapped(values, vocabulary.date), count
 
 
 def span(begin: pd.Series, end: pd.Series) -> tuple[pd.Series, pd.Series, int, int]:
@@ -117,7 +118,7 @@ def _is_reversed(first: pd.Series, last: pd.Series) -> np.ndarray:
     turned = [
         bool(one[pair // len(other)] > other[pair % len(other)] != "") for pair in met.tolist()
     ]  # nothing is smaller than any date
-    return _taken(turned, which)
+    return taken(turned, which)
 
 
 def within(begin: pd.Series, end: pd.Series, as_of: dt.date, *, exclusive: bool) -> pd.Series:
@@ -214,10 +215,11 @@ def as_coded(values: pd.Series) -> pd.Series:
 def holds(values: pd.Series, test: Callable[[str], bool]) -> np.ndarray:
     """Whether each value passes, asked once for each different one."""
     codes, different = coded(values)
-    return _taken([test(value) for value in different.tolist()], codes)
+    return taken([test(value) for value in different.tolist()], codes)
 
 
-def _taken(answers: list[bool], codes: np.ndarray) -> np.ndarray:
+def taken(answers: Sequence[bool], codes: np.ndarray) -> np.ndarray:
+    """The answer at each of these places; at -1, False."""
     found: np.ndarray = np.array([*answers, False], dtype=bool)[codes]
     return found
 
@@ -282,10 +284,8 @@ def places_in(known: pd.DataFrame, wanted: pd.DataFrame) -> np.ndarray:
 
 def places(known: pd.Series, wanted: pd.Series) -> np.ndarray:
     """Where each of `wanted` is among `known`, which are all different; -1 for nowhere."""
-    # As Python objects, which are indexed faster than Arrow's strings.
-    index = pd.Index(known.tolist(), dtype=object, tupleize_cols=False)
-    found: np.ndarray = index.get_indexer(pd.Index(wanted.tolist(), dtype=object, tupleize_cols=False))
-    return found
+    found = pc.index_in(columns.as_text(wanted), columns.as_text(known))
+    return np.asarray(found.fill_null(-1)).astype("int64")
 
 
 _AT_ONCE = 50_000

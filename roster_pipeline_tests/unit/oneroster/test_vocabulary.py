@@ -1,3 +1,5 @@
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -136,6 +138,31 @@ def test_masks_are_recognised(value):
 )  # fmt: skip
 def test_people_are_not_taken_for_masks(value):
     assert not vocabulary.is_masked(value)
+
+
+_LETTERS = st.sampled_from(
+    ["", "", "", " ", "_", "-", ".", "\t", "\x1f", "\u2003", "é", "*", "#", "•", "[", ")", "@"]
+)
+
+
+@st.composite
+def _almost_masked(draw: st.DrawFn) -> str:
+    """A mask, with something before, between and after its letters."""
+    word = draw(st.sampled_from(["redacted", "masked", "emailprotected", "hidden", "xxx", "***", "##"]))
+    letters = [draw(st.sampled_from([one, one.upper(), "\u212a" if one == "k" else one])) for one in word]
+    filled = "".join(one + draw(_LETTERS) for one in letters)
+    return draw(_LETTERS) + filled + draw(st.sampled_from(["", "@school.example", " school", "\n"]))
+
+
+@given(st.one_of(st.text(), _almost_masked()))
+def test_whatever_is_masked_may_be(value: str) -> None:
+    may_be = pc.match_substring_regex(pa.array([value]), vocabulary.MAY_BE_MASKED)[0].as_py()
+    assert may_be or not vocabulary.is_masked(value)
+
+
+@pytest.mark.parametrize("value", ["", "Max", "Zoë", "李", "Ünal", "O'Neil", "a.b-c@school.example", "Xx"])
+def test_hardly_anybody_may_be_masked(value: str) -> None:
+    assert pc.match_substring_regex(pa.array([value]), vocabulary.MAY_BE_MASKED)[0].as_py() is False
 
 
 @given(st.text())

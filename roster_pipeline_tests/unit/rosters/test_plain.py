@@ -12,11 +12,15 @@ from typing import Any, Final
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from roster_pipeline import syncs
 from roster_pipeline.rosters import identities as rule
 from roster_pipeline.rosters import plain
+from roster_pipeline.rosters.current import FIELDS
 from roster_pipeline.rosters.identities import Identities, find_identities
+from roster_pipeline.rosters.source import key_of
 from roster_pipeline_tests.churning import Churn, rules_of, tenant_of
 from roster_pipeline_tests.known_truth import Ledger
 from roster_pipeline_tests.rosters import provider, story
@@ -157,3 +161,18 @@ def test_users_under_new_ids_are_half_of_all_only_if_the_plain_ones_are_counted(
             made.gone(f"u{place}")
             made.users(f"n{place}", email="", identifier=f"i{place}", given=f"G{place}", family=f"F{place}")
         assert ("RS-SAFE-19" in tenant.night().codes) is same
+
+
+_VALUES = st.sampled_from(["", "a", "@", "@x", "a@x", "a@b@x", 'q"\\', "tab\t", "\x7f\u2028é", '["09"]'])
+
+
+@given(st.lists(st.lists(_VALUES, min_size=len(FIELDS) + 1, max_size=len(FIELDS) + 1), max_size=3))
+def test_what_is_said_is_the_same_by_columns(table: list[list[str]]) -> None:
+    kept = pd.DataFrame(table, columns=[*FIELDS, "enabled"], dtype="str").assign(roles='[["a","b"]]')
+    kept.loc[:0, "roles"] = ""
+    assert plain._said(kept).tolist() == [
+        plain.seen_text({name: row[name] for name in FIELDS}, row["roles"], row["enabled"])
+        for row in kept.to_dict("records")
+    ]
+    keys = plain._bare(kept.assign(owner=0))["email"].tolist()
+    assert keys == [key_of("email_without_domain", email) for email in kept["email"]]
