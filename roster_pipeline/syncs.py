@@ -1207,7 +1207,9 @@ def _read_register(connection: Connection, tenant: str) -> dict[str, Any]:
 
 def _live(frame: pd.DataFrame) -> pd.DataFrame:
     """The live rows of a published table, of which the rules may get the removed ones, too."""
-    return frame[frame["removed"] != "true"] if "removed" in frame.columns else frame
+    if "removed" not in frame.columns:
+        return frame
+    return rows.where(frame, (frame["removed"] != "true").to_numpy(dtype=bool))
 
 
 def _unchanged(published: Published, planned_schools: pd.DataFrame) -> dict[str, pd.DataFrame]:

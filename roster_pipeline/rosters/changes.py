@@ -51,17 +51,21 @@ def compare(name: str, before: pd.DataFrame, after: pd.DataFrame) -> Changes:
     """
     if before.empty or after.empty:  # a first sync, or a table that a tenant does not use
         return Changes(added=after, updated=after.iloc[:0], removed=before)
-    old, new = map(pd.Index, columns.numbered([before, after], KEYS[name]))
-    if not (old.is_unique and new.is_unique):
-        raise ValueError(f"{name}: a key comes twice, and nobody can say which of the rows counts")
-    place = old.get_indexer(new)
+    old, new = columns.numbered([before, after], KEYS[name])
+    twice = ValueError(f"{name}: a key comes twice, and nobody can say which of the rows counts")
+    if not columns.are_different(old):
+        raise twice
+    place = np.arange(len(old)) if np.array_equal(old, new) else pd.Index(old).get_indexer(new)
     is_new = place < 0
-    gone = np.ones(len(before), dtype=bool)
-    gone[place[~is_new]] = False
     known, place = rows.where(after, ~is_new), place[~is_new]
+    gone = np.ones(len(before), dtype=bool)
+    gone[place] = False
+    # Where each key of before is met once, as many rows have met one as are not gone.
+    if len(place) + np.count_nonzero(gone) != len(before) or not columns.are_different(new[is_new]):
+        raise twice
     in_order = len(place) == len(before) and bool((place[:-1] < place[1:]).all())
     differs = np.zeros(len(known), dtype=bool)
-    for column in after.columns:  # one at a time: both tables side by side would be all of them once more
+    for column in after.columns.difference(KEYS[name]):  # one at a time: side by side would be all once more
         matching = before[column] if in_order else before[column].take(place)
         differs |= columns.differ(known[column], matching)
     return Changes(

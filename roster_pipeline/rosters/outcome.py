@@ -384,7 +384,7 @@ def _provider_status(source: Source) -> str:
 
 
 def _provider_outcomes(people: pd.DataFrame) -> dict[str, Any]:
-    counts = Counter(people["outcome"])
+    counts = Counter({name: count for (name,), count in rows.counted(people, "outcome")})
     unmatched = people.loc[people["outcome"] == "unmatched", "reason"].value_counts()
     return {
         "matched": counts["matched"],

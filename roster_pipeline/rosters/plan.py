@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter, defaultdict
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +24,7 @@ from roster_pipeline.rosters import completeness as school_states
 from roster_pipeline.rosters import identities as fates
 from roster_pipeline.rosters import rows, safeguards, suspicions, undone
 from roster_pipeline.rosters.changes import KEYS
+from roster_pipeline.rosters.columns import are_different
 from roster_pipeline.rosters.completeness import Completeness
 from roster_pipeline.rosters.current import Current
 from roster_pipeline.rosters.holds import REJECTED, Hold, Memory, Place, hold
@@ -157,7 +158,7 @@ class _Plan:
             "academic_sessions": self._academic_sessions(classes),
             "classes": classes,
             "people": people,
-            "person_sources": self._person_sources(people),
+            "person_sources": self._person_sources(there),
             "memberships": _of(memberships, there, "person_id"),
             "guardian_links": _of(links, there, "student_id", "guardian_id"),
         }
@@ -513,10 +514,11 @@ class _Plan:
         if past.empty:
             return set()
         users = {pair: "" for pair, _ in rows.counted(past, "provider_id", "user_ref")}
+        asked = past[["provider_id", "user_ref"]].rename(columns={"user_ref": "source_id"})
         for frame in (self.identities.links, self.identities.outcomes):
-            for who, user, person in rows.keys(frame, "provider_id", "source_id", "person_id"):
-                if person and (who, user) in users:
-                    users[who, user] = person
+            known = frame[rows.are_in(frame, asked, "provider_id", "source_id") & (frame["person_id"] != "")]
+            for who, user, person in rows.keys(known, "provider_id", "source_id", "person_id"):
+                users[who, user] = person
         return {
             (class_id, users[who, user])
             for (class_id, who, user), _ in rows.counted(past, "class_id", "provider_id", "user_ref")
@@ -556,13 +558,14 @@ class _Plan:
     def _wait_in_classes(self, missing: pd.DataFrame, members: Counter[str], live: set[str]) -> set[int]:
         counted = missing[(missing["cause"] == COUNTED) & rows.among(missing["class_id"], live)]
         waiting: set[int] = set()
-        for class_id, group in counted.groupby("class_id", observed=True):
-            school = group["schools"].iat[0][0]
+        schools = dict(zip(counted["class_id"].tolist(), counted["schools"].tolist(), strict=True))
+        for class_id, indices in counted.groupby("class_id", observed=True).groups.items():
+            (school,) = schools[class_id]
             if school not in self.exempt:
                 place = ("memberships", school, str(class_id))
                 total = self.memory.total(place, members[str(class_id)])
-                code = safeguards.waits_in_class(len(group), total, self.limits)
-                waiting |= self._hold(place, code, missing, group.index.tolist(), total)
+                code = safeguards.waits_in_class(len(indices), total, self.limits)
+                waiting |= self._hold(place, code, missing, indices.tolist(), total)
         return waiting
 
     # ------------------------------------------------------------------ guardian links
@@ -577,8 +580,7 @@ class _Plan:
                 dtype=bool,
             )
         ]
-        wanted = set(rows.keys(now, "student_id", "guardian_id"))
-        missing = rows.without(old, wanted, "student_id", "guardian_id").copy()
+        missing = old[~rows.are_in(old, now, "student_id", "guardian_id")].copy()
         missing["cause"] = [self._link_cause(row) for row in rows.each(missing)]
         missing["schools"] = [self.schools_of.get(s, []) for s in missing["student_id"].tolist()]
         totals: Counter[str] = Counter()
@@ -627,12 +629,18 @@ class _Plan:
 
     # ------------------------------------------------------------------ people
 
+    @cached_property
+    def _there(self) -> pd.DataFrame:
+        """The published people who are not removed."""
+        people = self.published.people
+        return rows.where(people, (people["removed"] != "true").to_numpy(dtype=bool))
+
     def _old_people(self) -> dict[str, dict[str, str]]:
         """The published people of whom anything may become something else than what tonight's rows say.
 
         Nearly everybody is live, and nothing of theirs has to stay as it is: those are not among them.
         """
-        people = self.published.people[self.published.people["removed"] != "true"]
+        people = self._there
         lives = np.fromiter(
             (self.fate.get(person) == fates.LIVE for person in people["person_id"].tolist()),
             bool,
@@ -653,16 +661,18 @@ class _Plan:
     @cached_property
     def schools_of(self) -> dict[str, list[str]]:
         """person_id → the schools at which a published person has a role."""
-        people = self.published.people[self.published.people["removed"] != "true"]
+        people = self._there
         text, texts = rows.coded(people["roles"])
         schools = [_role_schools(one) for one in texts.tolist()]
         return dict(zip(people["person_id"].tolist(), map(schools.__getitem__, text.tolist()), strict=True))
 
     def _held_people(self, old_people: dict[str, dict[str, str]]) -> set[str]:
         """Published people who would turn inactive tonight, and are too many at once."""
-        people = self.published.people
-        active = people[(people["removed"] != "true") & (people["inactive_since"] == "")]
-        gone = [person for person in active["person_id"].tolist() if self.fate.get(person) != fates.LIVE]
+        gone = [
+            person
+            for person, record in old_people.items()
+            if not record["inactive_since"] and self.fate.get(person) != fates.LIVE
+        ]
         missing = pd.DataFrame({"person_id": gone}, dtype="str")
         missing["cause"] = [
             {fates.GONE: COUNTED, fates.STANDS: STAYS}.get(self.fate.get(person, fates.STANDS), SETTLED)
@@ -672,6 +682,7 @@ class _Plan:
         ]
         missing["schools"] = [_role_schools(old_people[person]["roles"]) for person in gone]
         totals: Counter[str] = Counter()
+        active = self._there.loc[self._there["inactive_since"] == "", ["roles"]]
         for (roles,), count in rows.counted(active, "roles"):
             totals.update(dict.fromkeys(_role_schools(roles) or [""], count))
         counted = missing["cause"] == COUNTED
@@ -749,8 +760,7 @@ class _Plan:
         """Puts the published people of these person_ids among `old_people`."""
         more = set(person_ids.tolist()) - old_people.keys()
         if more:
-            people = self.published.people
-            people = people[(people["removed"] != "true") & rows.among(people["person_id"], more)]
+            people = self._there[rows.among(self._there["person_id"], more)]
             old_people |= {record["person_id"]: record for record in rows.records(people)}
 
     def _waiting_people(self, old_people: dict[str, dict[str, str]]) -> set[str]:
@@ -890,10 +900,9 @@ class _Plan:
         roles |= {pair for pair in then if pair[1] in stay}
         return role_records(roles)
 
-    def _person_sources(self, people: pd.DataFrame) -> pd.DataFrame:
-        links = self.identities.links
-        here = _of(links, set(people["person_id"].tolist()), "person_id")
-        live = here["state"].isin([fates.LIVE, fates.STANDS]).to_numpy(copy=True)
+    def _person_sources(self, there: set[str]) -> pd.DataFrame:
+        here = _of(self.identities.links, there, "person_id")
+        live = rows.holds(here["state"], {fates.LIVE, fates.STANDS}.__contains__)
         if self.staying:
             stays = rows.among(here["person_id"], self.staying).to_numpy() & ~live
             live[stays] = rows.places_in(self.published.live_links, here[stays]) >= 0
@@ -915,7 +924,7 @@ class _Plan:
         return _table(found, old.drop(columns=["removed"]))
 
 
-def _of(frame: pd.DataFrame, ids: Container[str], *columns: str) -> pd.DataFrame:
+def _of(frame: pd.DataFrame, ids: Collection[str], *columns: str) -> pd.DataFrame:
     """The rows in which each of these columns is one of `ids`; the same frame where all are."""
     mask = np.ones(len(frame), dtype=bool)
     for name in columns:
@@ -943,9 +952,10 @@ def _fold(enrolments: pd.DataFrame) -> pd.DataFrame:
     """One membership a class, person and role: primary if any is, from the first day to the last."""
     columns = ["class_id", "person_id", "role", "is_primary", "begin_date", "end_date", "provider_id"]
     key = ["class_id", "person_id", "role"]
-    several = pd.Series(rows.numbered(enrolments, *key)).duplicated(keep=False).to_numpy()
-    if not several.any():
+    number = rows.numbered(enrolments, *key)
+    if are_different(number):
         return enrolments[columns]
+    several = pd.Series(number).duplicated(keep=False).to_numpy()
     once, often = enrolments.loc[~several, columns], enrolments.loc[several, columns]
     texts = often.astype({name: "str" for name in columns if name != "provider_id"})
     folded = [

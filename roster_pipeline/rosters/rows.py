@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import namedtuple
 from functools import cache
-from itertools import chain
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from roster_pipeline.oneroster import vocabulary
 from roster_pipeline.rosters import columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
 NO_ID, DUPLICATE, DELETED, FORGOTTEN = "no_id", "duplicate", "deleted", "forgotten"
 
@@ -196,11 +196,12 @@ def coded(values: pd.Series) -> tuple[np.ndarray, pd.Index]:
 
 def decoded(codes: np.ndarray, values: Sequence[str], index: pd.Index, name: Any = None) -> pd.Series:
     """A coded column of these values, of which several may be the same, at these places."""
-    place = {value: number for number, value in enumerate(dict.fromkeys(values))}
-    if len(place) != len(values):
+    different = list(dict.fromkeys(values))
+    if len(different) != len(values):
+        place = {value: number for number, value in enumerate(different)}
         # pandas makes the integers small by itself.
         codes = np.array([place[value] for value in values], dtype="int32")[codes]
-    names = pd.Index(list(place), dtype="str")
+    names = pd.Index(different, dtype="str")
     return pd.Series(pd.Categorical.from_codes(codes, categories=names), index=index, name=name)
 
 
@@ -319,11 +320,13 @@ def records(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
     return (dict(zip(names, values, strict=True)) for values in keys(frame, *names))
 
 
-def among(values: pd.Series, wanted: Container[Any]) -> pd.Series:
+def among(values: pd.Series, wanted: Collection[Any]) -> pd.Series:
     """Whether each value is one of `wanted` (a set or a mapping)."""
     if isinstance(values.dtype, pd.CategoricalDtype):
         return pd.Series(holds(values, wanted.__contains__), index=values.index, dtype=bool)
-    return pd.Series([value in wanted for value in values.tolist()], index=values.index, dtype=bool)
+    # Most nights nobody waits, nobody is joined, and nothing is frozen.
+    found = map(wanted.__contains__, values.tolist()) if wanted else repeat(False, len(values))
+    return pd.Series(np.fromiter(found, bool, len(values)), index=values.index)
 
 
 def where(frame: pd.DataFrame, mask: np.ndarray) -> pd.DataFrame:
@@ -331,10 +334,3 @@ def where(frame: pd.DataFrame, mask: np.ndarray) -> pd.DataFrame:
     if mask.all():
         return frame
     return frame[mask] if mask.any() else frame.iloc[:0]
-
-
-def without(frame: pd.DataFrame, known: Container[Any], *columns: str) -> pd.DataFrame:
-    """The rows whose values of `columns`, as a tuple, are not in `known`."""
-    return frame[
-        pd.Series([key not in known for key in keys(frame, *columns)], index=frame.index, dtype=bool)
-    ]

@@ -9,7 +9,7 @@ import datetime as dt
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
@@ -197,8 +197,8 @@ class _Patterns:
         )
 
     def _added(self, kind: str) -> pd.DataFrame:
-        before: Any = getattr(self.published, kind)
-        return rows.without(self.tables[kind], set(rows.keys(before, *KEYS[kind])), *KEYS[kind])
+        table = self.tables[kind]
+        return table[~rows.are_in(table, getattr(self.published, kind), *KEYS[kind])]
 
     @cached_property
     def _school_of(self) -> dict[str, str]:

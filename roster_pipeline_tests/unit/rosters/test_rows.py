@@ -187,7 +187,7 @@ def test_mapping_calls_the_function_once_for_each_different_value():
 
 def test_rows_are_left_out_by_several_columns_together():
     found = frame(("s1", "x", ""), ("s1", "y", ""), ("s2", "x", ""))
-    left = rows.without(found, {("s1", "x"), ("s2", "y")}, "sourcedId", "status")
+    left = found[~rows.are_in(found, frame(("s1", "x", ""), ("s2", "y", "")), "sourcedId", "status")]
     assert list(rows.keys(left, "sourcedId", "status")) == [("s1", "y"), ("s2", "x")]
 
 
@@ -195,4 +195,5 @@ def test_rows_are_left_out_by_several_columns_together():
 def test_an_empty_frame_has_no_rows(function):
     assert list(function(frame())) == []
     assert rows.among(frame()["sourcedId"], {"s1"}).tolist() == []
-    assert len(rows.without(frame(), {("s1",)}, "sourcedId")) == 0
+    assert rows.among(frame()["sourcedId"], set()).tolist() == []
+    assert len(rows.are_in(frame(), frame(("s1", "", "")), "sourcedId")) == 0
