@@ -521,17 +521,12 @@ class Sync:
             }
         durations = {int(who): entry["duration_s"] for who, entry in facts["raw"]["providers"].items()}
         report = outcome.report(found, changes, durations, issues)
-        report |= {"as_of": merged["as_of"]} | ({"dry_run": True} if self._dry_run else {})
         steps = {"current_sessions": facts, "current_enrolments": enrolled, "merged_identities": merged}
         # All of what the rules found must be about what is published now, and not about what was before.
         fresh = all(step.get("saw") == register["proposal"] and "made" in step for step in steps.values())
         settled = fresh and not self._dry_run and unmoved.is_settled(report, found, changes, published)
         ground = self._ground_of(report, found, published, steps) if settled else None
-        document, learned = self._commit(report, changes, found, merged, register)
-        if not self._dry_run:
-            self._lay_ground(None if learned else ground)
-            tidy(self._stores, self.tenant, self._keep, self._world.clock())
-        return document
+        return self._end(report, changes, found, ground, merged, register)
 
     def latest(self, limit: int) -> list[dict[str, Any]]:
         """The tenant's last syncs in short, the newest first, as `ledger.latest` gives them."""
@@ -593,13 +588,10 @@ class Sync:
         changes = {"schools": Changes(none, schools[dated].assign(state_as_of=merged["as_of"]), none)}
         durations = {entry["name"]: entry["duration_s"] for entry in facts["raw"]["providers"].values()}
         report = ground.report_of(int(dated.sum()), durations)
-        report |= {"as_of": merged["as_of"]} | ({"dry_run": True} if self._dry_run else {})
-        document, _ = self._commit(report, changes, None, merged, register)
         self.unmoved_since = ground.sync_id
-        if not self._dry_run:
-            self._lay_ground(replace(ground, proposal=merged["proposal"]))
-            tidy(self._stores, self.tenant, self._keep, self._world.clock())
-        return document
+        return self._end(
+            report, changes, None, replace(ground, proposal=merged["proposal"]), merged, register
+        )
 
     def _ground_of(
         self, report: dict[str, Any], found: Found, published: Published, steps: dict[str, dict[str, Any]]
@@ -645,6 +637,26 @@ class Sync:
                 "RS-RUN-07",
                 f"The tables are of {merged['as_of']}; published is {register['as_of']}.",
             )
+
+    def _end(
+        self,
+        report: dict[str, Any],
+        changes: dict[str, Changes],
+        found: Found | None,
+        ground: Ground | None,
+        merged: dict[str, Any],
+        register: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Publishes, and keeps what the next nights may stand on if nothing was learned besides; the document.
+
+        Args: as of `_commit`.
+        """
+        report |= {"as_of": merged["as_of"]} | ({"dry_run": True} if self._dry_run else {})
+        document, learned = self._commit(report, changes, found, merged, register)
+        if not self._dry_run:
+            self._lay_ground(None if learned else ground)
+            tidy(self._stores, self.tenant, self._keep, self._world.clock())
+        return document
 
     def _commit(
         self,
