@@ -9,14 +9,12 @@ from __future__ import annotations
 import json
 import os
 import random
-import tempfile
 import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +30,7 @@ from roster_pipeline.store.home import Home, Stores
 from roster_pipeline.syncs import Sync, World
 from roster_pipeline.tenants import registry
 from roster_pipeline.tenants.document import parse
+from roster_pipeline_tests import empty_databases
 
 CLIENT_ID: Final = "roster-tests"
 CLIENT_SECRET: Final = "s3cret of the tests"
@@ -130,20 +129,12 @@ def deployment(folder: Path, database_url: str = "", *, upgrade: bool = True) ->
         database.upgrade(engine)
         engine.dispose()
     elif not database_url and not (folder / "roster.db").exists():
-        (folder / "roster.db").write_bytes(_migrated())
+        (folder / "roster.db").write_bytes(empty_databases.migrated())
     stores = home.stores()
     try:
         yield Deployment(home, stores)
     finally:
         stores.database.dispose()
-
-
-@cache
-def _migrated() -> bytes:
-    """A SQLite database as a home makes it, to be copied: a deployment need not wait for the migrations."""
-    with tempfile.TemporaryDirectory() as folder:
-        Home.find({"ROSTER_HOME": folder}).stores().database.dispose()
-        return (Path(folder) / "roster.db").read_bytes()
 
 
 @contextmanager
