@@ -29,10 +29,13 @@ from roster_pipeline_tests.syncing import Deployment, csv_provider, environment
 AS_OF = "2025-10-15"
 DAY = date.fromisoformat(AS_OF)
 PROJECT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-c", "from roster_pipeline.cli import main; main()"]
+PROGRAM = "from roster_pipeline.cli import main; main()"
+COMMAND = [sys.executable, "-c", PROGRAM]
 
 
-def _run(words: list[str], folder: Path, settings: dict[str, str], out: Path, err: Path) -> None:
+def _run(
+    program: str, words: tuple[str, ...], folder: Path, settings: dict[str, str], out: Path, err: Path
+) -> None:
     """The command in this process: what it writes goes into these files."""
     os.chdir(folder)
     os.environ.clear()
@@ -41,10 +44,8 @@ def _run(words: list[str], folder: Path, settings: dict[str, str], out: Path, er
         opened = os.open(file, os.O_RDWR | os.O_CREAT)
         os.dup2(opened, descriptor)
         os.close(opened)
-    sys.argv = ["roster-pipeline", *words]
-    from roster_pipeline.cli import main
-
-    main()
+    sys.argv = ["-c", *words]
+    exec(program, {"__name__": "__main__"})
 
 
 @dataclass
@@ -52,11 +53,22 @@ class Command:
     """A command as a process, as `subprocess.Popen` has it."""
 
     process: BaseProcess
-    out: Path
-    err: Path
+    told: Path
+
+    @classmethod
+    def begun(
+        cls, *words: str, folder: Path, settings: dict[str, str], told: Path, program: str = PROGRAM
+    ) -> Command:
+        """Starts it in a folder, with these settings as its environment; `told` is for what it writes."""
+        told.mkdir(parents=True)
+        given = program, words, folder, settings, told / "out", told / "err"
+        process = PROCESSES.Process(target=_run, args=given, daemon=True)
+        process.start()
+        return cls(process, told)
 
     def send_signal(self, number: signal.Signals) -> None:
-        os.kill(self.process.pid or 0, number)
+        assert self.process.pid is not None
+        os.kill(self.process.pid, number)
 
     def kill(self) -> None:
         self.process.kill()
@@ -65,13 +77,19 @@ class Command:
     def returncode(self) -> int | None:
         return self.process.exitcode
 
-    def communicate(self, timeout: float) -> tuple[bytes, bytes]:
+    def communicate(self, timeout: float = 300) -> tuple[bytes, bytes]:
         """What it wrote, once it has ended."""
         self.process.join(timeout)
         if self.process.exitcode is None:
             self.process.kill()
             raise subprocess.TimeoutExpired("roster-pipeline", timeout)
-        return self.out.read_bytes(), self.err.read_bytes()
+        return (self.told / "out").read_bytes(), (self.told / "err").read_bytes()
+
+    def done(self) -> subprocess.CompletedProcess[str]:
+        """How it has ended, as `subprocess.run` tells it."""
+        out, err = self.communicate()
+        assert self.returncode is not None
+        return subprocess.CompletedProcess("roster-pipeline", self.returncode, out.decode(), err.decode())
 
 
 @dataclass
@@ -98,10 +116,7 @@ class Terminal:
         )  # fmt: skip
 
     def sync(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
-        command = self._started("sync", *words, "--as-of", AS_OF, **more)
-        out, err = (told.decode() for told in command.communicate(timeout=300))
-        assert command.returncode is not None
-        return subprocess.CompletedProcess(words, command.returncode, out, err)
+        return self._begun("sync", *words, "--as-of", AS_OF, **more).done()
 
     def documents(self, *words: str, **more: str) -> tuple[int, list[dict[str, Any]]]:
         """The exit code and what `--json` printed; whatever else came makes it fail."""
@@ -110,15 +125,11 @@ class Terminal:
         return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
 
     def begun(self, *words: str) -> Command:
-        return self._started("sync", *words, "--as-of", AS_OF, "--json")
+        return self._begun("sync", *words, "--as-of", AS_OF, "--json")
 
-    def _started(self, *words: str, **more: str) -> Command:
-        number = next(self._numbers)
-        out, err = (self.root / f"{number}.{name}" for name in ("stdout", "stderr"))
-        given = list(words), self.root, self.settings(**more), out, err
-        process = PROCESSES.Process(target=_run, args=given, daemon=True)
-        process.start()
-        return Command(process, out, err)
+    def _begun(self, *words: str, **more: str) -> Command:
+        told = self.root / "told" / str(next(self._numbers))
+        return Command.begun(*words, folder=self.root, settings=self.settings(**more), told=told)
 
     def ledger(self, tenant: str) -> list[dict[str, Any]]:
         with self.here.stores.database.connect() as connection:
