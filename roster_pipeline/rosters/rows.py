@@ -260,6 +260,8 @@ def kinds(frame: pd.DataFrame, *names: str) -> tuple[np.ndarray, pd.DataFrame]:
 
 def counted(frame: pd.DataFrame, *names: str) -> Iterator[tuple[tuple[Any, ...], int]]:
     """Each combination of values that the columns have, in the order of the first, and its number of rows."""
+    if not len(frame):
+        return iter(())
     number, met = kinds(frame, *names)
     return zip(keys(met, *names), np.bincount(number, minlength=len(met)).tolist(), strict=True)
 
@@ -302,6 +304,8 @@ _AT_ONCE = 50_000
 
 def keys(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
     """The values of some columns, a tuple a row."""
+    if not len(frame):  # on most nights, many a table is: no column is worth looking at
+        return iter(())
     if len(frame) <= _AT_ONCE:
         return zip(*(frame[name].tolist() for name in columns), strict=True)
     chosen = [frame[name] for name in columns]
