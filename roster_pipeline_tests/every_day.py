@@ -43,14 +43,13 @@ def days_of(tenant: Story, count: int) -> list[Day]:
     """So many days, one after the other; what each finds is published for the next."""
     out = []
     for _ in range(count):
-        given = tenant.given()
         night = tenant.night()
         learned = any(
             not getattr(night.before, name).equals(getattr(night.published, name))
             for name in ("school_sources", "enrolled", "left")
         )
         settled = not learned and unmoved.is_settled(night.report, night.found, night.changed, night.before)
-        out.append(Day(night.found, night.before, given.tonight, _result(night), settled))
+        out.append(Day(night.found, night.before, night.tonight, _result(night), settled))
     return out
 
 

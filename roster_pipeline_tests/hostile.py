@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 import resource
+import struct
 import sys
 import time
 import zlib
@@ -55,13 +56,16 @@ _ROW: Final = (
 
 @cache
 def _bomb() -> bytes:
-    packer = zlib.compressobj(6, zlib.DEFLATED, 31)
-    blank = b" " * MIB
-    return (
-        packer.compress(b'{"courses":[')
-        + b"".join(packer.compress(blank) for _ in range(1024))
-        + packer.flush()
-    )
+    begin, blank = b'{"courses":[', b" " * MIB
+    packer = zlib.compressobj(6, zlib.DEFLATED, -15)
+    packed = packer.compress(begin) + packer.flush(zlib.Z_FULL_FLUSH)
+    # What is packed after a full flush refers to nothing before it: one mebibyte stands for all of them.
+    packed += (packer.compress(blank) + packer.flush(zlib.Z_FULL_FLUSH)) * 1024 + packer.flush()
+    checksum = zlib.crc32(begin)
+    for _ in range(1024):
+        checksum = zlib.crc32(blank, checksum)
+    header = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+    return header + packed + struct.pack("<II", checksum, len(begin) + 1024 * MIB)
 
 
 @cache

@@ -419,7 +419,7 @@ class Story:
         )
         every: list[Provider | Directory] = [*self.providers, *self.directories]
         ids = {one.name: self.id_of(one) for one in every}
-        told = Night(given.tonight.as_of, found, status, issues, before, self.published, ids)
+        told = Night(given.tonight, found, status, issues, before, self.published, ids)
         self.nights.append(told)
         return told
 
@@ -574,13 +574,18 @@ class Night:
     People of several providers are called by the first one, in the order of the document, that has them.
     """
 
-    as_of: dt.date
+    tonight: Tonight
     found: Found
     status: str
     issues: list[Issue]
     before: Published
     published: Published
     provider_ids: dict[str, int]
+
+    @property
+    def as_of(self) -> dt.date:
+        """The date of the night."""
+        return self.tonight.as_of
 
     @cached_property
     def changed(self) -> dict[str, Changes]:

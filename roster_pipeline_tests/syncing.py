@@ -30,6 +30,7 @@ from roster_pipeline.store.home import Home, Stores
 from roster_pipeline.syncs import Sync, World
 from roster_pipeline.tenants import registry
 from roster_pipeline.tenants.document import parse
+from roster_pipeline_tests import empty_databases
 
 CLIENT_ID: Final = "roster-tests"
 CLIENT_SECRET: Final = "s3cret of the tests"
@@ -127,6 +128,8 @@ def deployment(folder: Path, database_url: str = "", *, upgrade: bool = True) ->
         engine = database.connect(database_url)
         database.upgrade(engine)
         engine.dispose()
+    elif not database_url and not (folder / "roster.db").exists():
+        (folder / "roster.db").write_bytes(empty_databases.migrated())
     stores = home.stores()
     try:
         yield Deployment(home, stores)

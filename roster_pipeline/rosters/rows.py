@@ -157,25 +157,33 @@ def stacked(frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
         )
     if len(frames) == 1:
         return frames[0][columns].reset_index(drop=True)
-    found: dict[str, Any] = {}
-    for name in columns:
-        parts = [frame[name] for frame in frames]
-        if any(isinstance(part.dtype, pd.CategoricalDtype) for part in parts):
-            found[name] = union_categoricals([as_coded(part).array for part in parts])
-        else:
-            found[name] = pd.concat(parts, ignore_index=True)
-    return pd.DataFrame(found)
+    are_coded = {
+        name
+        for frame in frames
+        for name, kind in zip(frame.columns, frame.dtypes, strict=True)
+        if isinstance(kind, pd.CategoricalDtype)
+    }
+    others = [name for name in columns if name not in are_coded]
+    # All of these at once: for a few rows, pandas takes as long for one column as for a frame of them.
+    out = pd.concat([frame[others] for frame in frames], ignore_index=True)
+    if others == columns:
+        return out
+    found = {
+        name: union_categoricals([as_coded(frame[name]).array for frame in frames])
+        for name in columns
+        if name in are_coded
+    }
+    return pd.DataFrame({name: found[name] if name in found else out[name] for name in columns})
 
 
 def typed(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with str columns, coded or not; `provider_id` is int64."""
-    types = {name: "int64" if name == "provider_id" else "str" for name in frame.columns}
     # Most have their type already, and each that is cast is copied.
-    other = {
-        name: kind
-        for name, kind in types.items()
-        if frame[name].dtype != kind and not isinstance(frame[name].dtype, pd.CategoricalDtype)
-    }
+    other = {}
+    for name, kind in zip(frame.columns, frame.dtypes, strict=True):
+        wanted = "int64" if name == "provider_id" else "str"
+        if kind != wanted and not isinstance(kind, pd.CategoricalDtype):
+            other[name] = wanted
     return frame.astype(other) if other else frame
 
 
@@ -255,6 +263,8 @@ def kinds(frame: pd.DataFrame, *names: str) -> tuple[np.ndarray, pd.DataFrame]:
 
 def counted(frame: pd.DataFrame, *names: str) -> Iterator[tuple[tuple[Any, ...], int]]:
     """Each combination of values that the columns have, in the order of the first, and its number of rows."""
+    if not len(frame):
+        return iter(())
     number, met = kinds(frame, *names)
     return zip(keys(met, *names), np.bincount(number, minlength=len(met)).tolist(), strict=True)
 
@@ -295,6 +305,8 @@ _AT_ONCE = 50_000
 
 def keys(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[Any, ...]]:
     """The values of some columns, a tuple a row."""
+    if not len(frame):  # on most nights, many a table is: no column is worth looking at
+        return iter(())
     if len(frame) <= _AT_ONCE:
         return zip(*(frame[name].tolist() for name in columns), strict=True)
     chosen = [frame[name] for name in columns]

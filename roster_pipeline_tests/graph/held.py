@@ -52,7 +52,7 @@ def holding() -> Iterator[Holding]:
     server.daemon_threads = True
     server.block_on_close = False
     held.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
         yield held

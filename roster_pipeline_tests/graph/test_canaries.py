@@ -30,6 +30,7 @@ from roster_pipeline.sandbox.generator import DAY, generate
 from roster_pipeline.sandbox.misbehaviour import Misbehaviour
 from roster_pipeline.sandbox.source import Tables, write_csv
 from roster_pipeline.store import database
+from roster_pipeline_tests.graph.terminal import PROGRAM, Command
 from roster_pipeline_tests.graph.ui import PROJECT
 from roster_pipeline_tests.syncing import (
     CLIENT_ID,
@@ -119,7 +120,7 @@ class _EchoHandler(BaseHTTPRequestHandler):
 
 @contextmanager
 def _echoing(server: _Echo) -> Iterator[str]:
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
@@ -244,28 +245,36 @@ class Outcome:
         }
 
 
-def _run(outcome: Outcome, name: str, *command: str, dagster_home: bool = False) -> bytes:
-    settings = environment(
+def _settings(outcome: Outcome) -> dict[str, str]:
+    return environment(
         ROSTER_HOME=str(outcome.home), PYTHONPATH=str(PROJECT), SANDBOX_ID=CLIENT_ID, SANDBOX_SECRET=SECRET
     )
-    if dagster_home:  # Dagster's own commands; ours find it, and make it first
-        settings["DAGSTER_HOME"] = str(outcome.home / "dagster")
+
+
+def _of_dagster(outcome: Outcome, name: str, *command: str) -> None:
+    """One of Dagster's own commands; ours have made its home."""
+    settings = _settings(outcome) | {"DAGSTER_HOME": str(outcome.home / "dagster")}
     done = subprocess.run(
-        [sys.executable, *command],
-        env=settings,
-        cwd=outcome.home,
-        capture_output=True,
-        timeout=300,
+        [sys.executable, *command], env=settings, cwd=outcome.home, capture_output=True, timeout=300,
         check=False,
-    )
+    )  # fmt: skip
     outcome.said[f"{name} (stdout)"], outcome.said[f"{name} (stderr)"] = done.stdout, done.stderr
-    return done.stdout
 
 
-def _sync(outcome: Outcome, name: str, program: str, *tenants: str) -> None:
+def _run(outcome: Outcome, name: str, *words: str, program: str = PROGRAM) -> bytes:
+    told = outcome.home.parent / "told" / name
+    command = Command.begun(
+        *words, folder=outcome.home, settings=_settings(outcome), told=told, program=program
+    )
+    out, err = command.communicate()
+    outcome.said[f"{name} (stdout)"], outcome.said[f"{name} (stderr)"] = out, err
+    return out
+
+
+def _sync(outcome: Outcome, name: str, *tenants: str, program: str = PROGRAM) -> None:
     """The command: a run of the job in the home's Dagster instance."""
-    told = _run(outcome, name, "-c", program, "sync", *tenants, "--as-of", DAY.isoformat(), "--json")
-    for line in told.splitlines():
+    words = ["sync", *tenants, "--as-of", DAY.isoformat(), "--json"]
+    for line in _run(outcome, name, *words, program=program).splitlines():
         outcome.note(name, json.loads(line))
 
 
@@ -278,7 +287,6 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     root = tmp_path_factory.mktemp("canaries")
     outcome = Outcome(root / "home")
     tables = _district()
-    main = "from roster_pipeline.cli import main; main()"
     with ExitStack() as stack:
         here = stack.enter_context(deployment(outcome.home))
         here.environ["SANDBOX_SECRET"] = SECRET
@@ -289,23 +297,24 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
                 told = here.sync(tenant, DAY)
             outcome.note("well" if tenant in well else "badly", told)
             outcome.said[tenant] = f"{out.getvalue()} {err.getvalue()} {json.dumps(told)}".encode()
-        _sync(outcome, "runs", main, "classlink", "echo-401", "csv-cut")
+        _sync(outcome, "runs", "classlink", "echo-401", "csv-cut")
         here.apply("mistaken", csv_provider(root / "export"))
         for where in _MISTAKES:
-            _sync(outcome, f"mistake in {where}", _MISTAKE.format(person=PERSON, where=where), "mistaken")
-        _run(outcome, "check", "-c", main, "check", "classlink")
-        _run(outcome, "check echo", "-c", main, "check", "echo-401")
-        _run(outcome, "syncs", "-c", main, "syncs", "csv-cut", "--json")
-        _run(outcome, "forget", "-c", main, "forget", "powerschool", "--person", PERSON["email"], "--yes")
-        _run(outcome, "receipts", "-c", main, "forget", "powerschool", "--list", "--json")
+            mistake = _MISTAKE.format(person=PERSON, where=where)
+            _sync(outcome, f"mistake in {where}", "mistaken", program=mistake)
+        _run(outcome, "check", "check", "classlink")
+        _run(outcome, "check echo", "check", "echo-401")
+        _run(outcome, "syncs", "syncs", "csv-cut", "--json")
+        _run(outcome, "forget", "forget", "powerschool", "--person", PERSON["email"], "--yes")
+        _run(outcome, "receipts", "forget", "powerschool", "--list", "--json")
     # As a run of the UI: in a worker whose output Dagster keeps.
-    _run(
+    _of_dagster(
         outcome, "worker", "-m", "dagster", "asset", "materialize", "--select", "*", "--partition", "csv-cut",
-        "--module-name", "roster_pipeline.definitions", dagster_home=True,
+        "--module-name", "roster_pipeline.definitions",
     )  # fmt: skip
     asked = "from dagster_graphql.cli import main; main()"
     workspace = str(PROJECT / "workspace.yaml")
-    _run(outcome, "graphql", "-c", asked, "-w", workspace, "-t", _QUERY, dagster_home=True)
+    _of_dagster(outcome, "graphql", "-c", asked, "-w", workspace, "-t", _QUERY)
     return outcome
 
 

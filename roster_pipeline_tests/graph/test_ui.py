@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 
 from roster_pipeline.store import ledger
 from roster_pipeline_tests.graph.school import School
+from roster_pipeline_tests.graph.terminal import Command
 from roster_pipeline_tests.graph.ui import PROJECT, Ui, dagster_dev
 from roster_pipeline_tests.syncing import Deployment, changed, codes, csv_provider, deployment, environment
 
@@ -33,6 +33,7 @@ class Site:
     ui: Ui
     here: Deployment
     school: School
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def newest(self, tenant: str) -> dict[str, Any]:
         with self.here.stores.database.connect() as connection:
@@ -40,12 +41,12 @@ class Site:
 
     def sync(self, tenant: str) -> tuple[int, dict[str, Any]]:
         """The command, in the same home: its exit code and its document."""
-        done = subprocess.run(
-            [sys.executable, "-c", "from roster_pipeline.cli import main; main()",
-             "sync", tenant, "--as-of", AS_OF, "--json"],
-            env=environment(ROSTER_HOME=str(self.here.home.folder), PYTHONPATH=str(PROJECT)),
-            capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
+        home = self.here.home.folder
+        done = Command.begun(
+            "sync", tenant, "--as-of", AS_OF, "--json", folder=home,
+            settings=environment(ROSTER_HOME=str(home), PYTHONPATH=str(PROJECT)),
+            told=home.parent / "told" / str(next(self._numbers)),
+        ).done()  # fmt: skip
         assert done.stderr == ""
         return done.returncode, json.loads(done.stdout)
 

@@ -6,8 +6,10 @@ small worlds are here; that a ground ends in time is in `rosters.test_unmoved`.
 
 from __future__ import annotations
 
+import copy
 import csv
 import datetime as dt
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -72,9 +74,31 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+def new_house(tmp_path: Path) -> Iterator[House]:
     with deployment(tmp_path / "house") as here:
         yield House(here)
+
+
+@pytest.fixture(scope="module")
+def evening(tmp_path_factory: pytest.TempPathFactory) -> House:
+    """A house that has settled; what is in its folder is beside it, too."""
+    folder = tmp_path_factory.mktemp("settled")
+    with deployment(folder / "house") as here:
+        made = House(here)
+        made.settle()
+    shutil.copytree(made.folder, folder / "kept")
+    return made
+
+
+@pytest.fixture
+def house(evening: House) -> Iterator[House]:
+    """One that has settled. It is where it was made: its document says where the files are."""
+    shutil.rmtree(evening.folder)
+    shutil.copytree(evening.folder.with_name("kept"), evening.folder)
+    with deployment(evening.folder) as here:
+        found = copy.copy(evening)
+        found.here, found.school = here, copy.deepcopy(evening.school)
+        yield found
 
 
 # ------------------------------------------------------------------------------------------ what they leave
@@ -89,7 +113,6 @@ def test_twins_stay_the_same(tmp_path: Path, seed: int):
 
 
 def test_the_third_night_stands_on_the_second(house: House):
-    house.settle()
     (version,) = house.rows("SELECT version FROM registers")
     assert house.night() == 2
     assert syncing.changed(house.document) == {"schools": {"added": 0, "updated": 1, "removed": 0}}
@@ -103,7 +126,6 @@ def test_the_third_night_stands_on_the_second(house: House):
 
 
 def test_every_step_points_to_the_earlier_tables_and_writes_none(house: House):
-    house.settle()
     before = house.told
     house.night()
     assert not list(house.lake.glob("syncs/3/**/*.parquet"))
@@ -118,14 +140,12 @@ def test_every_step_points_to_the_earlier_tables_and_writes_none(house: House):
 
 
 def test_a_second_sync_of_the_day_changes_nothing_at_all(house: House):
-    house.settle()
     assert house.night(day=1) == 2
     assert syncing.changed(house.document) == {}
     assert house.rows("SELECT changed_sync FROM schools") == [{"changed_sync": 2}]
 
 
 def test_a_sync_that_is_only_tried_out_stands_and_publishes_nothing(house: House):
-    house.settle()
     before = house.rows("SELECT * FROM registers"), house.rows("SELECT * FROM schools")
     assert house.night(dry_run=True) == 2
     assert house.document["dry_run"]
@@ -134,7 +154,6 @@ def test_a_sync_that_is_only_tried_out_stands_and_publishes_nothing(house: House
 
 
 def test_somebody_is_explained_by_the_tables_that_are_pointed_to(house: House):
-    house.settle()
     house.night()
     findings = Findings(house.here.stores, "oak")
     assert findings.rules_of == 3
@@ -195,7 +214,6 @@ ENDS: Final[dict[str, Callable[[House], None]]] = {
 
 @pytest.mark.parametrize("what", ENDS)
 def test_the_rules_run_again_once_anything_is_otherwise(house: House, what: str):
-    house.settle()
     assert house.night() == 2
     ENDS[what](house)
     house.nights += 1
@@ -206,7 +224,6 @@ def test_the_rules_run_again_once_anything_is_otherwise(house: House, what: str)
 
 def test_tables_that_were_made_anew_are_not_pointed_to(house: House):
     """The run of the second night is executed again from its start, but not to its end."""
-    house.settle()
     sync = house.twin().begin(DAY + dt.timedelta(days=1), "run-2")
     try:
         sync.extract("oneroster_csv")
@@ -219,21 +236,18 @@ def test_tables_that_were_made_anew_are_not_pointed_to(house: House):
 
 
 def test_another_name_of_a_provider_runs_the_rules(house: House):
-    house.settle()
     house.apply("annexe", provider={"was": "sis"})
     assert house.night() is None
     assert [entry["name"] for entry in house.document["providers"]] == ["annexe"]
 
 
 def test_another_release_runs_the_rules(house: House, monkeypatch: pytest.MonkeyPatch):
-    house.settle()
     monkeypatch.setattr("roster_pipeline.syncs.release", lambda: "another")
     assert house.night() is None
     assert house.night() == 3
 
 
 def test_a_date_before_the_ground_or_after_its_end_runs_the_rules(house: House):
-    house.settle()
     assert house.night(day=0) is None  # the day before it
     assert house.night(day=6) == 3  # from then on, the ground is of day 0
     assert house.night(day=7) is None
@@ -241,13 +255,11 @@ def test_a_date_before_the_ground_or_after_its_end_runs_the_rules(house: House):
 
 
 def test_every_rule_runs_where_that_is_wanted(house: House):
-    house.settle()
     assert house.night(runs_every_rule=True) is None
     assert house.night() == 3
 
 
 def test_a_kill_between_publishing_and_keeping_the_ground_costs_a_night_of_rules(house: House):
-    house.settle()
     ground = (house.lake / "ground.json").read_bytes()
     assert house.night() == 2
     (house.lake / "ground.json").write_bytes(ground)  # it names what the second night published
@@ -256,7 +268,6 @@ def test_a_kill_between_publishing_and_keeping_the_ground_costs_a_night_of_rules
 
 
 def test_a_run_that_is_executed_again_stands_or_runs_but_ends_the_same(house: House):
-    house.settle()
     house.night()
     before = house.rows("SELECT * FROM schools"), house.rows("SELECT * FROM people")
     for run_id, day in (("run-3", 2), ("run-2", 1), ("run-3", 2)):
@@ -267,14 +278,12 @@ def test_a_run_that_is_executed_again_stands_or_runs_but_ends_the_same(house: Ho
 
 
 def test_steps_in_processes_of_their_own_stand_as_well(house: House):
-    house.settle()
     assert house.night(in_pieces=True) == 2
     assert house.night() == 2
 
 
 def test_a_directory_that_is_read_late_is_noticed_by_the_step_that_looks_at_it(house: House):
     """Dagster may read the directory after the current steps, which do not ask it."""
-    house.settle()
     house.nights = 3
     sync = house.twin().begin(DAY + dt.timedelta(days=2), "run-3")
     try:
@@ -298,7 +307,6 @@ def test_a_directory_that_is_read_late_is_noticed_by_the_step_that_looks_at_it(h
 
 @pytest.mark.parametrize("collection", ["users", "courses"])
 def test_nothing_stands_on_what_was_not_read_whole(house: House, collection: str):
-    house.settle()
     house.school.without(collection)
     for _ in range(2):
         house.nights += 1
@@ -309,41 +317,40 @@ def test_nothing_stands_on_what_was_not_read_whole(house: House, collection: str
     assert not (house.lake / "ground.json").exists()
 
 
-def test_nothing_stands_on_a_night_that_learned_who_has_left(house: House):
+def test_nothing_stands_on_a_night_that_learned_who_has_left(new_house: House):
     """Somebody whom nobody ever published comes with an enrolment that is over: nothing published changes."""
-    house.apply(provider={"respect_enrolment_date": True})
-    house.settle()
+    new_house.apply(provider={"respect_enrolment_date": True})
+    new_house.settle()
     for name, line in (
         ("users", {"sourcedId": "s99", "enabledUser": "true", "orgSourcedIds": "north", "role": "student",
                    "username": "s99", "givenName": "Ada", "familyName": "Ofs99"}),
         ("enrollments", {"sourcedId": "c1-s99", "classSourcedId": "c1", "schoolSourcedId": "north",
                          "userSourcedId": "s99", "role": "student", "endDate": "2025-09-30"}),
     ):  # fmt: skip
-        with (house.school.folder / f"{name}.csv").open("a", newline="", encoding="utf-8") as file:
+        with (new_house.school.folder / f"{name}.csv").open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, HEADERS[name].split(","), restval="").writerow(line)
-    assert house.night() is None
-    assert set(syncing.changed(house.document)) == {"schools"}
-    assert not (house.lake / "ground.json").exists()
-    assert [house.night(), house.night()] == [None, 4]
+    assert new_house.night() is None
+    assert set(syncing.changed(new_house.document)) == {"schools"}
+    assert not (new_house.lake / "ground.json").exists()
+    assert [new_house.night(), new_house.night()] == [None, 4]
 
 
-def test_a_night_on_which_rules_ran_for_what_was_published_before_lays_no_ground(house: House):
+def test_a_night_on_which_rules_ran_for_what_was_published_before_lays_no_ground(new_house: House):
     """Publishing the first night's identities again changes nothing; but they say "created"."""
-    house.night()
-    sync = house.twin().begin(DAY, "run-1")
+    new_house.night()
+    sync = new_house.twin().begin(DAY, "run-1")
     try:
         told = sync.publish()
     finally:
         sync.close()
     assert told["counts"]["created_students"] == 6
-    assert not (house.lake / "ground.json").exists()
+    assert not (new_house.lake / "ground.json").exists()
 
 
 # ------------------------------------------------------------------------------------------ the lake
 
 
 def test_tidying_keeps_what_is_pointed_to(house: House):
-    house.settle()
     for _ in range(3):
         assert house.night() == 2
     now = twins.NOON + dt.timedelta(days=400)
@@ -361,7 +368,6 @@ def test_tidying_keeps_what_is_pointed_to(house: House):
 
 
 def test_who_is_forgotten_is_erased_from_what_is_pointed_to(house: House):
-    house.settle()
     house.night()
     (person,) = house.rows("SELECT person_id FROM people WHERE username = 's1'")
     _forgotten(house)
@@ -377,7 +383,6 @@ def test_who_is_forgotten_is_erased_from_what_is_pointed_to(house: House):
 
 
 def test_a_ground_names_nobody(house: House):
-    house.settle()
     told = (house.lake / "ground.json").read_text(encoding="utf-8")
     for table in ("people", "person_sources"):
         for row in house.rows(f"SELECT * FROM {table}"):
@@ -388,7 +393,6 @@ def test_a_ground_names_nobody(house: House):
 
 def test_the_register_has_another_proposal_every_night(house: House):
     """What publishing again is harmless is told by it, and what a ground holds on to."""
-    house.settle()
     seen = set()
     for _ in range(3):
         house.night()

@@ -8,17 +8,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from roster_pipeline.store import database
+from roster_pipeline_tests.empty_databases import declared
 from roster_pipeline_tests.unit.alerts.receivers import Desk, desk
 from roster_pipeline_tests.unit.alerts.site import Site
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = database.connect(f"sqlite:///{tmp_path / 'roster.db'}")
-    database.metadata.create_all(engine)
-    yield engine
-    engine.dispose()
+    with declared(tmp_path / "roster.db") as engine:
+        yield engine
 
 
 @pytest.fixture

@@ -8,13 +8,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from roster_pipeline.store import database
+from roster_pipeline_tests.empty_databases import declared
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
     """An empty SQLite roster database in a file."""
-    engine = database.connect(f"sqlite:///{tmp_path / 'roster.db'}")
-    database.metadata.create_all(engine)
-    yield engine
-    engine.dispose()
+    with declared(tmp_path / "roster.db") as engine:
+        yield engine

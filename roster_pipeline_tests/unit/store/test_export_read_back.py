@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import random
+from functools import cache
 
 import pytest
 from sqlalchemy import text
@@ -75,11 +76,13 @@ def roster(stores, tenant):
 
     held = ("title", "kind", "start_date", "end_date")
 
+    @cache
     def person(key):
         row = people[key]
         roles = sorted((entry["role"], schools.get(entry["school_id"])) for entry in json.loads(row["roles"]))
         return (*(row[name] for name in given), *roles)
 
+    @cache
     def section(key):
         row = classes[key]
         return (schools[row["school_id"]], *(row[name] for name in taught))

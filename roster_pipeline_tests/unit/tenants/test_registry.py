@@ -13,8 +13,6 @@ from sqlalchemy import Connection, insert, select
 from roster_pipeline.codes import CodedError
 from roster_pipeline.store.database import (
     classes,
-    connect,
-    metadata,
     person_sources,
     providers,
     schools,
@@ -26,6 +24,7 @@ from roster_pipeline.store.database import (
 from roster_pipeline.tenants import registry
 from roster_pipeline.tenants.document import Directory, Merge, Provider, Tenant
 from roster_pipeline.tenants.registry import ChangeRefused
+from roster_pipeline_tests.empty_databases import declared
 
 NOW = datetime(2025, 10, 15, 23, 0, tzinfo=UTC)
 LATER = datetime(2025, 10, 16, 23, 0, tzinfo=UTC)
@@ -33,11 +32,8 @@ LATER = datetime(2025, 10, 16, 23, 0, tzinfo=UTC)
 
 @pytest.fixture
 def connection(tmp_path) -> Iterator[Connection]:
-    engine = connect(f"sqlite:///{tmp_path / 'roster.db'}")
-    metadata.create_all(engine)
-    with engine.connect() as connection:
+    with declared(tmp_path / "roster.db") as engine, engine.connect() as connection:
         yield connection
-    engine.dispose()
 
 
 def csv(name: str, **options: Any) -> Provider:
