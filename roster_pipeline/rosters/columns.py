@@ -61,6 +61,10 @@ def _numbered(columns: Sequence[pd.Series]) -> tuple[list[np.ndarray], int]:
     if all(pd.api.types.is_integer_dtype(column.dtype) for column in columns):
         codes, met = pd.factorize(np.concatenate([column.to_numpy() for column in columns]))
         return np.split(codes, np.cumsum([len(column) for column in columns])[:-1]), len(met) or 1
+    if not any(isinstance(column.dtype, pd.CategoricalDtype) for column in columns):
+        # All at once: the values of one column need not be looked for among those of another.
+        codes, met = _encoded(pd.concat(columns) if len(columns) > 1 else columns[0])
+        return np.split(codes, np.cumsum([len(column) for column in columns])[:-1]), len(met) or 1
     parts, known = [], pa.array([], pa.large_string())
     for column in columns:
         codes, met = _encoded(column)
