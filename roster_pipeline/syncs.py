@@ -647,9 +647,9 @@ class Sync:
         merged: dict[str, Any],
         register: dict[str, Any],
     ) -> dict[str, Any]:
-        """Publishes, and keeps what the next nights may stand on if nothing was learned besides; the document.
+        """Publishes, and keeps what the next nights may stand on; the sync's document.
 
-        Args: as of `_commit`.
+        Args: as of `_commit`; `ground` holds only if nothing was learned besides.
         """
         report |= {"as_of": merged["as_of"]} | ({"dry_run": True} if self._dry_run else {})
         document, learned = self._commit(report, changes, found, merged, register)
