@@ -7,14 +7,13 @@ asked belongs in `queries`, who may ask in `access`, what a page holds in `pages
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import ssl
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
@@ -457,50 +456,6 @@ class Serving:
     sandbox: Sandbox = field(repr=False)
 
 
-class _Server(uvicorn.Server):
-    """Ends as soon as it is told to and nobody is being answered.
-
-    uvicorn looks ten times a second whether it should, and then waits for as long again before it looks
-    whether it can: most of what a test with a server took.
-    """
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._told = asyncio.Event()
-
-    def end(self) -> None:
-        """Tells it, from another thread."""
-        self.should_exit = True
-        if self._loop is not None:
-            with suppress(RuntimeError):  # it has ended by itself
-                self._loop.call_soon_threadsafe(self._told.set)
-
-    async def main_loop(self) -> None:
-        """What uvicorn does now and then while it serves."""
-        self._loop = asyncio.get_running_loop()  # first: whoever came before has been seen below
-        counter = 0
-        while not await self.on_tick(counter):
-            counter = (counter + 1) % 864_000
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._told.wait(), timeout=0.1)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Takes no more connections, and closes those that there are once they are answered."""
-        for server in self.servers:
-            server.close()
-        for one in sockets or ():
-            one.close()
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self.config.timeout_graceful_shutdown):
-                while self.server_state.connections or self.server_state.tasks:
-                    await asyncio.sleep(0.005)
-        for task in self.server_state.tasks:
-            task.cancel()
-
-
 @contextmanager
 def serve(
     app: Starlette, *, port: int = 0, certificate: tuple[Path, Path] | None = None
@@ -530,7 +485,7 @@ def serve(
         port = listening.getsockname()[1]
         root_url = f"{'https' if certificate else 'http'}://127.0.0.1:{port}"
         sandbox.open(root_url)
-        server = _Server(config)
+        server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listening],), name="sandbox", daemon=True)
         thread.start()
         try:
@@ -543,5 +498,5 @@ def serve(
                 sandbox=sandbox,
             )
         finally:
-            server.end()
+            server.should_exit = True
             thread.join()
