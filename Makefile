@@ -47,8 +47,10 @@ $(INSTALLED): requirements.lock pyproject.toml | $(BIN)/python
 demo: install ## sync a sandbox tenant with two providers and show the result
 	@$(BIN)/roster-pipeline demo
 
+# One process more than there are cores: many a test waits for a server or a daemon.
 test: install ## run the tests
-	@$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest --dist=loadfile --no-loadscope-reorder \
+		--numprocesses=$$($(BIN)/python -c 'import os; print(min(os.cpu_count() or 1, 4) + 1)')
 
 check: format-check lint types test definitions ## format, lint, strict types, tests, definitions load
 

@@ -385,11 +385,11 @@ def test_a_sync_killed_at_any_file_leaves_the_old_tables(
             raise Killed
         real_json(path, value)
 
-    def write_table(table: pa.Table, file) -> None:
+    def write_table(table: pa.Table, file, **options) -> None:
         if dies_at == "t.parquet":
             file.write(b"PAR1 and no more")
             raise Killed
-        real_table(table, file)
+        real_table(table, file, **options)
 
     monkeypatch.setattr(lake_module, "_write_json", write_json)
     monkeypatch.setattr(pq, "write_table", write_table)
