@@ -26,7 +26,7 @@ SCOPE = "https://purl.imsglobal.org/spec/or/{}/scope/roster-core.readonly"
 
 @dataclass(frozen=True)
 class Floor:
-    """What the floor cost: seconds of CPU (user and system) and of the clock, peak memory in MiB."""
+    """What the floor cost: seconds of CPU (user and system) and of the clock."""
 
     rows: int
     pages: int
@@ -35,7 +35,6 @@ class Floor:
     wall_s: float
     rows_a_second: int
     rows_a_cpu_second: int
-    peak_mib: int
 
 
 def measure(
@@ -90,7 +89,6 @@ def measure(
         wall_s=round(wall, 3),
         rows_a_second=round(rows / wall),
         rows_a_cpu_second=round(rows / cpu),
-        peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     )
 
 

@@ -356,6 +356,8 @@ def _nights(figures: Figures, database: str, title: str) -> list[str]:
         rows = []
         for size in sizes:
             costs = [figures.get("floor", size), figures.get("load", size, database)]
+            if what == "peak_mib":  # of processes of ours only
+                costs = [None, None]
             costs += [figures.get("night", size, database, night) for night in NIGHTS]
             read = figures.number(f"night/{size}/{database}/first", "read") or 0
             rows.append((size, f"{read:,.0f}", *(_value(one or {}, what) for one in costs)))
@@ -429,7 +431,7 @@ def _readings(figures: Figures) -> list[str]:
         shown = "extraction, proven, into Parquet" if ours else who
         rows.append(
             (f"{latency} ms", f"{-page_size:,}", shown, f"{one['concurrency']:.0f}", _seconds(one["wall_s"]),
-             rate, _seconds(one["cpu_s"]), _mib(one["peak_mib"]))
+             rate, _seconds(one["cpu_s"]))
         )  # fmt: skip
     if not rows:
         return []
@@ -441,7 +443,7 @@ def _readings(figures: Figures) -> list[str]:
         if beside
         else ""
     )
-    head = ("latency", "page", "who", "at once", "clock", "rows a second", "CPU", "peak memory")
+    head = ("latency", "page", "who", "at once", "clock", "rows a second", "CPU")
     return [
         "## Beside other clients",
         "",

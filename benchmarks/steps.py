@@ -23,13 +23,12 @@ from roster_pipeline.syncs import Sync, World
 
 
 def measured(step: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
-    """What the step gives, and what it cost: seconds of CPU and of the clock, peak MiB until its end."""
+    """What the step gives, and what it cost: seconds of CPU and of the clock."""
     cpu, wall = _cpu_seconds(), time.perf_counter()
     found = step()
     return found, {
         "cpu_s": round(_cpu_seconds() - cpu, 2),
         "wall_s": round(time.perf_counter() - wall, 2),
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
 
 

@@ -588,10 +588,10 @@ class Sync:
         changes = {"schools": Changes(none, schools[dated].assign(state_as_of=merged["as_of"]), none)}
         durations = {entry["name"]: entry["duration_s"] for entry in facts["raw"]["providers"].values()}
         report = ground.report_of(int(dated.sum()), durations)
+        same = replace(ground, proposal=merged["proposal"])
+        document = self._end(report, changes, None, same, merged, register)
         self.unmoved_since = ground.sync_id
-        return self._end(
-            report, changes, None, replace(ground, proposal=merged["proposal"]), merged, register
-        )
+        return document
 
     def _ground_of(
         self, report: dict[str, Any], found: Found, published: Published, steps: dict[str, dict[str, Any]]

@@ -148,6 +148,7 @@ def _said(kept: pd.DataFrame) -> pd.Series:
             values = _joined('"', values, '"')
         parts.append(_joined(f'"{name}":', values))
     texts = pc.binary_join_element_wise(*parts, _TEXT(","), null_handling="skip")
+    parts.clear()  # each is as long as the users are many
     return pd.Series(pd.array(_joined("{", texts, "}"), dtype="str"), index=kept.index)
 
 
@@ -286,7 +287,7 @@ def _entries(claims: pd.DataFrame) -> pd.DataFrame:
 def _remembered(
     links: pd.DataFrame, said: np.ndarray, changed: np.ndarray, kept: pd.DataFrame
 ) -> pd.DataFrame:
-    """What links remember, with the columns that `_tokens` reads and the link's place.
+    """What links remember, with the columns of `_TOLD` and the link's place.
 
     Args:
         links: All of them.
@@ -313,7 +314,9 @@ def _remembered(
                 (who, place, user_ids, *(new or old for new, old in zip(values, before, strict=True)))
             )
     frame = pd.DataFrame(told, columns=["provider_id", "link", "user_ids", *names])
-    return frame.assign(master="")
+    # Also where nothing is told: an empty column of objects would make objects of those above it.
+    types = {"provider_id": "int64", "link": "int64", **dict.fromkeys(("user_ids", *names), "str")}
+    return frame.astype(types).assign(master="")
 
 
 # ------------------------------------------------------------------------------ what becomes of them

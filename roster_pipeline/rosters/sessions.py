@@ -111,7 +111,7 @@ def _of_source(
         for source_id, place in zip(source_ids, known, strict=True)
     ]
     spans = [*rows.keys(mine, "start_date", "end_date"), None]  # the last one where there is no such class
-    was, different = _numbered(spans[place] for place in known)
+    was, different = _told_apart(spans[place] for place in known)
     # What is decided of a class, and what is told, follows from what many have in common.
     alike = pd.DataFrame({"why": classes["reason"], "window": window, "org": frame["school"], "was": was})
     number, met = rows.kinds(alike, *alike.columns)
@@ -218,7 +218,7 @@ def _each(values: list[str], places: np.ndarray) -> pd.api.extensions.ExtensionA
     return pd.array(values, dtype="str").take(places)
 
 
-def _numbered(values: Iterable[Value]) -> tuple[np.ndarray, list[Value]]:
+def _told_apart(values: Iterable[Value]) -> tuple[np.ndarray, list[Value]]:
     """Where each one is among the different ones, and these, in the order of the first."""
     places: dict[Value, int] = {}
     return np.array([places.setdefault(value, len(places)) for value in values], dtype="int64"), list(places)
@@ -373,7 +373,7 @@ def _windows(
         _named(terms, years.get(course, ""), dates) for terms, course in rows.keys(met, "terms", "course")
     ]
     enrolled = _enrolment_dates(source)
-    number, different = _numbered(
+    number, different = _told_apart(
         (named[one], None if named[one] else enrolled.get(source_id))
         for source_id, one in zip(frame["sourcedId"].tolist(), kind.tolist(), strict=True)
     )

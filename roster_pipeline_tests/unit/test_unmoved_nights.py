@@ -18,6 +18,7 @@ import pytest
 from sqlalchemy import select, text, update
 
 from roster_pipeline import forgetting
+from roster_pipeline.codes import CodedError
 from roster_pipeline.explanations.findings import Findings
 from roster_pipeline.store.database import registers
 from roster_pipeline.store.retention import Retention, tidy
@@ -300,6 +301,21 @@ def test_a_directory_that_is_read_late_is_noticed_by_the_step_that_looks_at_it(h
     assert sync.unmoved_since is None
     links = house.rows("SELECT source_id FROM person_sources WHERE provider = 'logins' ORDER BY source_id")
     assert [row["source_id"] for row in links] == ["l1", "l2"]
+
+
+def test_who_is_refused_has_not_published_what_was_found_before(house: House):
+    house.nights = 3
+    sync = house.twin().begin(DAY + dt.timedelta(days=2), "run-3")
+    sync.extract("oneroster_csv")
+    sync.extract("directory")
+    for rule in (sync.current_sessions, sync.current_enrolments, sync.merged_identities):
+        assert "unmoved_since_sync" in rule()
+    with house.here.stores.database.begin() as connection:
+        connection.execute(text("UPDATE leases SET owner = 'somebody else'"))
+    with pytest.raises(CodedError, match="RS-RUN-06"):
+        sync.publish()
+    assert sync.unmoved_since is None
+    sync.close()
 
 
 # ------------------------------------------------------------------------------------------ not settled

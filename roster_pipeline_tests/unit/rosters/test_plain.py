@@ -10,6 +10,7 @@ import os
 import random
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -176,3 +177,14 @@ def test_what_is_said_is_the_same_by_columns(table: list[list[str]]) -> None:
     ]
     keys = plain._bare(kept.assign(owner=0))["email"].tolist()
     assert keys == [key_of("email_without_domain", email) for email in kept["email"]]
+
+
+def test_links_that_have_nothing_to_tell_make_no_objects_of_what_users_say() -> None:
+    names = [*FIELDS, "user_ids", "master"]
+    kept = pd.DataFrame([["a"] * len(names)], columns=names, dtype="str").assign(provider_id=1)
+    links = pd.DataFrame({"provider_id": [1], "seen": ["{}"]})
+    none = plain._remembered(
+        links, said=np.array([0]), changed=np.array([], dtype="int64"), kept=kept.iloc[:0]
+    )
+    both = pd.concat([kept[plain._TOLD], none[plain._TOLD]])
+    assert both.dtypes.astype(str).to_dict() == kept[plain._TOLD].dtypes.astype(str).to_dict()
