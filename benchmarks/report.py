@@ -356,8 +356,6 @@ def _nights(figures: Figures, database: str, title: str) -> list[str]:
         rows = []
         for size in sizes:
             costs = [figures.get("floor", size), figures.get("load", size, database)]
-            if what == "peak_mib":  # of processes of ours only
-                costs = [None, None]
             costs += [figures.get("night", size, database, night) for night in NIGHTS]
             read = figures.number(f"night/{size}/{database}/first", "read") or 0
             rows.append((size, f"{read:,.0f}", *(_value(one or {}, what) for one in costs)))

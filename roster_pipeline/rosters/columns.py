@@ -42,7 +42,7 @@ def numbered(frames: Sequence[pd.DataFrame], names: Sequence[str]) -> list[np.nd
         more, different = _numbered([frame[name] for frame in frames])
         if count * different > _LARGEST:
             met, every = np.unique(np.concatenate(found), return_inverse=True)
-            found, count = np.split(every, np.cumsum([len(part) for part in found])[:-1]), len(met)
+            found, count = _split(every, found), len(met)
         for part, codes in zip(found, more, strict=True):
             part *= different
             part += codes
@@ -60,11 +60,11 @@ def _numbered(columns: Sequence[pd.Series]) -> tuple[list[np.ndarray], int]:
     """The values of each column as numbers from 0, the same for the same; and below what they all are."""
     if all(pd.api.types.is_integer_dtype(column.dtype) for column in columns):
         codes, met = pd.factorize(np.concatenate([column.to_numpy() for column in columns]))
-        return np.split(codes, np.cumsum([len(column) for column in columns])[:-1]), len(met) or 1
+        return _split(codes, columns), len(met) or 1
     if not any(isinstance(column.dtype, pd.CategoricalDtype) for column in columns):
         # All at once: the values of one column need not be looked for among those of another.
         codes, met = _encoded(pd.concat(columns) if len(columns) > 1 else columns[0])
-        return np.split(codes, np.cumsum([len(column) for column in columns])[:-1]), len(met) or 1
+        return _split(codes, columns), len(met) or 1
     parts, known = [], pa.array([], pa.large_string())
     for column in columns:
         codes, met = _encoded(column)
@@ -79,6 +79,11 @@ def _numbered(columns: Sequence[pd.Series]) -> tuple[list[np.ndarray], int]:
         known = pa.concat_arrays([known, met.filter(pa.array(new))])
         parts.append(places[codes] if len(places) else codes)
     return parts, len(known) or 1
+
+
+def _split(values: np.ndarray, like: Sequence[Any]) -> list[np.ndarray]:
+    """The values in pieces, as long as these are."""
+    return np.split(values, np.cumsum([len(part) for part in like])[:-1])
 
 
 def _encoded(column: pd.Series) -> tuple[np.ndarray, Any]:
