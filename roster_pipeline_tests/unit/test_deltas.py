@@ -680,13 +680,11 @@ def test_the_forgotten_do_not_come_back_and_do_not_end_the_deltas(tmp_path: Path
     with house(tmp_path, town) as there:
         users = there.tables["users"]
         ann = next(row for row in users if row["roles"][0][0] == "student")
-        for _ in range(1, PROVEN):
+        for _ in range(PROVEN):
             there.change(users[-1], familyName=f"Newname{there.nights}")
             there.change()
-            there.night()
-        there.change(users[-1], familyName=f"Newname{there.nights}")
-        there.change()
-        assert published(there)
+            read = published(there)
+        assert read
         stores = there.here.stores
         for tenant in (TENANT, PLAIN):
             with forgetting.alone_with(stores, tenant, lambda: datetime.now(UTC)) as lease:
@@ -724,10 +722,7 @@ def test_explanations_say_that_only_what_changed_was_read(tmp_path: Path, town: 
         for _ in range(PROVEN):
             there.change(who, familyName=f"Newname{there.nights}")
             there.change()
-            there.nights += 1
-            there.day += timedelta(days=1)
-            there.served.sandbox.replace(there.tables)
-            assert there.here.sync(TENANT, there.day)["status"] != "failed"
+            published(there)
             done = CliRunner(env={"ROSTER_HOME": str(there.here.home.folder), "COLUMNS": "200"}).invoke(
                 main, ["explain", TENANT, "--person", f"sis/{who['sourcedId']}"], catch_exceptions=False
             )

@@ -110,12 +110,11 @@ def test_the_rows_of_a_sync_are_the_same_after_a_bulk_load(
 @pytest.mark.slow
 @pytest.mark.postgres
 def test_postgres_takes_and_gives_the_same_rows(
-    round_: tuple[Deployment, dict[str, Any]], new_postgres_database: Any, tmp_path: Path
+    round_: tuple[Deployment, dict[str, Any]], serving: Serving, new_postgres_database: Any, tmp_path: Path
 ) -> None:
-    """What a sync has put into it is loaded by `test_units`; here it is what was loaded."""
     published, loaded = new_postgres_database(), new_postgres_database()
-    written = dump(f"sqlite:///{round_[0].folder / 'roster.db'}", tmp_path / "sqlite")
-    assert load(published, tmp_path / "sqlite")["rows"] == written
-    assert dump(published, tmp_path / "rows") == written
+    made = Deployment.make(tmp_path / "home", serving, database_url=published)
+    made.sync(NIGHTS["first"])
+    written = dump(published, tmp_path / "rows")
     assert load(loaded, tmp_path / "rows")["rows"] == written
     assert rows(loaded) == rows(published)
