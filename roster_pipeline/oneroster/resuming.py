@@ -101,7 +101,11 @@ def _as_they_are(ids: list[str]) -> Sequence[str]:
 
 
 def _without_capitals(ids: list[str]) -> Sequence[str]:
-    folded = "\0".join(ids).casefold().split("\0")  # one call for all: this is asked of every page
+    joined = "\0".join(ids)  # one call for all: this is asked of every page
+    whole = joined.casefold()
+    if whole == joined:
+        return ids
+    folded = whole.split("\0")
     return folded if len(folded) == len(ids) else [one.casefold() for one in ids]
 
 

@@ -20,6 +20,7 @@ from roster_pipeline.oneroster.connecting import connect
 from roster_pipeline.oneroster.paging import Bounds, Finding, Listing, Pull
 from roster_pipeline.oneroster.wire import SourceError
 from roster_pipeline_tests.unit.oneroster.server import (
+    FAR,
     KEY,
     SECRET,
     Clock,
@@ -61,9 +62,18 @@ class Read:
 
 
 def pull(
-    school: School, *, limit: int = 10, width: int = 1, bounds: Bounds = BOUNDS, limits: Limits = LIMITS
+    school: School,
+    *,
+    limit: int = 10,
+    width: int = 1,
+    bounds: Bounds = BOUNDS,
+    limits: Limits = LIMITS,
+    look: float = FAR,
+    clocks: list[Clock] | None = None,
 ) -> Read:
-    clock, pages, told = Clock(), Pages(), list[tuple[int, int | None]]()
+    clock, pages, told = Clock(look), Pages(), list[tuple[int, int | None]]()
+    if clocks is not None:
+        clocks.append(clock)
     with ExitStack() as stack:
         server = stack.enter_context(serving(school))
         http = stack.enter_context(connect(server.url, connections=width + 2, timeout=limits.timeout))
@@ -132,6 +142,31 @@ def test_rows_keep_the_order_of_the_server_however_many_requests_are_under_way()
             return super().__call__(request)
 
     read = pull(Crowded(users(200)), width=3)
+    assert read.ids == [f"user-{number}" for number in range(200)]
+    assert read.server.most_under_way == 3
+
+
+def test_pages_that_come_at_once_are_asked_for_one_by_one() -> None:
+    school = School(users(200))
+    near = pull(school, width=3, look=0.0)
+    assert whole(near, school)
+    assert near.server.most_under_way == 1
+    assert near.server.asked("users") == sorted(set(near.server.asked("users")))
+
+
+def test_what_comes_at_once_and_then_does_not_is_fetched_ahead() -> None:
+    together, clocks = threading.Barrier(3), list[Clock]()
+
+    class Tiring(School):
+        def __call__(self, request: Any) -> Reply:
+            if request.offset in (29, 39, 49):
+                for clock in clocks:
+                    clock.sleep(0.1)  # too much for what pages before it left over
+            if request.offset in (99, 109, 119):
+                together.wait(10)
+            return super().__call__(request)
+
+    read = pull(Tiring(users(200)), width=3, look=0.0, clocks=clocks)
     assert read.ids == [f"user-{number}" for number in range(200)]
     assert read.server.most_under_way == 3
 
