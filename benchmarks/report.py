@@ -187,7 +187,7 @@ def _beside_peers(figures: Figures) -> Iterator[Target]:
             continue
         peer, best = max(peers, key=lambda one: peers[one]), max(ours, key=lambda one: ours[one])
         ratio = ours[best] / peers[peer]
-        told = f"{ratio:.2f} times {peer}'s rows a second, with {best} requests at once"
+        told = f"{ratio:.2f} times {peer}'s rows a second, with at most {best} requests at once"
         yield Target(measure, wanted, ratio, round(ratio, 2) >= least, told)
 
 
