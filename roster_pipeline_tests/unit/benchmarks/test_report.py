@@ -106,7 +106,10 @@ def test_extraction_is_beside_the_fastest_peer_and_says_how_many_requests_it_has
         "1.11 times oneroster's rows a second, with at most 4 requests at once",
         True,
     )
-    assert (slow.told, slow.met) == ("12.00 times oneroster's rows a second, with at most 16 requests at once", True)
+    assert (slow.told, slow.met) == (
+        "12.00 times oneroster's rows a second, with at most 16 requests at once",
+        True,
+    )
 
 
 def test_the_small_tenant_is_beside_the_checkout_before() -> None:
