@@ -21,7 +21,7 @@ import json
 import os
 import secrets
 import shutil
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -225,6 +225,8 @@ class _Part:
         try:
             self._settle()
         finally:
+            if self._under_way is not None:
+                wait([self._under_way])
             self._writer.close()
             self._file.close()
 
@@ -234,9 +236,9 @@ class _Part:
         self._written.add(group)
 
     def _settle(self) -> None:
-        under_way, self._under_way = self._under_way, None
-        if under_way is not None:
-            under_way.result()
+        if self._under_way is not None:
+            self._under_way.result()
+            self._under_way = None  # not before: whoever is told to end here comes again, to close the part
 
 
 @dataclass(slots=True)
@@ -400,8 +402,8 @@ class ExtractFiles:
             state.part = _Part(self.folder / name, collection, state.written, self._hands)
             state.next_part += 1
             state.parts.append(name)
-        pages, state.pages, state.waiting, state.size = state.pages, [], 0, 0
-        state.part.write(pages, last=last)
+        state.part.write(state.pages, last=last)
+        state.pages, state.waiting, state.size = [], 0, 0
 
     def _end_part(self, collection: str, state: _Open) -> None:
         if state.pages:
