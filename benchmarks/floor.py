@@ -1,7 +1,7 @@
 """The floor that the sync is measured against: download the same pages and parse the JSON, nothing more.
 
-One process, httpx and orjson, the page size and the concurrency of the provider's options, OAuth 2
-client credentials. It keeps nothing and proves nothing. Only this process's CPU counts, not the
+One process, httpx and orjson, the page size of the provider's options and as many requests at once as it is
+told, OAuth 2 client credentials. It keeps nothing and proves nothing. Only this process's CPU counts, not the
 server's. Prints one JSON line; `README.md` says how it is used.
 """
 

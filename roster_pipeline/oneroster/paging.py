@@ -258,7 +258,11 @@ _MOST_SPARE: Final = 0.25
 
 
 class _Ahead:
-    """Fetches pages before they are asked for, at most `width` at once; none while all come at once."""
+    """Fetches pages before they are asked for, at most `width` at once; none while hardly any lets us wait.
+
+    From the first time that too much was waited for until the end of the listing: how long pages would take
+    alone cannot be told from those that are fetched ahead.
+    """
 
     def __init__(
         self, listing: Listing, pool: Executor | None, width: int, clock: Callable[[], datetime]

@@ -21,7 +21,6 @@ import json
 import os
 import secrets
 import shutil
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -188,57 +187,13 @@ class _Open:
     next_part: int
     parts: list[str] = field(default_factory=list)
     bookmark: dict[str, Any] | None = None
-    part: _Part | None = None
+    writer: tuple[pq.ParquetWriter, Any] | None = None
     rows_in_part: int = 0
     pages: list[pa.Table] = field(default_factory=list)
     """What was appended and is not written yet: so many rows and bytes."""
     waiting: int = 0
     size: int = 0
     written: Content = field(default_factory=Content)
-
-
-class _Part:
-    """A part that is being written.
-
-    Args:
-        path: Where.
-        collection: Of what.
-        written: Takes in what is written.
-        hands: Who writes while further pages are read: it needs little of what reading them waits for.
-    """
-
-    def __init__(self, path: Path, collection: str, written: Content, hands: Executor) -> None:
-        self._file, self._written, self._hands = _opened(path), written, hands
-        self._writer = _writer(self._file, collection)
-        self._under_way: Future[None] | None = None
-
-    def write(self, pages: list[pa.Table], *, last: bool = False) -> None:
-        """Writes pages as a row group, after the one before; the last one is written when this returns."""
-        self._settle()
-        if last:
-            self._write(pages)
-        else:
-            self._under_way = self._hands.submit(self._write, pages)
-
-    def close(self) -> None:
-        """The part is whole; whatever fails, its file is closed."""
-        try:
-            self._settle()
-        finally:
-            if self._under_way is not None:
-                wait([self._under_way])
-            self._writer.close()
-            self._file.close()
-
-    def _write(self, pages: list[pa.Table]) -> None:
-        group = pa.concat_tables(pages).combine_chunks()
-        self._writer.write_table(group, row_group_size=max(1, group.num_rows))
-        self._written.add(group)
-
-    def _settle(self) -> None:
-        if self._under_way is not None:
-            self._under_way.result()
-            self._under_way = None  # not before: whoever is told to end here comes again, to close the part
 
 
 @dataclass(slots=True)
@@ -261,7 +216,6 @@ class ExtractFiles:
     _open: dict[str, _Open] = field(default_factory=dict)
     _left: set[str] = field(default_factory=set)
     _closed: set[str] = field(default_factory=set)
-    _hands: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "parts"))
 
     def append(self, collection: str, page: pa.Table, bookmark: dict[str, Any] | None = None) -> None:
         """Adds a page: an all-string table with exactly the collection's columns.
@@ -295,8 +249,9 @@ class ExtractFiles:
         """Deletes the parts of an unfinished reading, but not those of a whole one, nor `keep`."""
         state = self._open.pop(collection, None)
         self._left.discard(collection)
-        if state is not None and state.part is not None:
-            state.part.close()
+        if state is not None and state.writer is not None:
+            for file in state.writer:
+                file.close()
         note = self.folder / f"{collection}{_UNFINISHED}"
         parts = {*(state.parts if state else ()), *_noted(note).get("parts", ())}
         note.unlink(missing_ok=True)
@@ -395,23 +350,28 @@ class ExtractFiles:
         self._end_part(collection, state)
         _write_json(self.folder / f"{collection}{_UNFINISHED}", _described(state))
 
-    def _write(self, collection: str, state: _Open, *, last: bool = False) -> None:
+    def _write(self, collection: str, state: _Open) -> None:
         """Writes the pages that came, as one row group."""
-        if state.part is None:
+        if state.writer is None:
             name = f"{collection}-{state.next_part:05}.parquet"
-            state.part = _Part(self.folder / name, collection, state.written, self._hands)
+            file = (self.folder / name).open("wb")
+            state.writer = _writer(file, collection), file
             state.next_part += 1
             state.parts.append(name)
-        state.part.write(state.pages, last=last)
+        group = pa.concat_tables(state.pages).combine_chunks()
         state.pages, state.waiting, state.size = [], 0, 0
+        state.writer[0].write_table(group, row_group_size=max(1, group.num_rows))
+        state.written.add(group)
 
     def _end_part(self, collection: str, state: _Open) -> None:
         if state.pages:
-            self._write(collection, state, last=True)
+            self._write(collection, state)
         state.rows_in_part = 0
-        if state.part is not None:
-            part, state.part = state.part, None
-            part.close()
+        if state.writer is not None:
+            writer, file = state.writer
+            state.writer = None
+            writer.close()
+            file.close()
 
 
 def _counted(content: Content) -> dict[str, Any]:
@@ -694,11 +654,6 @@ def place_of(facts: dict[str, Any]) -> dict[str, Any]:
     """Where the tables behind facts are: the sync that made them, and which making of its it was."""
     same: dict[str, Any] | None = facts.get("same")
     return same or {"sync_id": facts["sync_id"], "made": facts.get("made")}
-
-
-def _opened(path: Path) -> Any:
-    """A new file to write to; where it is of this machine, one that Arrow writes to by itself."""
-    return pa.OSFile(str(path), "wb") if type(path).__module__.startswith("pathlib") else path.open("wb")
 
 
 def _writer(file: Any, collection: str) -> pq.ParquetWriter:

@@ -42,6 +42,7 @@ from roster_pipeline_tests.syncing import (
     rest_provider,
 )
 from roster_pipeline_tests.unit.oneroster.server import (
+    FAR,
     Clock,
     Reply,
     School,
@@ -90,6 +91,8 @@ class House:
     """What time it is, for both sides."""
     stops: list[tuple[int, type[BaseException]]] = field(default_factory=list)
     """Rows of `TABLE` after which a reading ends with an exception, as it does for SIGTERM."""
+    look: timedelta = timedelta(0)
+    """By how much each look of a sync's moves the time."""
 
     @property
     def now(self) -> datetime:
@@ -110,7 +113,13 @@ class House:
 
     def apply(self, **options: Any) -> None:
         told = {"page_size": PAGE, "concurrency": 1, **options}
+        # Pages are fetched ahead of a server that lets one wait.
+        self.look = timedelta(seconds=FAR if told["concurrency"] > 1 else 0)
         self.here.apply(TENANT, rest_provider(self.served, **told))
+
+    def _clock(self) -> datetime:
+        self.now += self.look
+        return self.now
 
     def _progress(self, _: str, collection: str, rows: int, __: int | None) -> None:
         if collection == TABLE and self.stops and rows >= self.stops[0][0]:
@@ -118,7 +127,7 @@ class House:
 
     def begin(self, *, run_id: str = "", dry_run: bool = False) -> Sync:
         world = World(
-            clock=lambda: self.now,
+            clock=self._clock,
             sleep=lambda seconds: None,
             rng=random.Random(1),
             environ=self.here.environ,
@@ -235,7 +244,10 @@ def test_what_was_told_to_end_goes_on(
     with house(tmp_path, town, "oneroster-1.2") as there:
         there.apply(concurrency=width)
         there.stops = [(rows_of(7), error), (rows_of(15), error)]
-        assert there.extract().states == {}
+        first = there.extract()
+        assert first.states == {}
+        # Its seventh page begins at six steps; what was fetched ahead lies behind it.
+        assert (max(first.asked[TABLE]) > 6 * STEP) == (width > 1)
         assert there.extract().states == {}
         third = there.extract()
         assert third.went_on[TABLE] == rows_of(15)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-import signal
 import stat
-import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -100,68 +98,6 @@ def test_a_collection_that_is_given_up_is_empty(lake: Lake):
         sink.append("users", page("users", "s1"))
         sink.restart("users")
     assert lake.read_extract("oak", 1, 7, "users").empty
-
-
-def test_who_is_told_to_end_while_a_part_is_written_leaves_a_whole_one(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
-):
-    """A signal comes as an exception, also to who waits for the thread that writes."""
-    goes_on, write = threading.Event(), lake_module._Part._write
-    monkeypatch.setattr(lake_module, "_GROUP_ROWS", 2)
-
-    def slowly(part: lake_module._Part, pages: list[pa.Table]) -> None:
-        if pages[0]["sourcedId"][0].as_py() == "s1":
-            goes_on.wait(10)
-        write(part, pages)
-
-    monkeypatch.setattr(lake_module._Part, "_write", slowly)
-
-    def told_to_end(number: int, frame: object) -> None:
-        threading.Timer(0.2, goes_on.set).start()
-        raise SystemExit(143)
-
-    def extract() -> None:
-        with lake.extract("oak", 1, 7, ("users",)) as sink:
-            sink.append("users", page("users", "s1", "s2"), {"after": "s2"})
-            signal.setitimer(signal.ITIMER_REAL, 0.05)
-            sink.append("users", page("users", "s3", "s4"), {"after": "s4"})
-
-    before = signal.signal(signal.SIGALRM, told_to_end)
-    try:
-        with pytest.raises(SystemExit):
-            extract()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    (part,) = folder_of(lake, 7).glob("users-*.parquet")
-    noted = json.loads((folder_of(lake, 7) / "users.unfinished.json").read_text(encoding="utf-8"))
-    assert noted["parts"] == [part.name]
-    assert (noted["rows"], noted["bookmark"]) == (4, {"after": "s4"})
-    assert pq.ParquetFile(part).read()["sourcedId"].to_pylist() == ["s1", "s2", "s3", "s4"]
-
-
-def test_a_part_that_cannot_be_written_ends_the_extract_with_a_code(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
-):
-    def full(part: object, pages: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(lake_module, "_GROUP_ROWS", 2)
-    monkeypatch.setattr(lake_module._Part, "_write", full)
-    appended = []
-
-    def extract() -> None:
-        with lake.extract("oak", 1, 7, ("users",)) as sink:
-            for number in range(10):
-                sink.append("users", page("users", f"a{number}", f"b{number}"), {"after": number})
-                appended.append(number)
-
-    with pytest.raises(CodedError) as caught:
-        extract()
-    assert caught.value.code == "RS-DB-03"
-    assert "No space left" in caught.value.message
-    assert appended == [0]  # it is known before the next group
-    assert not (folder_of(lake, 7) / "users.json").exists()
 
 
 def folder_of(lake: Lake, sync_id: int) -> Path:
