@@ -68,12 +68,9 @@ def pull(
     width: int = 1,
     bounds: Bounds = BOUNDS,
     limits: Limits = LIMITS,
-    look: float = FAR,
-    clocks: list[Clock] | None = None,
+    clock: Clock | None = None,
 ) -> Read:
-    clock, pages, told = Clock(look), Pages(), list[tuple[int, int | None]]()
-    if clocks is not None:
-        clocks.append(clock)
+    clock, pages, told = clock or Clock(FAR), Pages(), list[tuple[int, int | None]]()
     with ExitStack() as stack:
         server = stack.enter_context(serving(school))
         http = stack.enter_context(connect(server.url, connections=width + 2, timeout=limits.timeout))
@@ -148,25 +145,24 @@ def test_rows_keep_the_order_of_the_server_however_many_requests_are_under_way()
 
 def test_pages_that_come_at_once_are_asked_for_one_by_one() -> None:
     school = School(users(200))
-    near = pull(school, width=3, look=0.0)
+    near = pull(school, width=3, clock=Clock())
     assert whole(near, school)
     assert near.server.most_under_way == 1
     assert near.server.asked("users") == sorted(set(near.server.asked("users")))
 
 
 def test_what_comes_at_once_and_then_does_not_is_fetched_ahead() -> None:
-    together, clocks = threading.Barrier(3), list[Clock]()
+    together, clock = threading.Barrier(3), Clock()
 
     class Tiring(School):
         def __call__(self, request: Any) -> Reply:
             if request.offset in (29, 39, 49):
-                for clock in clocks:
-                    clock.sleep(0.1)  # too much for what pages before it left over
+                clock.sleep(0.1)  # too much for what pages before it left over
             if request.offset in (99, 109, 119):
                 together.wait(10)
             return super().__call__(request)
 
-    read = pull(Tiring(users(200)), width=3, look=0.0, clocks=clocks)
+    read = pull(Tiring(users(200)), width=3, clock=clock)
     assert read.ids == [f"user-{number}" for number in range(200)]
     assert read.server.most_under_way == 3
 
