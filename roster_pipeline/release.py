@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import sys
 from functools import cache
+from importlib import metadata
 from pathlib import Path
-
-import pandas as pd
-import pyarrow as pa
+from typing import Final
 
 import roster_pipeline
+
+_COMPUTES: Final = ("pandas", "pyarrow", "numpy", "msgspec", "orjson")
 
 
 @cache
@@ -20,7 +21,8 @@ def release() -> str:
     Of the sources themselves: not every change of them has a version of its own.
     """
     root = Path(roster_pipeline.__file__).parent
-    found = hashlib.sha256("\0".join([sys.version, pd.__version__, pa.__version__]).encode())
+    versions = [metadata.version(name) for name in _COMPUTES]
+    found = hashlib.sha256("\0".join([sys.version, *versions]).encode())
     for path in sorted(root.rglob("*.py")):
         found.update(f"\0{path.relative_to(root).as_posix()}\0".encode())
         found.update(path.read_bytes())

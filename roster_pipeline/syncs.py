@@ -74,7 +74,7 @@ class World:
     """Time, randomness, the environment and whoever watches: what a sync needs from outside.
 
     `limits` and `bounds` are what servers may cost; None for what is usual. `runs_every_rule` also on a
-    night on which nothing moved.
+    night on which nothing moved, and reads every page anew.
     """
 
     clock: Callable[[], dt.datetime]
@@ -280,6 +280,7 @@ class Sync:
             collections,
             clock=world.clock,
             interrupted=self._interrupted(provider_id),
+            release="" if world.runs_every_rule else release(),
         ) as sink:
             reads = KINDS[kind](source, self._without_forgotten(provider_id, sink), reading)
         seconds = (world.clock() - started).total_seconds()

@@ -27,7 +27,7 @@ AS_OF: Final = "roster/as_of"
 DRY_RUN: Final = "roster/dry_run"
 """`true`: everything but publishing."""
 EVERY_RULE: Final = "roster/every_rule"
-"""`true`: every rule runs, also on a night on which nothing moved."""
+"""`true`: every page is read and every rule runs, whatever earlier nights found."""
 PROCESS: Final = "roster/process"
 """Which process works on which run, as `of_process` writes it; set by the command that makes the run, and for
 every other run when it took the tenant's lease."""

@@ -32,7 +32,7 @@ from roster_pipeline.oneroster.wire import SourceError
 from roster_pipeline.providers.reading import CollectionRead
 
 if TYPE_CHECKING:
-    from roster_pipeline.oneroster.paging import Finding, Listing
+    from roster_pipeline.oneroster.paging import Finding, Listing, Page
     from roster_pipeline.providers.reading import Earlier, LastingSink
 
 PROOFS: Final = 2
@@ -98,7 +98,7 @@ class Delta:
     sink: LastingSink
     listing: Callable[[str], Listing]
     pulled: Callable[
-        [Listing, Callable[[pa.Table, Any], None], Callable[[], None], Callable[[int, int | None], None]],
+        [Listing, Callable[[Page, Any], None], Callable[[], None], Callable[[int, int | None], None]],
         Finding,
     ]
     progress: Callable[[str, int, int | None], None]
@@ -149,11 +149,11 @@ class Delta:
         most = max(_FEW, min((self._total or 0) // 4, _MANY))
         many = f"More than {most} rows, or very large ones, are said to have changed."
 
-        def take(page: pa.Table, _: Any) -> None:
-            if not honours(page, asked):
+        def take(page: Page, _: Any) -> None:
+            if not honours(page.table, asked):
                 self._proofs = 0
                 raise SourceError("RS-PAGE-13", f"The source sent rows from before {asked:%Y-%m-%d}, too.")
-            taken.append(page)
+            taken.append(page.table)
             if sum(one.nbytes for one in taken) > _SIZE:
                 raise SourceError("RS-PAGE-13", many)
 

@@ -22,7 +22,7 @@ from roster_pipeline.oneroster.resuming import Unfinished
 if TYPE_CHECKING:
     from roster_pipeline.oneroster.client import Limits
     from roster_pipeline.oneroster.pacing import Paces
-    from roster_pipeline.oneroster.paging import Bounds
+    from roster_pipeline.oneroster.paging import Bounds, Remembered
     from roster_pipeline.tenants.document import Provider
 
 State = Literal["ok", "unproven", "failed"]
@@ -41,8 +41,21 @@ class Sink(Protocol):
 class LastingSink(Sink, Protocol):
     """A sink from which a reading that was interrupted can go on: what the REST kinds want."""
 
-    def append(self, collection: str, page: pa.Table, bookmark: dict[str, Any] | None = None) -> None:
-        """Takes a page; `bookmark` is what a reading that goes on after it must know, as JSON."""
+    def append(
+        self,
+        collection: str,
+        page: pa.Table,
+        bookmark: dict[str, Any] | None = None,
+        fingerprint: str = "",
+    ) -> None:
+        """Takes a page.
+
+        `bookmark` is what a reading that goes on after it must know, as JSON; `fingerprint` what the page can
+        be `remembered` by, "" for nothing.
+        """
+
+    def remembered(self, collection: str) -> Remembered | None:
+        """The pages of the last complete extract; None where none should get a fingerprint."""
 
     def close(self, collection: str) -> None:
         """Told that the collection was read."""

@@ -23,7 +23,7 @@ from roster_pipeline.oneroster.auth import SCOPES, Authorization, Method, OAuth1
 from roster_pipeline.oneroster.client import Client, Limits, Transport, safe_url, token_post
 from roster_pipeline.oneroster.collections import COLLECTIONS, COLUMNS
 from roster_pipeline.oneroster.connecting import connect
-from roster_pipeline.oneroster.paging import Bounds, Finding, Listing, Pull
+from roster_pipeline.oneroster.paging import Bounds, Finding, Listing, Page, Pull, Remembered
 from roster_pipeline.oneroster.resuming import Bookmark, Resumption
 from roster_pipeline.oneroster.wire import SourceError
 from roster_pipeline.providers import compatibility
@@ -185,9 +185,10 @@ def _read_route(
     findings: list[Finding] = []
     resumption = _resumption(name, sink, server) if route.endpoints == (name,) else None
 
-    def append(page: pa.Table, bookmark: Bookmark | None) -> None:
+    def append(page: Page, bookmark: Bookmark | None) -> None:
         # Through stand-ins, a collection is two lists: what is interrupted there begins again.
-        sink.append(name, page, bookmark.as_json() if bookmark and route.endpoints == (name,) else None)
+        mark = bookmark.as_json() if bookmark and route.endpoints == (name,) else None
+        sink.append(name, page.table, mark, page.fingerprint)
 
     for endpoint in route.endpoints:
         before = sum(finding.rows for finding in findings)
@@ -196,7 +197,9 @@ def _read_route(
         # periods: few rows) the pages are kept until it has ended.
         try:
             finding = server.pull(
-                server.listing(name, endpoint),
+                server.listing(
+                    name, endpoint, remembered=sink.remembered(name) if endpoint == name else None
+                ),
                 bounds,
                 append=_into(kept) if findings else append,
                 restart=kept.clear if findings else lambda: sink.restart(name),
@@ -249,8 +252,8 @@ def _delta(
     )
 
 
-def _into(pages: list[pa.Table]) -> Callable[[pa.Table, Bookmark | None], None]:
-    return lambda page, _: pages.append(page)
+def _into(pages: list[pa.Table]) -> Callable[[Page, Bookmark | None], None]:
+    return lambda page, _: pages.append(page.table)
 
 
 def _resumption(name: str, sink: LastingSink, server: _Server) -> Resumption | None:
@@ -412,6 +415,7 @@ class _Server:
         *,
         compatible: bool = False,
         where: str = "",
+        remembered: Remembered | None = None,
     ) -> Listing:
         """An endpoint's pages; `compatible` asks as in compatibility mode, although it is off."""
         return Listing(
@@ -421,6 +425,7 @@ class _Server:
             compatible=compatible or self._provider.compatibility_mode,
             implied_role=_IMPLIED_ROLES.get(endpoint, ""),
             where=where,
+            remembered=remembered,
         )
 
     def pull(self, listing: Listing, bounds: Bounds, **named: Any) -> Finding:

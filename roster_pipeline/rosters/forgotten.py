@@ -205,10 +205,16 @@ class ForgettingSink:
         """Stands before `sink`, for one provider's reading."""
         self._sink, self._forgotten, self._provider_id = sink, forgotten, provider_id
 
-    def append(self, collection: str, page: pa.Table, *more: Any, **named: Any) -> None:
-        """Hands the page on, blanked, with whatever comes beside it."""
-        page = self._forgotten.blanked(self._provider_id, collection, page)
-        self._sink.append(collection, page, *more, **named)
+    def append(
+        self,
+        collection: str,
+        page: pa.Table,
+        bookmark: dict[str, Any] | None = None,
+        fingerprint: str = "",
+    ) -> None:
+        """Hands the page on, blanked; then it is not what its fingerprint is of."""
+        blanked = self._forgotten.blanked(self._provider_id, collection, page)
+        self._sink.append(collection, blanked, bookmark, fingerprint if blanked is page else "")
 
     def __getattr__(self, name: str) -> Any:
         """The sink's own."""

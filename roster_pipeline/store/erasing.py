@@ -238,7 +238,7 @@ def _erase_extract(
     if after is before:
         return 0
     if not only_count:
-        _forget_digest(path.parent / f"{collection}.json")  # first: it never tells of what is not there
+        _forget_content(path.parent / f"{collection}.json")  # first: it never tells of what is not there
         _replace(path, after)
     first = before.column_names[0]
     names = ("status", first) if "status" in before.column_names else (first,)
@@ -335,12 +335,13 @@ def _write(path: Path, content: bytes) -> None:
         path.write_bytes(content)
 
 
-def _forget_digest(note: Path) -> None:
-    """What was read is not what is kept of it any more: the next extract cannot be the same."""
+def _forget_content(note: Path) -> None:
+    """What was read is not what is kept of it any more: no extract or page to come can be the same."""
     if note.exists():
         found = json.loads(note.read_text(encoding="utf-8"))
-        if found.pop("digest", None) is not None:
-            _write(note, json.dumps(found).encode())
+        kept = {name: value for name, value in found.items() if name not in ("digest", "pages")}
+        if kept != found:
+            _write(note, json.dumps(kept).encode())
 
 
 def _end_readings(root: Path) -> None:

@@ -35,7 +35,7 @@ from roster_pipeline.codes import CodedError
 from roster_pipeline.oneroster.collections import COLUMNS, DIRECTORY_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -137,6 +137,43 @@ class Earlier:
             yield from _groups(self.folder / part, columns)
 
 
+class RememberedPages:
+    """The pages of a complete extract's collection, for a reading that meets them in their order.
+
+    A few rows are in memory at a time. What comes in another order, or cannot be read any more, is not known:
+    whoever asks has the page itself.
+
+    Args:
+        collection: Whose rows.
+        folder: The extract's.
+        parts: The collection's, in the order of their rows.
+        pages: Fingerprint → where the page's first row stands among all of them, and how many it has.
+    """
+
+    def __init__(
+        self, collection: str, folder: Path, parts: Sequence[str], pages: Mapping[str, Sequence[int]]
+    ) -> None:
+        self._pages = pages
+        self._groups = (group for part in parts for group in _groups(folder / part))
+        self._table, self._first = schema_of(collection).empty_table(), 0
+        """Rows that were read, and where the first of them stands."""
+
+    def rows(self, fingerprint: str) -> pa.Table | None:
+        """The table of the page with this fingerprint; None if it is not known."""
+        first, count = self._pages.get(fingerprint, (0, 0))
+        if not count or first < self._first:
+            return None
+        try:
+            while self._first + self._table.num_rows < first + count:
+                passed = min(first - self._first, self._table.num_rows)
+                self._table = pa.concat_tables([self._table.slice(passed), next(self._groups)])
+                self._first += passed
+        except (CodedError, StopIteration):  # it is not there any more, or not whole
+            self._pages = {}
+            return None
+        return self._table.slice(first - self._first, count)
+
+
 @dataclass(slots=True)
 class Content:
     """What an extract's collection holds, without its rows: how many, and a digest of them.
@@ -194,6 +231,8 @@ class _Open:
     waiting: int = 0
     size: int = 0
     written: Content = field(default_factory=Content)
+    remembered: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """As `RememberedPages` gets it."""
 
 
 @dataclass(slots=True)
@@ -208,26 +247,37 @@ class ExtractFiles:
         folder: The sync's own.
         clock: Aware UTC.
         before: The folders of interrupted syncs whose readings may go on, the newest first.
+        release: What makes rows of pages; those of another one are not remembered, and none for "".
     """
 
     folder: Path
     clock: Callable[[], dt.datetime]
     before: tuple[Path, ...] = ()
+    release: str = ""
     _open: dict[str, _Open] = field(default_factory=dict)
     _left: set[str] = field(default_factory=set)
     _closed: set[str] = field(default_factory=set)
 
-    def append(self, collection: str, page: pa.Table, bookmark: dict[str, Any] | None = None) -> None:
+    def append(
+        self,
+        collection: str,
+        page: pa.Table,
+        bookmark: dict[str, Any] | None = None,
+        fingerprint: str = "",
+    ) -> None:
         """Adds a page: an all-string table with exactly the collection's columns.
 
         Args:
             collection: Whose page.
             page: Its rows.
             bookmark: What a reading that goes on after this page must know, as JSON; None where none can.
+            fingerprint: What tells, for `remembered`, that a page has exactly these rows; "" if nothing does.
         """
         state = self._state(collection)
         if not state.rows_in_part:
             state.part_began = self.clock()
+        if fingerprint:
+            state.remembered[fingerprint] = state.written.rows + state.waiting, page.num_rows
         state.pages.append(page)
         state.rows_in_part += page.num_rows
         state.waiting += page.num_rows
@@ -296,6 +346,16 @@ class ExtractFiles:
         parts = _noted(folder / f"{collection}.json").get("parts", ())
         return Earlier(entry["sync_id"], entry["cursor"], folder, tuple(parts)) if parts else None
 
+    def remembered(self, collection: str) -> RememberedPages | None:
+        """The pages of the last complete extract of the collection; None where none are remembered."""
+        if not self.release:
+            return None
+        entry = (_read_json(self.folder.parent / COMPLETE) or {}).get(collection, {})
+        folder = self.folder.parent / str(entry.get("sync_id"))
+        note = _noted(folder / f"{collection}.json")
+        pages = note.get("pages", {}) if note.get("release") == self.release else {}
+        return RememberedPages(collection, folder, note.get("parts", ()), pages)
+
     def written(self, collection: str, columns: tuple[str, ...] | None = None) -> Iterator[pa.Table]:
         """The rows of a collection that is closed, some at a time; these columns, or all."""
         for part in _noted(self.folder / f"{collection}.json").get("parts", ()):
@@ -309,6 +369,8 @@ class ExtractFiles:
         else:
             self._end_part(collection, state)
             note = {**_described(state), **_counted(state.written)}
+            if state.remembered:
+                note |= {"release": self.release, "pages": state.remembered}
         _write_json(self.folder / f"{collection}.json", note)
         (self.folder / f"{collection}{_UNFINISHED}").unlink(missing_ok=True)
         self._closed.add(collection)
@@ -426,6 +488,7 @@ class Lake:
         *,
         clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
         interrupted: Sequence[int] = (),
+        release: str = "",
     ) -> Iterator[ExtractFiles]:
         """A sink for one provider's pages; the files are complete when the block ends.
 
@@ -438,12 +501,13 @@ class Lake:
             collections: All that it has.
             clock: Aware UTC.
             interrupted: The syncs whose readings may go on in this one, the newest first.
+            release: As `ExtractFiles` gets it.
         """
         before = tuple(self._extract(tenant, provider_id, other) for other in interrupted)
         with _coded():
             folder = self._extract(tenant, provider_id, sync_id)
             _make(folder)
-            files = ExtractFiles(folder, clock, before)
+            files = ExtractFiles(folder, clock, before, release)
             try:
                 yield files
             except BaseException:
@@ -660,7 +724,15 @@ def _writer(file: Any, collection: str) -> pq.ParquetWriter:
     # Ids hardly repeat, and nobody looks for a value: a dictionary of all, and statistics, would only cost.
     schema = schema_of(collection)
     few = [name for name in schema.names if name in _FEW_VALUES]
-    return pq.ParquetWriter(file, schema, use_dictionary=few, write_statistics=False, compression="lz4")
+    # With a checksum for each page of the file: a night may take rows over from the one before.
+    return pq.ParquetWriter(
+        file,
+        schema,
+        use_dictionary=few,
+        write_statistics=False,
+        write_page_checksum=True,
+        compression="lz4",
+    )
 
 
 def _noted(path: Path) -> dict[str, Any]:
@@ -725,7 +797,7 @@ def _with_codes(tables: Iterable[pa.Table], names: Sequence[str], few: Sequence[
 def _groups(path: Path, columns: tuple[str, ...] | None = None) -> Iterator[pa.Table]:
     """A part's rows, some at a time."""
     with _coded(), path.open("rb") as file:
-        part = pq.ParquetFile(file)
+        part = pq.ParquetFile(file, page_checksum_verification=True)
         for number in range(part.num_row_groups):
             yield part.read_row_group(number, columns=list(columns) if columns else None)
 

@@ -401,7 +401,7 @@ class Pages:
         self.tables: dict[str, list[pa.Table]] = {}
         self.restarts: list[str] = []
 
-    def append(self, collection: str, page: pa.Table, bookmark: Any = None) -> None:
+    def append(self, collection: str, page: pa.Table, bookmark: Any = None, fingerprint: str = "") -> None:
         self.tables.setdefault(collection, []).append(page)
 
     def restart(self, collection: str) -> None:
@@ -421,6 +421,9 @@ class Pages:
         raise AssertionError(collection)
 
     def earlier(self, collection: str) -> None:
+        return None
+
+    def remembered(self, collection: str) -> None:
         return None
 
     def written(self, collection: str, columns: Any = None) -> Iterator[pa.Table]:

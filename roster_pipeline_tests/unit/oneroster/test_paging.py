@@ -80,7 +80,7 @@ def pull(
         sizes = (limit, *(size for size in (5, 2) if size < limit))
         finding = Pull(
             Listing(Client(server.url + BASE, transport, auth), "users", "users", compatible=False),
-            append=lambda page, bookmark: pages.append("users", page),
+            append=lambda page, bookmark: pages.append("users", page.table),
             restart=lambda: pages.restart("users"),
             told=lambda rows, total: told.append((rows, total)),
             limits=sizes,

@@ -340,7 +340,9 @@ def test_a_failure_after_some_pages_leaves_no_rows_of_them() -> None:
 
 def test_an_error_of_the_sink_is_not_the_providers_fault() -> None:
     class Full(Pages):
-        def append(self, collection: str, page: pa.Table, bookmark: Any = None) -> None:
+        def append(
+            self, collection: str, page: pa.Table, bookmark: Any = None, fingerprint: str = ""
+        ) -> None:
             raise CodedError("RS-DB-03", "The disk is full.")
 
     with signed_school() as (_, server), pytest.raises(CodedError, match="RS-DB-03"):
@@ -572,7 +574,9 @@ def test_pages_are_let_go_as_soon_as_they_are_handed_on() -> None:
     most = 0
 
     class Forgetful(Pages):
-        def append(self, collection: str, page: pa.Table, bookmark: Any = None) -> None:
+        def append(
+            self, collection: str, page: pa.Table, bookmark: Any = None, fingerprint: str = ""
+        ) -> None:
             nonlocal most
             alive.append(weakref.ref(page))
             most = max(most, len([found for found in alive if found() is not None]))

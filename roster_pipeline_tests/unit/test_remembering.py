@@ -1,0 +1,97 @@
+"""Whole syncs that remember pages, beside syncs of the same nights that read every one anew: the same."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roster_pipeline.oneroster.collections import COLLECTIONS
+from roster_pipeline.oneroster.regular import Regular
+from roster_pipeline.sandbox.generator import DAY, generate
+from roster_pipeline.sandbox.source import Tables
+from roster_pipeline_tests.syncing import Deployment, Document, deployment, rest_provider, serving
+
+TENANT = "town"
+NIGHTS = 6
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The pages of which rows were made."""
+    found: list[bytes] = []
+    was = Regular.read
+
+    def counted(self: Regular, body: bytes) -> Any:
+        found.append(body)
+        return was(self, body)
+
+    monkeypatch.setattr(Regular, "read", counted)
+    return found
+
+
+def change(tables: Tables, rng: random.Random, night: int) -> None:
+    """Nothing before the third night; then a user's name, and from the fifth one on who there is, too."""
+    users, enrolments = tables["users"], tables["enrollments"]
+    if night >= 2:
+        rng.choice(users)["familyName"] = f"Night {night} "
+    if night >= 4:
+        gone = enrolments.pop(rng.randrange(len(enrolments)))
+        enrolments.append({**gone, "sourcedId": f"{rng.choice('0z')}-{night}"})
+
+
+def night(here: Deployment, number: int, *, anew: bool) -> tuple[Document, dict[str, Any], list[Any]]:
+    document = here.sync(TENANT, DAY + timedelta(days=number), world=here.world(runs_every_rule=anew))
+    assert document["status"] == "successful", document
+    frames = [
+        here.stores.lake.read_extract(TENANT, 1, document["sync_id"], name).astype("str").to_dict("list")
+        for name in COLLECTIONS
+    ]
+    return document, here.roster(TENANT), frames
+
+
+@contextmanager
+def town(folder: Path, served: Any) -> Iterator[Deployment]:
+    with deployment(folder) as here:
+        here.apply(
+            TENANT,
+            rest_provider(served, page_size=20, compatibility_mode=served.sandbox.flavour.name == "minimum"),
+        )
+        yield here
+
+
+@pytest.mark.parametrize("flavour", ["powerschool", "oneroster-1.2", "minimum"])
+def test_every_night_is_as_if_every_page_had_been_read_anew(
+    tmp_path: Path, flavour: str, read: list[bytes]
+) -> None:
+    tables, rng = generate(20).tables, random.Random(7)
+    made: dict[str, list[int]] = {"remembering": [], "anew": []}
+    with (
+        serving(tables, flavour) as served,
+        town(tmp_path / "remembering", served) as remembering,
+        town(tmp_path / "anew", served) as anew,
+    ):
+        for number in range(NIGHTS):
+            change(tables, rng, number)
+            served.sandbox.replace(tables)
+            found = []
+            for name, here in (("remembering", remembering), ("anew", anew)):
+                read.clear()
+                found.append(night(here, number, anew=name == "anew"))
+                made[name].append(len(read))
+            assert found[0][1:] == found[1][1:]
+            for told in ("status", "counts", "changes", "issues"):
+                assert found[0][0][told] == found[1][0][told]
+    first, again, *changed = made["remembering"]
+    assert first == made["anew"][0] > 20
+    if flavour == "minimum":  # its pages are not as the standard has them, so nothing of them is remembered
+        assert again == first
+        return
+    assert again <= len(COLLECTIONS)  # at most the page that shows the end of each
+    assert all(again < pages < first for pages in changed)
+    assert min(made["anew"]) >= first
