@@ -98,7 +98,7 @@ class Listing:
             order of `sourcedId`, and its wrappers are read leniently.
         implied_role: See `wire.decode`.
         where: A filter; "" for none. Who sends one must not believe that the server honours it.
-        remembered: What knows pages by their fingerprint; None where pages get none.
+        remembered: What knows the collection's pages by their fingerprint; None where pages get none.
     """
 
     def __init__(
@@ -113,7 +113,8 @@ class Listing:
         remembered: Remembered | None = None,
     ) -> None:
         self.collection, self.endpoint = collection, endpoint
-        self._remembered = remembered
+        # Of its own endpoint alone: rows of another one may be changed before they are a collection's.
+        self._remembered = remembered if endpoint == collection and not implied_role else None
         self._client, self._implied_role = client, implied_role
         # `fields` is never sent, and `filter` for what changed alone. A server may ignore a filter, or
         # count without it: then its total proves nothing. The rules filter for themselves.
@@ -237,6 +238,8 @@ class Listing:
         """A page whose rows were read before: `table`."""
         document = self._client.document(answer, self._what(offset), lambda _: table)
         self._wrapper = self.collection  # as on all regular pages
+        if self._regular is not None:
+            self._regular.came_again()
         ids = table["sourcedId"].to_pylist()
         follows = bool(behind)
         rows = len(ids) + follows

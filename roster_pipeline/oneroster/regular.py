@@ -71,6 +71,10 @@ class Regular:
         self._in_vain = 0 if found else self._in_vain + 1
         return found
 
+    def came_again(self) -> None:
+        """Told of a regular page that need not be read, because it was before."""
+        self._in_vain = 0
+
     def _read(self, body: bytes) -> Rows | None:
         if not _is_utf8(body) or (b"\\" in body and b"\\u0000" in body):
             return None

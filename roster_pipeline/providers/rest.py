@@ -197,9 +197,7 @@ def _read_route(
         # periods: few rows) the pages are kept until it has ended.
         try:
             finding = server.pull(
-                server.listing(
-                    name, endpoint, remembered=sink.remembered(name) if endpoint == name else None
-                ),
+                server.listing(name, endpoint, remembered=sink.remembered(name)),
                 bounds,
                 append=_into(kept) if findings else append,
                 restart=kept.clear if findings else lambda: sink.restart(name),

@@ -204,6 +204,8 @@ class ForgettingSink:
     def __init__(self, sink: Any, forgotten: Forgotten, provider_id: int) -> None:
         """Stands before `sink`, for one provider's reading."""
         self._sink, self._forgotten, self._provider_id = sink, forgotten, provider_id
+        self._ends_with: set[str] = set()
+        """The collections whose last row so far is, or may be, one of the forgotten."""
 
     def append(
         self,
@@ -212,9 +214,25 @@ class ForgettingSink:
         bookmark: dict[str, Any] | None = None,
         fingerprint: str = "",
     ) -> None:
-        """Hands the page on, blanked; then it is not what its fingerprint is of."""
+        """Hands the page on, blanked.
+
+        A fingerprint is of all that a page said, and of the last row before it, with which it may begin:
+        where either is one of the forgotten, it is not kept.
+        """
         blanked = self._forgotten.blanked(self._provider_id, collection, page)
-        self._sink.append(collection, blanked, bookmark, fingerprint if blanked is page else "")
+        if blanked is not page or collection in self._ends_with:
+            fingerprint = ""
+        last = page.num_rows - 1
+        if blanked is page or (last >= 0 and blanked.slice(last).equals(page.slice(last))):
+            self._ends_with.discard(collection)
+        else:
+            self._ends_with.add(collection)
+        self._sink.append(collection, blanked, bookmark, fingerprint)
+
+    def go_on(self, collection: str, interrupted: Any) -> None:
+        """Of the last row that is taken over nobody says here whose it is."""
+        self._ends_with.add(collection)
+        self._sink.go_on(collection, interrupted)
 
     def __getattr__(self, name: str) -> Any:
         """The sink's own."""

@@ -21,8 +21,10 @@ import json
 import os
 import secrets
 import shutil
+from bisect import bisect_right
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -79,6 +81,10 @@ there are nine for each user, and all but their ids come again and again."""
 GOES_ON_FOR: Final = dt.timedelta(hours=6)
 """How old the oldest row of an interrupted reading may be: half of a night's window. What was interrupted in
 the evening serves until the early morning, and what was read on one day never stands for the next one."""
+
+REMEMBERED_FOR: Final = dt.timedelta(days=6, hours=12)
+"""How old rows may be that stand for a page's JSON: within a week of nights, each is made anew, as each rule
+runs within a week (`rosters.unmoved`)."""
 
 _UNFINISHED: Final = ".unfinished.json"
 
@@ -138,40 +144,60 @@ class Earlier:
 
 
 class RememberedPages:
-    """The pages of a complete extract's collection, for a reading that meets them in their order.
+    """The pages of a complete extract's collection.
 
-    A few rows are in memory at a time. What comes in another order, or cannot be read any more, is not known:
-    whoever asks has the page itself.
+    Whoever asks has the page itself: so what is not there any more, or not whole, is not known, whatever is
+    the matter with it. A row group is in memory at a time; each holds whole pages.
 
     Args:
         collection: Whose rows.
         folder: The extract's.
-        parts: The collection's, in the order of their rows.
-        pages: Fingerprint → where the page's first row stands among all of them, and how many it has.
+        note: What was noted of them, or nothing.
     """
 
-    def __init__(
-        self, collection: str, folder: Path, parts: Sequence[str], pages: Mapping[str, Sequence[int]]
-    ) -> None:
-        self._pages = pages
-        self._groups = (group for part in parts for group in _groups(folder / part))
-        self._table, self._first = schema_of(collection).empty_table(), 0
-        """Rows that were read, and where the first of them stands."""
+    def __init__(self, collection: str, folder: Path, note: Mapping[str, Any]) -> None:
+        self._schema, self._folder, self._note = schema_of(collection), folder, note
+        self._pages: Mapping[str, Sequence[int]] = note.get("pages") or {}
+        self._groups: list[tuple[int, str, int, Any]] = []
+        """Of each row group its first row among all, its part, its number, and the part's description."""
+        self._held: tuple[int, pa.Table] | None = None
+        self.taken: str | None = None
+        """When the oldest rows that were taken were made of their JSON; None where none were."""
 
     def rows(self, fingerprint: str) -> pa.Table | None:
         """The table of the page with this fingerprint; None if it is not known."""
-        first, count = self._pages.get(fingerprint, (0, 0))
-        if not count or first < self._first:
+        if fingerprint not in self._pages:
             return None
         try:
-            while self._first + self._table.num_rows < first + count:
-                passed = min(first - self._first, self._table.num_rows)
-                self._table = pa.concat_tables([self._table.slice(passed), next(self._groups)])
-                self._first += passed
-        except (CodedError, StopIteration):  # it is not there any more, or not whole
+            found = self._rows(*self._pages[fingerprint])
+        except Exception:
+            found = None
+        if found is None:
             self._pages = {}
-            return None
-        return self._table.slice(first - self._first, count)
+        else:
+            self.taken = self._note["pages_since"]
+        return found
+
+    def _rows(self, first: int, count: int) -> pa.Table | None:
+        if not self._groups:
+            self._groups = [*self._described()]
+        place = bisect_right(self._groups, first, key=itemgetter(0)) - 1
+        if self._held is None or self._held[0] != place:
+            _, part, number, description = self._groups[place]
+            with (self._folder / part).open("rb") as file:
+                whole = pq.ParquetFile(file, metadata=description, page_checksum_verification=True)
+                self._held = place, whole.read_row_group(number)
+        table = self._held[1].slice(first - self._groups[place][0], count)
+        return table if table.num_rows == count and table.schema.equals(self._schema) else None
+
+    def _described(self) -> Iterator[tuple[int, str, int, Any]]:
+        first = 0
+        for part in self._note["parts"]:
+            with (self._folder / part).open("rb") as file:
+                description = pq.read_metadata(file)
+            for number in range(description.num_row_groups):
+                yield first, part, number, description
+                first += description.row_group(number).num_rows
 
 
 @dataclass(slots=True)
@@ -232,7 +258,7 @@ class _Open:
     size: int = 0
     written: Content = field(default_factory=Content)
     remembered: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """As `RememberedPages` gets it."""
+    """Fingerprint → where the page's first row stands among all of them, and how many it has."""
 
 
 @dataclass(slots=True)
@@ -257,6 +283,7 @@ class ExtractFiles:
     _open: dict[str, _Open] = field(default_factory=dict)
     _left: set[str] = field(default_factory=set)
     _closed: set[str] = field(default_factory=set)
+    _remembered: dict[str, RememberedPages] = field(default_factory=dict)
 
     def append(
         self,
@@ -350,11 +377,16 @@ class ExtractFiles:
         """The pages of the last complete extract of the collection; None where none are remembered."""
         if not self.release:
             return None
-        entry = (_read_json(self.folder.parent / COMPLETE) or {}).get(collection, {})
-        folder = self.folder.parent / str(entry.get("sync_id"))
-        note = _noted(folder / f"{collection}.json")
-        pages = note.get("pages", {}) if note.get("release") == self.release else {}
-        return RememberedPages(collection, folder, note.get("parts", ()), pages)
+        found = RememberedPages(collection, self.folder, {})
+        with suppress(Exception):  # whatever is the matter with it, the source has it all
+            entry = (_read_json(self.folder.parent / COMPLETE) or {})[collection]
+            folder = self.folder.parent / str(entry["sync_id"])
+            note = _read_json(folder / f"{collection}.json") or {}
+            age = self.clock() - dt.datetime.fromisoformat(note["pages_since"])
+            if note["release"] == self.release and age <= REMEMBERED_FOR:
+                found = RememberedPages(collection, folder, note)
+        self._remembered[collection] = found
+        return found
 
     def written(self, collection: str, columns: tuple[str, ...] | None = None) -> Iterator[pa.Table]:
         """The rows of a collection that is closed, some at a time; these columns, or all."""
@@ -370,7 +402,13 @@ class ExtractFiles:
             self._end_part(collection, state)
             note = {**_described(state), **_counted(state.written)}
             if state.remembered:
-                note |= {"release": self.release, "pages": state.remembered}
+                earlier = self._remembered.get(collection)
+                since = earlier.taken if earlier else None
+                note |= {
+                    "release": self.release,
+                    "pages_since": since or state.began_at.isoformat(),
+                    "pages": state.remembered,
+                }
         _write_json(self.folder / f"{collection}.json", note)
         (self.folder / f"{collection}{_UNFINISHED}").unlink(missing_ok=True)
         self._closed.add(collection)

@@ -75,12 +75,13 @@ class Reader:
     server: Loopback
     release: str = ""
     forgotten: Forgotten | None = None
+    clock: Clock = field(default_factory=Clock)
     syncs: list[int] = field(default_factory=list)
     interrupted: list[int] = field(default_factory=list)
 
     def read(self) -> Finding | None:
         """What the reading came to; None if it was interrupted."""
-        number, clock = len(self.syncs) + 1, Clock()
+        number, clock = len(self.syncs) + 1, self.clock
         with ExitStack() as stack:
             http = stack.enter_context(connect(self.server.url, connections=3, timeout=Limits().timeout))
             transport = Transport(
