@@ -253,9 +253,10 @@ def _of_several(claims: pd.DataFrame, names: list[str]) -> np.ndarray:
     """
     for some in (names[:1], names):  # the first one alone tells most apart
         claims = rows.where(claims, (claims[names[0]] != "").to_numpy(dtype=bool))
-        number = rows.numbered(claims, *some)
+        # As many numbers as there are values: where several columns have many, they are astronomical.
+        number, met = pd.factorize(rows.numbered(claims, *some))
         owner = claims["owner"].to_numpy()
-        one = np.zeros(number.max(initial=0) + 1, dtype="int64")
+        one = np.zeros(len(met), dtype="int64")
         one[number] = owner
         several = np.zeros(len(one), dtype=bool)
         several[number[owner != one[number]]] = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import tracemalloc
 from typing import Any, Final
 
 import numpy as np
@@ -188,3 +189,25 @@ def test_links_that_have_nothing_to_tell_make_no_objects_of_what_users_say() -> 
     )
     both = pd.concat([kept[plain._TOLD], none[plain._TOLD]])
     assert both.dtypes.astype(str).to_dict() == kept[plain._TOLD].dtypes.astype(str).to_dict()
+
+
+def test_many_who_share_what_is_theirs_alone_take_no_more_memory_than_they_are_many() -> None:
+    """Two systems of one district: every number and both names are in each."""
+    many = 20_000
+    numbers = [f"{number:05}" for number in range(many)]
+    claims = pd.DataFrame({
+        "identifier": pd.Series(numbers * 2, dtype="str"),
+        "provider_id": np.repeat(np.array([1, 1]), many),
+        "given_name": pd.Series([f"Given {one}" for one in numbers] * 2, dtype="str"),
+        "family_name": pd.Series([f"Family {one}" for one in numbers] * 2, dtype="str"),
+        "owner": np.arange(2 * many),
+    })  # fmt: skip
+    claims.loc[0, "family_name"] = "Another"
+    tracemalloc.start()
+    try:
+        found = plain._of_several(claims, ["identifier", "provider_id", "given_name", "family_name"])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found.tolist() == [place for place in range(2 * many) if place not in (0, many)]
+    assert peak < 2 * many * 1000
