@@ -280,7 +280,8 @@ class Sync:
             collections,
             clock=world.clock,
             interrupted=self._interrupted(provider_id),
-            release="" if world.runs_every_rule else release(),
+            release=release(),
+            anew=world.runs_every_rule,
         ) as sink:
             reads = KINDS[kind](source, self._without_forgotten(provider_id, sink), reading)
         seconds = (world.clock() - started).total_seconds()

@@ -204,8 +204,8 @@ class ForgettingSink:
     def __init__(self, sink: Any, forgotten: Forgotten, provider_id: int) -> None:
         """Stands before `sink`, for one provider's reading."""
         self._sink, self._forgotten, self._provider_id = sink, forgotten, provider_id
-        self._ends_with: set[str] = set()
-        """The collections whose last row so far is, or may be, one of the forgotten."""
+        self._may_end: set[str] = set()
+        """The collections whose last row so far may be one of the forgotten."""
 
     def append(
         self,
@@ -220,18 +220,17 @@ class ForgettingSink:
         where either is one of the forgotten, it is not kept.
         """
         blanked = self._forgotten.blanked(self._provider_id, collection, page)
-        if blanked is not page or collection in self._ends_with:
+        if blanked is not page or collection in self._may_end:
             fingerprint = ""
-        last = page.num_rows - 1
-        if blanked is page or (last >= 0 and blanked.slice(last).equals(page.slice(last))):
-            self._ends_with.discard(collection)
-        else:
-            self._ends_with.add(collection)
+        if blanked is not page:
+            self._may_end.add(collection)
+        elif page.num_rows:
+            self._may_end.discard(collection)
         self._sink.append(collection, blanked, bookmark, fingerprint)
 
     def go_on(self, collection: str, interrupted: Any) -> None:
         """Of the last row that is taken over nobody says here whose it is."""
-        self._ends_with.add(collection)
+        self._may_end.add(collection)
         self._sink.go_on(collection, interrupted)
 
     def __getattr__(self, name: str) -> Any:

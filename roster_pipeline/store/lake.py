@@ -21,10 +21,8 @@ import json
 import os
 import secrets
 import shutil
-from bisect import bisect_right
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -85,6 +83,10 @@ the evening serves until the early morning, and what was read on one day never s
 REMEMBERED_FOR: Final = dt.timedelta(days=6, hours=12)
 """How old rows may be that stand for a page's JSON: within a week of nights, each is made anew, as each rule
 runs within a week (`rosters.unmoved`)."""
+
+_OFTEN_ENOUGH: Final = 8
+"""Row groups that are read once more for pages that come in another order: after so many, reading JSON is
+cheaper."""
 
 _UNFINISHED: Final = ".unfinished.json"
 
@@ -158,9 +160,9 @@ class RememberedPages:
     def __init__(self, collection: str, folder: Path, note: Mapping[str, Any]) -> None:
         self._schema, self._folder, self._note = schema_of(collection), folder, note
         self._pages: Mapping[str, Sequence[int]] = note.get("pages") or {}
-        self._groups: list[tuple[int, str, int, Any]] = []
-        """Of each row group its first row among all, its part, its number, and the part's description."""
-        self._held: tuple[int, pa.Table] | None = None
+        self._held: tuple[tuple[int, int], pa.Table] | None = None
+        self._read: set[tuple[int, int]] = set()
+        self._again = 0
         self.taken: str | None = None
         """When the oldest rows that were taken were made of their JSON; None where none were."""
 
@@ -178,26 +180,19 @@ class RememberedPages:
             self.taken = self._note["pages_since"]
         return found
 
-    def _rows(self, first: int, count: int) -> pa.Table | None:
-        if not self._groups:
-            self._groups = [*self._described()]
-        place = bisect_right(self._groups, first, key=itemgetter(0)) - 1
-        if self._held is None or self._held[0] != place:
-            _, part, number, description = self._groups[place]
-            with (self._folder / part).open("rb") as file:
-                whole = pq.ParquetFile(file, metadata=description, page_checksum_verification=True)
-                self._held = place, whole.read_row_group(number)
-        table = self._held[1].slice(first - self._groups[place][0], count)
+    def _rows(self, part: int, number: int, first: int, count: int) -> pa.Table | None:
+        """So many rows of a part's row group."""
+        group = part, number
+        if self._held is None or self._held[0] != group:
+            self._again += group in self._read
+            if self._again > _OFTEN_ENOUGH:
+                return None
+            self._read.add(group)
+            with (self._folder / self._note["parts"][part]).open("rb") as file:
+                whole = pq.ParquetFile(file, page_checksum_verification=True)
+                self._held = group, whole.read_row_group(number)
+        table = self._held[1].slice(first, count)
         return table if table.num_rows == count and table.schema.equals(self._schema) else None
-
-    def _described(self) -> Iterator[tuple[int, str, int, Any]]:
-        first = 0
-        for part in self._note["parts"]:
-            with (self._folder / part).open("rb") as file:
-                description = pq.read_metadata(file)
-            for number in range(description.num_row_groups):
-                yield first, part, number, description
-                first += description.row_group(number).num_rows
 
 
 @dataclass(slots=True)
@@ -252,13 +247,14 @@ class _Open:
     bookmark: dict[str, Any] | None = None
     writer: tuple[pq.ParquetWriter, Any] | None = None
     rows_in_part: int = 0
-    pages: list[pa.Table] = field(default_factory=list)
-    """What was appended and is not written yet: so many rows and bytes."""
+    groups_in_part: int = 0
+    pages: list[tuple[pa.Table, str]] = field(default_factory=list)
+    """What was appended and is not written yet, with the fingerprints: so many rows and bytes."""
     waiting: int = 0
     size: int = 0
     written: Content = field(default_factory=Content)
-    remembered: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Fingerprint → where the page's first row stands among all of them, and how many it has."""
+    remembered: dict[str, tuple[int, int, int, int]] = field(default_factory=dict)
+    """Fingerprint → where the rows of the page are: part, row group, the first one in it, and how many."""
 
 
 @dataclass(slots=True)
@@ -274,12 +270,14 @@ class ExtractFiles:
         clock: Aware UTC.
         before: The folders of interrupted syncs whose readings may go on, the newest first.
         release: What makes rows of pages; those of another one are not remembered, and none for "".
+        anew: Whether every page is read anew: what is noted of them serves the next readings.
     """
 
     folder: Path
     clock: Callable[[], dt.datetime]
     before: tuple[Path, ...] = ()
     release: str = ""
+    anew: bool = False
     _open: dict[str, _Open] = field(default_factory=dict)
     _left: set[str] = field(default_factory=set)
     _closed: set[str] = field(default_factory=set)
@@ -303,9 +301,7 @@ class ExtractFiles:
         state = self._state(collection)
         if not state.rows_in_part:
             state.part_began = self.clock()
-        if fingerprint:
-            state.remembered[fingerprint] = state.written.rows + state.waiting, page.num_rows
-        state.pages.append(page)
+        state.pages.append((page, fingerprint))
         state.rows_in_part += page.num_rows
         state.waiting += page.num_rows
         state.size += page.nbytes
@@ -348,10 +344,23 @@ class ExtractFiles:
         return None
 
     def go_on(self, collection: str, interrupted: Unfinished) -> None:
-        """Makes an interrupted reading's rows the first ones of this sync's."""
+        """Makes an interrupted reading's rows the first ones of this sync's; all of them, or none.
+
+        Raises:
+            CodedError: RS-DB-03 if a part is not there or not whole.
+        """
         self._forget(collection, interrupted.parts if interrupted.folder == self.folder else ())
         state = self._state(collection)
         state.began_at, state.bookmark = interrupted.began_at, interrupted.bookmark
+        try:
+            with _coded():
+                self._take_over(collection, state, interrupted)
+        except BaseException:
+            self._forget(collection)
+            raise
+        self._save(collection, state)
+
+    def _take_over(self, collection: str, state: _Open, interrupted: Unfinished) -> None:
         for part in interrupted.parts:
             name = part
             if interrupted.folder != self.folder:
@@ -362,7 +371,6 @@ class ExtractFiles:
             state.parts.append(name)
             for group in _groups(self.folder / name):
                 state.written.add(group)
-        self._save(collection, state)
 
     def earlier(self, collection: str) -> Earlier | None:
         """The last complete extract of the collection, where something was noted to go on from."""
@@ -383,7 +391,8 @@ class ExtractFiles:
             folder = self.folder.parent / str(entry["sync_id"])
             note = _read_json(folder / f"{collection}.json") or {}
             age = self.clock() - dt.datetime.fromisoformat(note["pages_since"])
-            if note["release"] == self.release and age <= REMEMBERED_FOR:
+            is_young = dt.timedelta() <= age <= REMEMBERED_FOR
+            if note["release"] == self.release and is_young and not self.anew:
                 found = RememberedPages(collection, folder, note)
         self._remembered[collection] = found
         return found
@@ -396,13 +405,13 @@ class ExtractFiles:
     def close(self, collection: str) -> None:
         """The collection is read: from now on, this is what was read of it."""
         state = self._open.pop(collection, None)
+        earlier = self._remembered.pop(collection, None)
         if state is None:
             note: dict[str, Any] = {"parts": [], **_counted(Content())}
         else:
             self._end_part(collection, state)
             note = {**_described(state), **_counted(state.written)}
             if state.remembered:
-                earlier = self._remembered.get(collection)
                 since = earlier.taken if earlier else None
                 note |= {
                     "release": self.release,
@@ -458,7 +467,15 @@ class ExtractFiles:
             state.writer = _writer(file, collection), file
             state.next_part += 1
             state.parts.append(name)
-        group = pa.concat_tables(state.pages).combine_chunks()
+            state.groups_in_part = 0
+        group = pa.concat_tables([page for page, _ in state.pages]).combine_chunks()
+        first = 0
+        for page, fingerprint in state.pages:
+            if fingerprint:
+                place = len(state.parts) - 1, state.groups_in_part
+                state.remembered[fingerprint] = *place, first, page.num_rows
+            first += page.num_rows
+        state.groups_in_part += 1
         state.pages, state.waiting, state.size = [], 0, 0
         state.writer[0].write_table(group, row_group_size=max(1, group.num_rows))
         state.written.add(group)
@@ -527,6 +544,7 @@ class Lake:
         clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
         interrupted: Sequence[int] = (),
         release: str = "",
+        anew: bool = False,
     ) -> Iterator[ExtractFiles]:
         """A sink for one provider's pages; the files are complete when the block ends.
 
@@ -540,12 +558,13 @@ class Lake:
             clock: Aware UTC.
             interrupted: The syncs whose readings may go on in this one, the newest first.
             release: As `ExtractFiles` gets it.
+            anew: The same.
         """
         before = tuple(self._extract(tenant, provider_id, other) for other in interrupted)
         with _coded():
             folder = self._extract(tenant, provider_id, sync_id)
             _make(folder)
-            files = ExtractFiles(folder, clock, before, release)
+            files = ExtractFiles(folder, clock, before, release, anew)
             try:
                 yield files
             except BaseException:

@@ -95,3 +95,15 @@ def test_every_night_is_as_if_every_page_had_been_read_anew(
     assert again <= len(COLLECTIONS)  # at most the page that shows the end of each
     assert all(again < pages < first for pages in changed)
     assert min(made["anew"]) >= first
+
+
+def test_a_night_that_reads_every_page_anew_is_remembered(tmp_path: Path, read: list[bytes]) -> None:
+    tables = generate(20).tables
+    with serving(tables, "oneroster-1.2") as served, town(tmp_path, served) as here:
+        made = []
+        for number, anew in enumerate((False, True, False)):
+            read.clear()
+            night(here, number, anew=anew)
+            made.append(len(read))
+    assert made[0] == made[1] > 20
+    assert made[2] <= len(COLLECTIONS)

@@ -21,7 +21,7 @@ from roster_pipeline.oneroster.regular import Regular
 from roster_pipeline.rosters.forgotten import Forgotten, digest, mark_of_user
 from roster_pipeline.store import lake as lake_module
 from roster_pipeline.store.erasing import erase_files
-from roster_pipeline.store.lake import Lake
+from roster_pipeline.store.lake import Lake, RememberedPages
 from roster_pipeline_tests.unit.oneroster.server import Reply, serving
 from roster_pipeline_tests.unit.oneroster.source import LIMIT, TENANT, Reader, Source
 
@@ -310,6 +310,38 @@ def test_pages_that_are_not_regular_do_not_give_up_those_that_came_before(night:
         assert len(night.decoded) == made
 
 
+def test_pages_that_come_in_any_order_are_not_looked_up_for_ever(
+    night: Nights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lake_module, "_GROUP_ROWS", 1)
+    monkeypatch.setattr(lake_module, "_OFTEN_ENOUGH", 3)
+    opened: list[int] = []
+    read = pq.ParquetFile.read_row_group
+
+    def counted(self: Any, number: int, *given: Any, **named: Any) -> Any:
+        opened.append(number)
+        return read(self, number, *given, **named)
+
+    night()
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
+    assert night() == 0
+    assert len(opened) == EVERY
+    opened.clear()
+    note = json.loads(night.note.read_text())
+    known, two = RememberedPages("users", night.note.parent, note), [*note["pages"]][:2]
+    found = [known.rows(two[place % 2]) for place in range(20)]
+    assert [one is not None for one in found] == [True] * 5 + [False] * 15
+    assert len(opened) == 5
+
+
+def test_what_was_noted_in_the_future_is_not_young(night: Nights) -> None:
+    night.reader.clock.sleep(365 * 24 * 3600)
+    night()
+    night.reader.clock.sleep(-365 * 24 * 3600)
+    assert night() == EVERY
+    assert night() == 0
+
+
 def test_within_a_week_every_page_is_made_of_its_json(night: Nights) -> None:
     made = []
     for _ in range(15):
@@ -325,9 +357,9 @@ def test_nothing_is_remembered_where_nobody_says_what_makes_the_rows(night: Nigh
     assert night() == EVERY
 
 
-@pytest.mark.parametrize("place, pages", [(0, 1), (10, 2), (11, 1), (29, 1)])
+@pytest.mark.parametrize("place, pages", [(0, 2), (10, 2), (11, 2), (29, 1)])
 def test_a_page_with_somebody_forgotten_is_none_that_came(night: Nights, place: int, pages: int) -> None:
-    """Nor is one that begins with them, although they are a row of the page before."""
+    """Nor is the next one, which may begin with them, although they are a row of the page before."""
     night()
     someone = PEOPLE[place]
     night.reader.forgotten = forgotten = Forgotten("5a17", {digest("5a17", mark_of_user((1, someone[0]))): 1})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +13,10 @@ from hypothesis import strategies as st
 
 from roster_pipeline.oneroster.paging import Finding
 from roster_pipeline.oneroster.resuming import Bookmark, ascending, orders_of
+from roster_pipeline.store import lake
 from roster_pipeline.store.lake import Lake
 from roster_pipeline_tests.unit.oneroster.server import Reply, serving
-from roster_pipeline_tests.unit.oneroster.source import Reader, Source
+from roster_pipeline_tests.unit.oneroster.source import LIMIT, Reader, Source
 
 CHANGES = st.lists(
     st.tuples(st.sampled_from(["add", "remove", "rename", "move"]), st.integers(0, 200), st.integers(0, 999)),
@@ -130,3 +132,27 @@ def test_what_another_release_wrote_is_no_bookmark() -> None:
     assert Bookmark.of(mark.as_json()) == mark
     assert Bookmark.of({**mark.as_json(), "more": 1}) is None
     assert Bookmark.of({"endpoint": "users"}) is None
+
+
+@pytest.mark.parametrize("place", [1, 4])
+def test_a_reading_whose_values_are_not_whole_is_none_to_go_on_with(
+    place: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its ids and its last page are whole: a checksum alone tells, when some of it is taken over already."""
+    monkeypatch.setattr(lake, "PART_ROWS", LIMIT)
+    people = [(f"{number:03}", f"Family {number}") for number in range(45)]
+    source = Source(people=people)
+    with tempfile.TemporaryDirectory() as folder, serving(source) as server:
+        reader = Reader(Lake(folder), server)
+        source.faults = {"users": [None] * 15 + [Reply(status=503)]}
+        assert reader.read() is None
+        parts = sorted(Path(folder).rglob("users-*.parquet"))
+        assert len(parts) > 6
+        content = bytearray(parts[place].read_bytes())
+        content[content.index(b"Family") + 5] ^= 1
+        parts[place].write_bytes(content)
+        source.faults = {}
+        finding = reader.read()
+        assert finding is not None
+        assert (finding.complete, finding.taken_over) == (True, 0)
+        assert reader.rows == people
