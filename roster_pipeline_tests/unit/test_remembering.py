@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from roster_pipeline.oneroster.collections import COLLECTIONS
-from roster_pipeline.oneroster.regular import Regular
 from roster_pipeline.sandbox.generator import DAY, generate
 from roster_pipeline.sandbox.source import Tables
 from roster_pipeline_tests.syncing import Deployment, Document, deployment, rest_provider, serving
+from roster_pipeline_tests.unit.oneroster.source import made_of
 
 TENANT = "town"
 NIGHTS = 6
@@ -24,15 +24,7 @@ NIGHTS = 6
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The pages of which rows were made."""
-    found: list[bytes] = []
-    was = Regular.read
-
-    def counted(self: Regular, body: bytes) -> Any:
-        found.append(body)
-        return was(self, body)
-
-    monkeypatch.setattr(Regular, "read", counted)
-    return found
+    return made_of(monkeypatch)
 
 
 def change(tables: Tables, rng: random.Random, night: int) -> None:

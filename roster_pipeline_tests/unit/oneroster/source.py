@@ -5,12 +5,15 @@ from __future__ import annotations
 import random
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
+
+import pytest
 
 from roster_pipeline.oneroster.auth import OAuth1
 from roster_pipeline.oneroster.client import Client, Limits, Transport
 from roster_pipeline.oneroster.connecting import connect
 from roster_pipeline.oneroster.paging import Bounds, Finding, Listing, Pull
+from roster_pipeline.oneroster.regular import Regular
 from roster_pipeline.oneroster.resuming import Bookmark, Resumption
 from roster_pipeline.oneroster.wire import SourceError
 from roster_pipeline.rosters.forgotten import ForgettingSink, Forgotten
@@ -137,3 +140,16 @@ class Reader:
     def rows(self) -> list[tuple[str, str]]:
         frame = self.lake.read_extract(TENANT, 1, self.syncs[-1], "users")
         return list(zip(frame["sourcedId"], frame["familyName"], strict=True))
+
+
+def made_of(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """From now on, the pages of whose JSON rows are made."""
+    found: list[bytes] = []
+    read = Regular.read
+
+    def counted(self: Regular, body: bytes) -> Any:
+        found.append(body)
+        return read(self, body)
+
+    monkeypatch.setattr(Regular, "read", counted)
+    return found

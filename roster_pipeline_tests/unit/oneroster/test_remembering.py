@@ -17,13 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roster_pipeline.oneroster.paging import fingerprint_of
-from roster_pipeline.oneroster.regular import Regular
 from roster_pipeline.rosters.forgotten import Forgotten, digest, mark_of_user
 from roster_pipeline.store import lake as lake_module
 from roster_pipeline.store.erasing import erase_files
 from roster_pipeline.store.lake import Lake, RememberedPages
 from roster_pipeline_tests.unit.oneroster.server import Reply, serving
-from roster_pipeline_tests.unit.oneroster.source import LIMIT, TENANT, Reader, Source
+from roster_pipeline_tests.unit.oneroster.source import LIMIT, TENANT, Reader, Source, made_of
 
 NAMES = ("New", " New ", "\tNew\x85", "", "New" * 2000, "Zoë", "Null", '"\\"')
 CHANGE = st.one_of(
@@ -107,15 +106,7 @@ def _turned(rows: list[Any], offset: int) -> list[Any]:
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The pages of which rows are made."""
-    found: list[bytes] = []
-    read = Regular.read
-
-    def counted(self: Regular, body: bytes) -> Any:
-        found.append(body)
-        return read(self, body)
-
-    monkeypatch.setattr(Regular, "read", counted)
-    return found
+    return made_of(monkeypatch)
 
 
 PEOPLE = [(f"{number:03}", f"Family {number}") for number in range(30)]
