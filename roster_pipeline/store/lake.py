@@ -374,12 +374,17 @@ class ExtractFiles:
 
     def earlier(self, collection: str) -> Earlier | None:
         """The last complete extract of the collection, where something was noted to go on from."""
-        entry = (_read_json(self.folder.parent / COMPLETE) or {}).get(collection, {})
+        entry = self._last_complete(collection)
         if not entry.get("sync_id") or not entry.get("cursor"):
             return None
         folder = self.folder.parent / str(entry["sync_id"])
         parts = _noted(folder / f"{collection}.json").get("parts", ())
         return Earlier(entry["sync_id"], entry["cursor"], folder, tuple(parts)) if parts else None
+
+    def _last_complete(self, collection: str) -> dict[str, Any]:
+        """What is known of the collection's last complete extract, as `Lake.complete` has it."""
+        found: dict[str, Any] = (_read_json(self.folder.parent / COMPLETE) or {}).get(collection, {})
+        return found
 
     def remembered(self, collection: str) -> RememberedPages | None:
         """The pages of the last complete extract of the collection; None where none are remembered."""
@@ -387,8 +392,7 @@ class ExtractFiles:
             return None
         found = RememberedPages(collection, self.folder, {})
         with suppress(Exception):  # whatever is the matter with it, the source has it all
-            entry = (_read_json(self.folder.parent / COMPLETE) or {})[collection]
-            folder = self.folder.parent / str(entry["sync_id"])
+            folder = self.folder.parent / str(self._last_complete(collection)["sync_id"])
             note = _read_json(folder / f"{collection}.json") or {}
             age = self.clock() - dt.datetime.fromisoformat(note["pages_since"])
             is_young = dt.timedelta() <= age <= REMEMBERED_FOR

@@ -192,7 +192,7 @@ def test_links_that_have_nothing_to_tell_make_no_objects_of_what_users_say() -> 
 
 
 def test_many_who_share_what_is_theirs_alone_take_no_more_memory_than_they_are_many() -> None:
-    """Two systems of one district: every number and both names are in each."""
+    """Every number and both names are there twice, as two systems of one district have them."""
     many = 20_000
     numbers = [f"{number:05}" for number in range(many)]
     claims = pd.DataFrame({
