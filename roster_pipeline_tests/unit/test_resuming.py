@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import random
 import signal
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -123,7 +124,18 @@ class House:
 
     def _progress(self, _: str, collection: str, rows: int, __: int | None) -> None:
         if collection == TABLE and self.stops and rows >= self.stops[0][0]:
+            if self.look:
+                self._await_what_is_ahead(rows)
             raise self.stops.pop(0)[1]
+
+    def _await_what_is_ahead(self, rows: int) -> None:
+        """Waits for a request behind so many rows: on a busy machine it comes after the answer before it."""
+        until = time.monotonic() + 30
+        asked = self.served.sandbox.asked
+        while time.monotonic() < until and not any(
+            one.endpoint == TABLE and int(one.query["offset"]) >= rows - 1 for one in list(asked)
+        ):
+            time.sleep(0.005)
 
     def begin(self, *, run_id: str = "", dry_run: bool = False) -> Sync:
         world = World(
