@@ -70,8 +70,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What is there by now is no rubbish later either."""
+    """What is there by now is no rubbish later either, and for new rubbish it is looked less often.
+
+    At the usual 700 objects, looking took a fifth of the time of what works on many small tables.
+    """
     gc.freeze()
+    gc.set_threshold(20_000)
     gc.enable()
 
 

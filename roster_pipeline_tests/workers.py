@@ -95,15 +95,14 @@ def _kill(made: Production, instance: dg.DagsterInstance) -> tuple[set[str], set
     """Kills worker-b while it works; the tenants that it worked on, and their runs."""
     engine = made.stores().database
 
-    def held() -> dict[str, str] | None:
+    def held() -> dict[str, str]:
         with engine.connect() as connection:
             rows = connection.execute(select(leases)).all()
-        mine = {row.owner: row.tenant for row in rows if row.process.startswith("worker-b|")}
-        return mine if len(mine) == 2 else None
+        return {row.owner: row.tenant for row in rows if row.process.startswith("worker-b|")}
 
-    made.until(held, 120, "two syncs on worker-b")
+    made.until(lambda: len(held()) == 2 or None, 120, "two syncs on worker-b")
     made.kill("worker-b")
-    left = held() or {}
+    left = held()
     engine.dispose()
     going = instance.get_runs(filters=dg.RunsFilter(run_ids=list(left), statuses=NOT_OVER)) if left else []
     lost = {run.run_id for run in going}

@@ -127,9 +127,11 @@ def _next_tick(region: Region, now: datetime) -> datetime:
 
 
 def _as_shown(tick: datetime, region: Region) -> str:
+    """A regular expression."""
     local = tick + windows.OFFSETS[region]
     # In a schedule's own time zone, en-GB has no zero before the hour: 0:25:00 GMT+12.
-    return f"{local.day} {local:%b}, {local.hour}:{local:%M:%S} GMT"
+    month = f"{local:%b}".replace("Sep", "Sept?")  # newer browsers write four letters
+    return f"{local.day} {month}, {local.hour}:{local:%M:%S} GMT"
 
 
 def test_the_schedules_are_there_and_a_started_one_has_its_next_tick(somebody: Operator) -> None:

@@ -46,8 +46,8 @@ the machine may be busy with other things."""
 
 PAGE_SIZE: Final = {"one": 200, "many": 10}
 _LIMITS: Final = Limits(tries=3, connect=10.0, read=20.0, whole=20.0, answer=4 * MIB, ahead=16 * MIB)
-_SHORT: Final = replace(_LIMITS, tries=2, read=0.5, whole=0.6)
-"""For what would take a server's whole patience."""
+_SHORT: Final = replace(_LIMITS, tries=2, read=1.0, whole=1.2)
+"""For what would take a server's whole patience; a good one on a busy machine is not to exhaust it."""
 _SLOW: Final = frozenset({"hang", "drip", "drip-for-ever"})
 _BOUNDS: Final = Bounds(pages=30)
 _NOT_OK: Final = frozenset({"unproven", "stale", "failed"})

@@ -68,7 +68,9 @@ def test_the_demo_syncs_two_systems_and_the_ui_goes_on_with_them(tmp_path: Path)
             env=_settings(home), cwd=tmp_path, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+        # A new connection each time: the server closes an idle one, perhaps as the next request leaves.
+        fresh = httpx.Limits(max_keepalive_connections=0)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, limits=fresh) as client:
             ui = Ui(client)
 
             def answers() -> bool | None:

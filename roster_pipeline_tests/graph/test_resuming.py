@@ -48,6 +48,7 @@ def test_a_run_that_was_ended_goes_on_where_it_was(tmp_path: Path, monkeypatch: 
             "client_id": "env:CLIENT_ID",
             "client_secret": "env:CLIENT_SECRET",
             "page_size": PAGE,
+            "concurrency": 1,  # else it hangs on the machine how many pages came before the refusal
         }
         here.apply(
             "town",

@@ -156,13 +156,13 @@ class House:
             sync.close()
         tables = told["tables"]
         rows: dict[str, int] = {}
-        for one in sandbox.asked:
+        for one in list(sandbox.asked):
             rows[one.endpoint] = rows.get(one.endpoint, 0) + int(one.query.get("limit", 0))
         return Night(
             {row["collection"]: row["proof"] for row in tables["collections"]},
             {row["collection"]: row["state"] for row in tables["collections"]},
             tables["issues"],
-            {one.endpoint: one.query["filter"] for one in sandbox.asked if "filter" in one.query},
+            {one.endpoint: one.query["filter"] for one in list(sandbox.asked) if "filter" in one.query},
             rows,
             sync.sync_id,
         )

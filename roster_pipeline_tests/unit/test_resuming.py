@@ -172,7 +172,7 @@ class Extract:
 
     def __post_init__(self) -> None:
         """Takes down at what offsets the sandbox was asked, but for the one row asked for downwards."""
-        for one in self.house.served.sandbox.asked:
+        for one in list(self.house.served.sandbox.asked):  # what was under way may still come
             if one.endpoint != "token" and one.query.get("orderBy") != "desc":
                 self.asked.setdefault(one.endpoint, []).append(int(one.query["offset"]))
 

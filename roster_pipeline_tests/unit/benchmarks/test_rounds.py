@@ -49,8 +49,10 @@ def test_a_night_is_measured_whole_and_by_stage(
     assert first["read"] == sum(facts_of(folder)["rows"].values())
     assert first["stages"].keys() == set(STAGES)
     parts = [first["stages"][stage] for stage in STAGES]
-    assert sum(part["wall_s"] for part in parts) == pytest.approx(first["wall_s"], abs=0.5)
-    assert sum(part["cpu_s"] for part in parts) == pytest.approx(first["cpu_s"], abs=0.6)
+    # What lies between the steps is in no part; on a busy machine it grows with the rest.
+    for figure in ("wall_s", "cpu_s"):
+        between = max(0.6, 0.15 * first[figure])
+        assert sum(part[figure] for part in parts) == pytest.approx(first[figure], abs=between)
     assert max(part["peak_mib"] for part in parts) <= first["peak_mib"]
 
 
