@@ -226,9 +226,16 @@ class Sync:
         `stale` while the last complete extract is at most `STALE_DAYS` old, else `failed`.
         """
         entries: dict[str, Any] = {}
+        as_before: dict[tuple[str, str], dict[str, int]] = {}
         for source in self._sources_of(kind):
             provider_id = self._registered.provider_ids[source.name]
-            entries[str(provider_id)] = self._extract_one(kind, provider_id, source)
+            reads, entries[str(provider_id)] = self._extract_one(kind, provider_id, source)
+            # Only told: nothing that follows may go by how a row was read.
+            as_before |= {
+                (source.name, read.name): {"rows_as_before": read.rows_as_before}
+                for read in reads
+                if read.rows_as_before is not None
+            }
         self._stores.lake.write(
             self.tenant, self.sync_id, _raw(kind), {}, {"as_of": self.as_of.isoformat(), "providers": entries}
         )
@@ -240,6 +247,7 @@ class Sync:
                 "rows": found["rows"],
                 "proof": found["proof"],
                 **({"how": found["how"]} if "how" in found else {}),
+                **as_before.get((entry["name"], name), {}),
             }
             for entry in entries.values()
             for name, found in entry["collections"].items()
@@ -257,7 +265,10 @@ class Sync:
             return tenant.directories
         return tuple(provider for provider in tenant.providers if provider.kind == kind)
 
-    def _extract_one(self, kind: str, provider_id: int, source: Any) -> dict[str, Any]:
+    def _extract_one(
+        self, kind: str, provider_id: int, source: Any
+    ) -> tuple[Sequence[CollectionRead], dict[str, Any]]:
+        """How its collections were read, and what those who come after go by."""
         collections = ("people",) if kind == DIRECTORY else COLLECTIONS
         lake, world = self._stores.lake, self._world
         reading = Reading(
@@ -307,7 +318,7 @@ class Sync:
         }
         if not self._dry_run:  # what was only tried out stands in for nothing, whatever its date
             lake.set_complete(self.tenant, provider_id, _with_cursors({**complete, **newly}, newly, reads))
-        return {
+        return reads, {
             "name": source.name,
             "duration_s": seconds,
             "collections": found,

@@ -68,6 +68,8 @@ class Page:
     follows: bool = False
     fingerprint: str = ""
     """What `Remembered` may know `table` by; "" where it says more than the table and its ids do."""
+    again: bool = False
+    """Whether `table` is not made of the JSON, but remembered."""
 
 
 class Remembered(Protocol):
@@ -244,8 +246,9 @@ class Listing:
         follows = bool(behind)
         rows = len(ids) + follows
         return Page(
-            rows, ids, table, document.total, document.revision, 0, offset, behind, follows, fingerprint
-        )
+            rows, ids, table, document.total, document.revision, 0, offset, behind, follows, fingerprint,
+            again=True,
+        )  # fmt: skip
 
     def _taken_apart(self, content: Any, offset: int) -> Rows:
         """The rows in a document of any shape."""

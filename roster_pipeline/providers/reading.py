@@ -98,7 +98,8 @@ class CollectionRead:
     `ok` is proven complete; the rows of `unproven` may be used, and nothing may be removed for what
     is not among them; `failed` has no rows. `proof` is one sentence: why nothing is missing, or why
     that is not known. `how` it was read: in full, or only what had changed. `cursor` is what must be
-    known for the latter, next time, as JSON; None where that is out of the question.
+    known for the latter, next time, as JSON; None where that is out of the question. `rows_as_before` are
+    those of pages that are known from the last complete extract; None where all are read anew by nature.
     """
 
     name: str
@@ -108,6 +109,7 @@ class CollectionRead:
     issues: tuple[Issue, ...] = ()
     how: Literal["full", "delta"] = "full"
     cursor: dict[str, Any] | None = None
+    rows_as_before: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

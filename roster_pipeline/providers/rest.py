@@ -28,7 +28,7 @@ from roster_pipeline.oneroster.resuming import Bookmark, Resumption
 from roster_pipeline.oneroster.wire import SourceError
 from roster_pipeline.providers import compatibility
 from roster_pipeline.providers.compatibility import MAY_BE_HOW_WE_ASK, NOT_OFFERED, refuses_all
-from roster_pipeline.providers.reading import CollectionRead, LastingSink, Probed, Reading
+from roster_pipeline.providers.reading import CollectionRead, LastingSink, Probed, Reading, State
 
 if TYPE_CHECKING:
     from roster_pipeline.providers.deltas import Delta
@@ -184,11 +184,19 @@ def _read_route(
 ) -> CollectionRead:
     findings: list[Finding] = []
     resumption = _resumption(name, sink, server) if route.endpoints == (name,) else None
+    as_before = 0
 
     def append(page: Page, bookmark: Bookmark | None) -> None:
+        nonlocal as_before
+        as_before += len(page.ids) if page.again else 0
         # Through stand-ins, a collection is two lists: what is interrupted there begins again.
         mark = bookmark.as_json() if bookmark and route.endpoints == (name,) else None
         sink.append(name, page.table, mark, page.fingerprint)
+
+    def restart() -> None:
+        nonlocal as_before
+        as_before = 0
+        sink.restart(name)
 
     for endpoint in route.endpoints:
         before = sum(finding.rows for finding in findings)
@@ -200,7 +208,7 @@ def _read_route(
                 server.listing(name, endpoint, remembered=sink.remembered(name)),
                 bounds,
                 append=_into(kept) if findings else append,
-                restart=kept.clear if findings else lambda: sink.restart(name),
+                restart=kept.clear if findings else restart,
                 told=_told(reading.progress, name, before),
                 resumption=resumption,
             )
@@ -224,7 +232,8 @@ def _read_route(
         proof = f"{proof} {told}"
     issues = tuple(Issue(code, message, provider.name, count=count) for code, message, count in doubts)
     rows = sum(finding.rows for finding in findings)
-    return CollectionRead(name, "ok" if complete else "unproven", rows, proof, issues)
+    state: State = "ok" if complete else "unproven"
+    return CollectionRead(name, state, rows, proof, issues, rows_as_before=as_before)
 
 
 def _delta(

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from roster_pipeline.codes import CodedError
 from roster_pipeline.oneroster.collections import COLLECTIONS
 from roster_pipeline.sandbox.generator import DAY, generate
+from roster_pipeline.sandbox.misbehaviour import Misbehaviour
 from roster_pipeline.sandbox.source import Tables
 from roster_pipeline_tests.syncing import Deployment, Document, deployment, rest_provider, serving
 from roster_pipeline_tests.unit.oneroster.source import made_of
@@ -99,3 +101,43 @@ def test_a_night_that_reads_every_page_anew_is_remembered(tmp_path: Path, read: 
             made.append(len(read))
     assert made[0] == made[1] > 20
     assert made[2] <= len(COLLECTIONS)
+
+
+def extract(here: Deployment, number: int, *, anew: bool = False) -> list[dict[str, Any]]:
+    """A night that reads everything and publishes nothing: how each collection was read."""
+    sync = here.begin(TENANT, DAY + timedelta(days=number), world=here.world(runs_every_rule=anew))
+    found: list[dict[str, Any]] = sync.extract("oneroster")["tables"]["collections"]
+    sync.fail(CodedError("RS-RUN-08", "Nothing was to be published."))  # else the next would go on with it
+    sync.close()
+    return found
+
+
+def as_before(told: list[dict[str, Any]]) -> dict[str, int]:
+    return {row["collection"]: row["rows_as_before"] for row in told}
+
+
+def test_whole_runs_tell_how_many_rows_came_on_pages_as_before(tmp_path: Path) -> None:
+    tables = generate(20).tables
+    tables["users"].sort(key=lambda row: str(row["sourcedId"]))
+    with serving(tables, "oneroster-1.2") as served, town(tmp_path, served) as here:
+        first = extract(here, 0)
+        rows = {row["collection"]: row["rows"] for row in first}
+        assert as_before(first) == dict.fromkeys(COLLECTIONS, 0)
+        assert as_before(extract(here, 1)) == rows
+        tables["users"][-1]["familyName"] = "Newname"
+        served.sandbox.replace(tables)
+        changed = as_before(extract(here, 2))
+        assert 0 < rows["users"] - changed["users"] < 20  # the last page
+        assert changed == rows | {"users": changed["users"]}
+        assert as_before(extract(here, 3, anew=True)) == dict.fromkeys(COLLECTIONS, 0)
+
+
+def test_rows_that_are_read_twice_are_counted_once(tmp_path: Path) -> None:
+    with serving(generate(20).tables, "oneroster-1.2") as served, town(tmp_path, served) as here:
+        extract(here, 0)
+        served.sandbox.asked.clear()
+        served.sandbox.misbehave(Misbehaviour("changing-total", endpoint="users"))
+        (users,) = (row for row in extract(here, 1) if row["collection"] == "users")
+        asked = [one.query["offset"] for one in served.sandbox.asked if one.endpoint == "users"]
+        assert asked.count("0") == 2
+        assert users["rows_as_before"] == users["rows"]
