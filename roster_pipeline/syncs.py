@@ -230,7 +230,7 @@ class Sync:
         for source in self._sources_of(kind):
             provider_id = self._registered.provider_ids[source.name]
             reads, entries[str(provider_id)] = self._extract_one(kind, provider_id, source)
-            # Only told: nothing that follows may go by how a row was read.
+            # Told and not kept: nothing that follows may go by how a row was read.
             as_before |= {
                 (source.name, read.name): {"rows_as_before": read.rows_as_before}
                 for read in reads

@@ -99,7 +99,8 @@ class CollectionRead:
     is not among them; `failed` has no rows. `proof` is one sentence: why nothing is missing, or why
     that is not known. `how` it was read: in full, or only what had changed. `cursor` is what must be
     known for the latter, next time, as JSON; None where that is out of the question. `rows_as_before` are
-    those of pages that are known from the last complete extract; None where all are read anew by nature.
+    those of pages that came before; None where no pages are remembered: files, what was read by its changes,
+    what failed.
     """
 
     name: str

@@ -41,8 +41,8 @@ from roster_pipeline_tests.syncing import (
 
 SEED: Final = 7
 LONGEST: Final = 60.0
-"""Seconds that a sync with a fault may take: hundreds of times what the limits below allow a server, because
-the machine may be busy with other things."""
+"""Seconds that a sync with a fault may take: many times what `_SHORT` allows a server, because the machine
+may be busy with other things."""
 
 PAGE_SIZE: Final = {"one": 200, "many": 10}
 _LIMITS: Final = Limits(tries=3, connect=10.0, read=20.0, whole=20.0, answer=4 * MIB, ahead=16 * MIB)

@@ -23,19 +23,19 @@ def test_a_hostile_tenant_harms_nobody_and_ends_by_itself(place: Place) -> None:
     first = place.sync(HEALTHY)
     roster = place.here.roster(HEALTHY)
     alone = place.sync(HEALTHY)
-    process, told = place.begin(HOSTILE, DAY)
     for _ in range(3):  # the best of them: beside other tests it is slower, never faster
+        process, told = place.begin(HOSTILE, DAY)
         beside = place.sync(HEALTHY)
         assert place.here.roster(HEALTHY) == roster
         assert (alone.document["status"], beside.document["status"]) == ("successful", "successful")
         assert beside.document["counts"] == alone.document["counts"]
+        hostile = told.recv()
+        process.join()
         is_quick = beside.cpu < 1.5 * alone.cpu + 0.5 and beside.seconds < 4 * alone.seconds + 2
-        if is_quick or not process.is_alive():
+        if is_quick:
             break
     assert is_quick, (alone, beside)
 
-    hostile = told.recv()
-    process.join()
     assert hostile.document["status"] == "failed"
     assert {issue["code"] for issue in hostile.document["issues"]} >= {
         "RS-NET-04", "RS-NET-08", "RS-PAGE-12", "RS-PRV-02",

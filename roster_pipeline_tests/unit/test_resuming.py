@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import random
 import signal
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -135,7 +136,7 @@ class House:
         while time.monotonic() < until and not any(
             one.endpoint == TABLE and int(one.query["offset"]) >= rows - 1 for one in list(asked)
         ):
-            time.sleep(0.005)
+            threading.Event().wait(0.005)
 
     def begin(self, *, run_id: str = "", dry_run: bool = False) -> Sync:
         world = World(

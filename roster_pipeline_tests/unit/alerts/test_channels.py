@@ -130,7 +130,7 @@ def test_an_address_that_is_not_safe_is_refused_and_not_shown(url: str) -> None:
 
 def test_a_receiver_that_hangs_is_given_up(here: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channels, "STEP", 0.2)
-    here.pause = 0.6
+    here.pause = 2.0
     with pytest.raises(ChannelError) as told:
         post("slack", here.url())
     assert told.value.code == "RS-NET-04"
@@ -142,7 +142,7 @@ def test_what_no_step_ends_is_ended_as_a_whole() -> None:
     with pytest.raises(ChannelError) as told:
         within(0.1, lambda: over.wait(60), "late")
     over.set()
-    assert (told.value.code, time.monotonic() - began < 30) == ("RS-NET-04", True)
+    assert (told.value.code, time.monotonic() - began < 5) == ("RS-NET-04", True)
 
 
 def test_a_secret_that_is_not_there_is_told_by_its_reference() -> None:

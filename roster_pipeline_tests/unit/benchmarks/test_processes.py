@@ -34,8 +34,8 @@ def test_the_parts_of_a_command_are_told_apart() -> None:
     )  # fmt: skip
     # The process that looks may itself have to wait for its turn.
     assert first["cpu_s"] >= 0.9
-    assert second["cpu_s"] <= 0.6
-    assert second["wall_s"] == pytest.approx(1.5, abs=0.7)
+    assert second["cpu_s"] <= 0.5
+    assert second["wall_s"] == pytest.approx(1.5, abs=0.5)
 
 
 def test_another_process_is_watched_meanwhile() -> None:

@@ -51,8 +51,8 @@ def test_a_night_is_measured_whole_and_by_stage(
     parts = [first["stages"][stage] for stage in STAGES]
     # What lies between the steps is in no part; on a busy machine it grows with the rest.
     for figure in ("wall_s", "cpu_s"):
-        between = max(0.6, 0.15 * first[figure])
-        assert sum(part[figure] for part in parts) == pytest.approx(first[figure], abs=between)
+        missing = first[figure] - sum(part[figure] for part in parts)
+        assert -0.5 <= missing <= max(0.5, 0.15 * first[figure])
     assert max(part["peak_mib"] for part in parts) <= first["peak_mib"]
 
 

@@ -54,11 +54,11 @@ def test_a_connection_can_be_closed_before_all_that_was_promised_is_there(start:
 
 
 def test_an_answer_can_drip(start: Start) -> None:
-    client = start("classlink", misbehaviour=Misbehaviour("drip", 0.01, endpoint="orgs"))
+    client = start("classlink", misbehaviour=Misbehaviour("drip", 0.05, endpoint="orgs"))
     begun = time.monotonic()
     came, error = asked(client, length=10)
     assert error is None
-    assert time.monotonic() - begun >= 9 * 0.01
+    assert time.monotonic() - begun >= 9 * 0.05
     assert 10 <= len(came) < len(start("classlink").get("orgs").content)
     assert came.startswith(b'{"')
     whole = start("classlink", misbehaviour=Misbehaviour("drip", 0.0)).get("orgs", limit=1)
@@ -105,4 +105,4 @@ def test_a_client_that_goes_away_is_not_sent_the_rest(start: Start, what: str) -
     asked(client, length=1)
     begun = time.monotonic()
     assert client.get("orgs").status_code == 200
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 20
