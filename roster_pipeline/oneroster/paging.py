@@ -291,7 +291,7 @@ class Finding:
 
     `proof` says why nothing is missing, or why that is not known; `doubts` are codes with messages
     and how many rows they concern. `limit` is the page size that worked. Of the rows, the first
-    `taken_over` are those of a reading that was interrupted.
+    `taken_over` are those of a reading that was interrupted, and `as_before` are remembered ones.
     """
 
     complete: bool
@@ -300,6 +300,7 @@ class Finding:
     doubts: tuple[tuple[str, str, int], ...]
     limit: int
     taken_over: int = 0
+    as_before: int = field(default=0, compare=False)  # the same is found, whichever way rows are made
 
 
 _AT_ONCE: Final = 0.003
@@ -419,6 +420,8 @@ class _Pass:
     """Bytes of the rows handed on."""
     left_out: int = 0
     """Values that were too long."""
+    as_before: int = 0
+    """Rows that are remembered."""
 
     @property
     def shared(self) -> int:
@@ -528,7 +531,9 @@ class Pull:
             told = f"The total told for {self._listing.endpoint} is smaller than the number of its rows."
             doubts.append(("RS-PAGE-07", told, 1))
         proof = found.proof if complete else doubts[0][1]
-        return Finding(complete, found.received, proof, tuple(doubts), self._limit, found.taken_over)
+        return Finding(
+            complete, found.received, proof, tuple(doubts), self._limit, found.taken_over, found.as_before
+        )
 
     # ------------------------------------------------------------------------------------- going on
 
@@ -690,6 +695,7 @@ class Pull:
             so_far.received += len(page.ids)
             so_far.size += page.table.nbytes
             so_far.left_out += page.left_out
+            so_far.as_before += len(page.ids) if page.again else 0
             so_far.largest = max(so_far.largest, page.rows)
             if so_far.pages == 1:
                 so_far.first = page.rows
@@ -913,6 +919,7 @@ class Pull:
         self._restart()
         self._append(page, None)
         so_far.received, so_far.left_out = page.rows, page.left_out
+        so_far.as_before = page.rows if page.again else 0
         self._told(page.rows, so_far.total)
         if whole:
             so_far.proof = f"The server sent all {page.rows} rows at once."

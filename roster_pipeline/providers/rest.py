@@ -184,19 +184,11 @@ def _read_route(
 ) -> CollectionRead:
     findings: list[Finding] = []
     resumption = _resumption(name, sink, server) if route.endpoints == (name,) else None
-    as_before = 0
 
     def append(page: Page, bookmark: Bookmark | None) -> None:
-        nonlocal as_before
-        as_before += len(page.ids) if page.again else 0
         # Through stand-ins, a collection is two lists: what is interrupted there begins again.
         mark = bookmark.as_json() if bookmark and route.endpoints == (name,) else None
         sink.append(name, page.table, mark, page.fingerprint)
-
-    def restart() -> None:
-        nonlocal as_before
-        as_before = 0
-        sink.restart(name)
 
     for endpoint in route.endpoints:
         before = sum(finding.rows for finding in findings)
@@ -208,7 +200,7 @@ def _read_route(
                 server.listing(name, endpoint, remembered=sink.remembered(name)),
                 bounds,
                 append=_into(kept) if findings else append,
-                restart=kept.clear if findings else restart,
+                restart=kept.clear if findings else lambda: sink.restart(name),
                 told=_told(reading.progress, name, before),
                 resumption=resumption,
             )
@@ -232,6 +224,7 @@ def _read_route(
         proof = f"{proof} {told}"
     issues = tuple(Issue(code, message, provider.name, count=count) for code, message, count in doubts)
     rows = sum(finding.rows for finding in findings)
+    as_before = sum(finding.as_before for finding in findings)
     state: State = "ok" if complete else "unproven"
     return CollectionRead(name, state, rows, proof, issues, rows_as_before=as_before)
 

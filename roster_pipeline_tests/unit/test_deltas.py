@@ -154,15 +154,15 @@ class House:
             sync.fail(CodedError("RS-RUN-08", "Nothing was to be published."))
         finally:
             sync.close()
-        tables = told["tables"]
+        tables, asked = told["tables"], list(sandbox.asked)
         rows: dict[str, int] = {}
-        for one in list(sandbox.asked):
+        for one in asked:
             rows[one.endpoint] = rows.get(one.endpoint, 0) + int(one.query.get("limit", 0))
         return Night(
             {row["collection"]: row["proof"] for row in tables["collections"]},
             {row["collection"]: row["state"] for row in tables["collections"]},
             tables["issues"],
-            {one.endpoint: one.query["filter"] for one in list(sandbox.asked) if "filter" in one.query},
+            {one.endpoint: one.query["filter"] for one in asked if "filter" in one.query},
             rows,
             sync.sync_id,
         )
